@@ -1,0 +1,34 @@
+"""Test set-up: eight fake CPU devices, no silent rank promotion, one compilation cache."""
+
+import os
+import pathlib
+import tempfile
+
+os.environ["JAX_PLATFORMS"] = "cpu"
+os.environ["XLA_FLAGS"] = (
+    os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=8"
+).strip()
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["TOKENIZERS_PARALLELISM"] = "false"
+
+import lumbarclip_jax  # noqa: E402, F401  (installs the XLA guard before JAX starts)
+
+import jax  # noqa: E402, I001
+import pytest  # noqa: E402
+
+jax.config.update("jax_numpy_rank_promotion", "raise")
+jax.config.update(
+    "jax_compilation_cache_dir", str(pathlib.Path(tempfile.gettempdir()) / "lumbarclip_jax_tests")
+)
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
+
+REPOSITORY = pathlib.Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="session")
+def real_data() -> pathlib.Path:
+    """The folder of the published cohort beside the repository; the test is skipped without it."""
+    folder = REPOSITORY.parent / "shared" / "data" / "lumbar_mri"
+    if not folder.is_dir():
+        pytest.skip("the real cohort is not beside this repository")
+    return folder
