@@ -1,0 +1,22 @@
+"""Plain CLIP (arXiv 2103.00020, figure 3): soft CLIP with nothing but one-hot targets."""
+
+from jaxtyping import Array, Float
+
+from lumbarclip_jax.losses.soft_clip import soft_clip_loss
+
+
+def clip_loss(
+    image_embeds: Float[Array, "B E"],
+    text_embeds: Float[Array, "B E"],
+    logit_scale: float | Float[Array, ""],
+    *,
+    method: str = "dense",
+) -> Float[Array, ""]:
+    """Symmetric cross-entropy of the true pairs: `soft_clip_loss` with `hard_weight=1`.
+
+    The soft targets are not merely weighted by zero, they are not computed; see `soft_clip_loss`
+    for the arguments and the errors.
+    """
+    return soft_clip_loss(
+        image_embeds, text_embeds, logit_scale, target_scale=0.0, hard_weight=1.0, method=method
+    )

@@ -1,0 +1,91 @@
+"""Soft CLIP: contrastive learning whose targets are softened by how alike the pairs are.
+
+LumbarCLIP (arXiv 2509.20813) trains with a "soft CLIP loss" and does not define it. This module
+defines one. With texts T and images I of a batch of B pairs,
+
+    L = exp(logit_scale) T Iᵀ                              logits; rows are texts
+    A = target_scale / 2 (I Iᵀ + T Tᵀ)                     likeness of the pairs; symmetric
+    P = hard_weight Id + (1 - hard_weight) softmax_row(A)  targets
+    loss = 1 / 2B Σ_i [ CE(P_i, L_i) + CE(Q_i, (Lᵀ)_i) ]   CE(p, l) = -Σ_k p_k log_softmax(l)_k
+
+`targets="transposed"` takes Q = Pᵀ: the reading of moein-shariatnia/OpenAI-CLIP, from which most
+code named soft CLIP descends; the rows of Pᵀ do not sum to one. `targets="row"` takes Q = P: A is
+symmetric, so the same distribution serves both directions and every row sums to one.
+
+The scale of the targets is a parameter of its own. That code multiplies the likeness by the
+temperature it divides the logits by; with unit embeddings and a CLIP temperature this leaves A
+nearly constant and P uniform: no signal. A target_scale of about 10 gives soft targets.
+"""
+
+from typing import Literal
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from lumbarclip_jax.losses.similarity import similarity
+
+Targets = Literal["row", "transposed"]
+
+
+def soft_clip_loss(
+    image_embeds: Float[Array, "B E"],
+    text_embeds: Float[Array, "B E"],
+    logit_scale: float | Float[Array, ""],
+    *,
+    target_scale: float | Float[Array, ""],
+    targets: Targets = "row",
+    detach_targets: bool = True,
+    hard_weight: float = 0.0,
+    method: str = "dense",
+) -> Float[Array, ""]:
+    """Soft CLIP loss of a batch of pairs; the formula is at the top of this module.
+
+    Args:
+      image_embeds: one image a row; unit length by convention, not required.
+      text_embeds: the text of the same pair on the same row.
+      logit_scale: log of 1 / temperature.
+      target_scale: sharpness of the targets; 0 makes them uniform.
+      targets: which reading of the targets the images use.
+      detach_targets: True lets no gradient through the targets, nor to `target_scale`.
+      hard_weight: share of one-hot targets, 0 to 1; 1 is plain CLIP.
+      method: "dense" holds every B×B matrix.
+
+    Returns:
+      The mean over the batch and the two directions, float32.
+
+    Raises:
+      ValueError: for an unknown `targets` or `method`, a `hard_weight` outside 0 to 1, or
+        embeddings of different shapes.
+    """
+    if image_embeds.shape != text_embeds.shape:
+        raise ValueError(
+            f"image_embeds {image_embeds.shape} and text_embeds {text_embeds.shape} must have the "
+            "same shape: row i of both is pair i."
+        )
+    if targets not in ("row", "transposed"):
+        raise ValueError(f'targets must be "row" or "transposed", not {targets!r}.')
+    if not 0.0 <= hard_weight <= 1.0:
+        raise ValueError(f"hard_weight must lie between 0 and 1, not {hard_weight}.")
+    if method != "dense":
+        raise ValueError(f'method must be "dense", not {method!r}.')
+    return _dense(
+        image_embeds, text_embeds, logit_scale, target_scale, targets, detach_targets, hard_weight
+    )
+
+
+def _dense(
+    image_embeds, text_embeds, logit_scale, target_scale, targets, detach_targets, hard_weight
+):
+    logits_per_text = jnp.exp(logit_scale) * similarity(text_embeds, image_embeds)
+    soft_targets = jnp.eye(len(image_embeds), dtype=jnp.float32)
+    if hard_weight < 1.0:
+        likeness = similarity(image_embeds, image_embeds) + similarity(text_embeds, text_embeds)
+        soft = jax.nn.softmax(target_scale / 2 * likeness, axis=1)
+        if detach_targets:
+            soft = jax.lax.stop_gradient(soft)
+        soft_targets = hard_weight * soft_targets + (1.0 - hard_weight) * soft
+    image_targets = soft_targets if targets == "row" else soft_targets.T
+    text_loss = -jnp.sum(soft_targets * jax.nn.log_softmax(logits_per_text, axis=1), axis=1)
+    image_loss = -jnp.sum(image_targets * jax.nn.log_softmax(logits_per_text.T, axis=1), axis=1)
+    return jnp.mean(text_loss + image_loss) / 2
