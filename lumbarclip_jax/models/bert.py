@@ -1,0 +1,132 @@
+"""BERT encoder (Devlin et al. 2019, arXiv 1810.04805)."""
+
+from typing import Any
+
+import jax.numpy as jnp
+from flax import linen as nn
+from jaxtyping import Array, Float, Int
+
+from lumbarclip_jax.models.layers import (
+    Block,
+    Dtype,
+    default_init,
+    dense,
+    layer_norm,
+    partitioned,
+    run_layers,
+)
+
+POOLINGS = ("cls", "mean", "last", "pooler")
+
+
+class Bert(nn.Module):
+    """BERT encoder with absolute positions.
+
+    `pooling` decides what `pooled` is: `cls` the first token, `mean` the mean of the tokens under
+    the attention mask, `last` the last token under the mask ([SEP]), `pooler` the tanh layer on
+    the first token that published checkpoints carry as `pooler`. Tokens outside the mask change
+    neither `pooled` nor the hidden states of the others.
+    """
+
+    vocab_size: int
+    width: int
+    depth: int
+    heads: int
+    mlp_width: int
+    pooling: str = "cls"
+    max_positions: int = 512
+    token_types: int = 2
+    norm_epsilon: float = 1e-12
+    activation: str = "gelu"
+    dropout: float = 0.1
+    attention_dropout: float = 0.1
+    remat: bool = False
+    scan_layers: bool = False
+    dtype: Dtype = jnp.float32
+
+    def __post_init__(self) -> None:
+        if self.pooling not in POOLINGS:
+            raise ValueError(f"BERT pooling {self.pooling!r} is not one of {', '.join(POOLINGS)}")
+        super().__post_init__()
+
+    @nn.compact
+    def __call__(
+        self,
+        input_ids: Int[Array, "B T"],
+        attention_mask: Int[Array, "B T"] | None = None,
+        token_type_ids: Int[Array, "B T"] | None = None,
+        *,
+        train: bool = False,
+    ) -> dict[str, Any]:
+        """Returns `last_hidden_state` [B, T, D] and `pooled` [B, D].
+
+        Without a mask every token counts; without token types all are 0.
+
+        Raises:
+            ValueError: the text is longer than the position table.
+        """
+        length = input_ids.shape[1]
+        if length > self.max_positions:
+            raise ValueError(
+                f"texts of {length} tokens do not fit the {self.max_positions} positions of this "
+                "BERT: tokenize to a shorter length"
+            )
+        if attention_mask is None:
+            attention_mask = jnp.ones_like(input_ids)
+        if token_type_ids is None:
+            token_type_ids = jnp.zeros_like(input_ids)
+
+        words = self.embed("word_embedding", "vocab", self.vocab_size)(input_ids)
+        types = self.embed("token_type_embedding", "position", self.token_types)(token_type_ids)
+        positions = self.embed("position_embedding", "position", self.max_positions)(
+            jnp.arange(length)[None]
+        )
+        x = words + types + positions
+        x = layer_norm(self.norm_epsilon, dtype=self.dtype, name="embedding_norm")(x)
+        x = nn.Dropout(self.dropout)(x, deterministic=not train)
+
+        # exp(lowest - max) is exactly 0: a padded token has no weight at all.
+        lowest = jnp.finfo(jnp.float32).min
+        bias = jnp.where(attention_mask[:, None, None, :] > 0, 0.0, lowest)
+        x = run_layers(
+            self.block,
+            self.depth,
+            x,
+            bias,
+            remat=self.remat,
+            scan=self.scan_layers,
+            train=train,
+        )
+        return {"last_hidden_state": x, "pooled": self.pool(x, attention_mask)}
+
+    def embed(self, name: str, axis: str, rows: int) -> nn.Embed:
+        """A float32 table: the sum of the three embeddings is normalised before it is rounded."""
+        init = partitioned(default_init, axis, "embed")
+        return nn.Embed(rows, self.width, embedding_init=init, dtype=jnp.float32, name=name)
+
+    def block(self, name: str) -> Block:
+        return Block(
+            self.heads,
+            self.mlp_width,
+            pre_norm=False,
+            norm_epsilon=self.norm_epsilon,
+            activation=self.activation,
+            dropout=self.dropout,
+            attention_dropout=self.attention_dropout,
+            dtype=self.dtype,
+            name=name,
+        )
+
+    def pool(
+        self, x: Float[Array, "B T D"], attention_mask: Int[Array, "B T"]
+    ) -> Float[Array, "B D"]:
+        if self.pooling == "mean":
+            mask = attention_mask[:, :, None].astype(jnp.float32)
+            mean = (x * mask).sum(axis=1) / jnp.maximum(mask.sum(axis=1), 1.0)
+            return mean.astype(x.dtype)
+        if self.pooling == "last":
+            last = x.shape[1] - 1 - jnp.argmax(attention_mask[:, ::-1], axis=1)
+            return jnp.take_along_axis(x, last[:, None, None], axis=1)[:, 0]
+        if self.pooling == "cls":
+            return x[:, 0]
+        return nn.tanh(dense(self.width, ("embed", None), dtype=self.dtype, name="pooler")(x[:, 0]))

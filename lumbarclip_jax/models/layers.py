@@ -1,0 +1,272 @@
+"""Blocks shared by the encoders: attention, feed-forward, norms, patches and stacks of layers.
+
+Parameters are float32; `dtype` is the type of the matrix products. Softmax and normalisation
+statistics are float32 whatever `dtype` is.
+
+Logical axes of the parameters, which `lumbarclip_jax.sharding` maps to mesh axes:
+
+    layers     blocks, when they are scanned (leading axis)
+    embed      features of the residual stream
+    heads      attention heads, concatenated
+    mlp        hidden features of a feed-forward block
+    vocab      rows of the token table
+    position   rows of position, token-type and relative-position tables
+    conv_in    input channels of a convolution or patch embedding
+    conv_out   output channels of a convolution
+    shared     the shared image-text embedding (E)
+    norm       scales and offsets of normalisation layers
+
+Axes that are never worth sharding (kernel rows and columns, for one) have no name.
+"""
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+from jaxtyping import Array, Float
+
+Dtype = Any
+
+ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
+    "gelu": functools.partial(nn.gelu, approximate=False),
+    "gelu_new": functools.partial(nn.gelu, approximate=True),
+    "gelu_pytorch_tanh": functools.partial(nn.gelu, approximate=True),
+    "relu": nn.relu,
+}
+
+default_init = nn.initializers.truncated_normal(0.02)
+
+
+def partitioned(init: Callable, *axes: str | None) -> Callable:
+    """The initialiser with the logical axis names of its parameter attached."""
+    return nn.with_logical_partitioning(init, axes)
+
+
+def dense(
+    features: int,
+    axes: tuple[str | None, str | None],
+    *,
+    dtype: Dtype,
+    name: str,
+    use_bias: bool = True,
+) -> nn.Dense:
+    """A linear layer whose kernel [in, out] carries the logical `axes`."""
+    return nn.Dense(
+        features,
+        use_bias=use_bias,
+        dtype=dtype,
+        kernel_init=partitioned(default_init, *axes),
+        bias_init=partitioned(nn.initializers.zeros, axes[1]),
+        name=name,
+    )
+
+
+def layer_norm(epsilon: float, *, dtype: Dtype, name: str) -> nn.LayerNorm:
+    """Layer normalisation over the last axis, computed in float32.
+
+    The variance is the mean squared deviation: E[x²] − E[x]² loses half the digits when a
+    feature's mean is large, as it is in published ViT and BERT checkpoints.
+    """
+    return nn.LayerNorm(
+        epsilon=epsilon,
+        dtype=dtype,
+        use_fast_variance=False,
+        scale_init=partitioned(nn.initializers.ones, "norm"),
+        bias_init=partitioned(nn.initializers.zeros, "norm"),
+        name=name,
+    )
+
+
+class SelfAttention(nn.Module):
+    """Multi-head scaled dot-product self-attention (Vaswani et al. 2017, section 3.2)."""
+
+    heads: int
+    use_qkv_bias: bool = True
+    dropout: float = 0.0
+    dtype: Dtype = jnp.float32
+
+    @nn.compact
+    def __call__(
+        self,
+        x: Float[Array, "*B T D"],
+        bias: Float[Array, "*_B _N _T T"] | None = None,
+        *,
+        train: bool = False,
+    ) -> Float[Array, "*B T D"]:
+        """Attends within the T tokens; `bias` is added to the logits and must have their rank."""
+        width = x.shape[-1]
+
+        def heads_of(name: str) -> Float[Array, "*B N T H"]:
+            features = dense(
+                width,
+                ("embed", "heads"),
+                dtype=self.dtype,
+                name=name,
+                use_bias=self.use_qkv_bias,
+            )(x)
+            features = features.reshape(*x.shape[:-1], self.heads, width // self.heads)
+            return features.swapaxes(-2, -3)
+
+        # One transpose to [..., N, T, H] and plain matmuls: on CPU an einsum over [..., T, N, H]
+        # takes twice as long.
+        query, key, value = heads_of("query"), heads_of("key"), heads_of("value")
+        logits = jnp.matmul(query, key.swapaxes(-1, -2), preferred_element_type=jnp.float32)
+        logits = logits * (width // self.heads) ** -0.5
+        if bias is not None:
+            logits = logits + bias
+        weights = jax.nn.softmax(logits, axis=-1).astype(self.dtype)
+        weights = nn.Dropout(self.dropout)(weights, deterministic=not train)
+        out = jnp.matmul(weights, value).swapaxes(-2, -3).reshape(x.shape)
+        return dense(width, ("heads", "embed"), dtype=self.dtype, name="out")(out)
+
+
+class MLP(nn.Module):
+    """The feed-forward block: fc2(activation(fc1(x)))."""
+
+    hidden: int
+    activation: str = "gelu"
+    dtype: Dtype = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "*B D"]) -> Float[Array, "*B D"]:
+        hidden = dense(self.hidden, ("embed", "mlp"), dtype=self.dtype, name="fc1")(x)
+        hidden = ACTIVATIONS[self.activation](hidden)
+        return dense(x.shape[-1], ("mlp", "embed"), dtype=self.dtype, name="fc2")(hidden)
+
+
+class DropPath(nn.Module):
+    """Stochastic depth (Huang et al. 2016): drops a residual branch for whole samples."""
+
+    @nn.compact
+    def __call__(
+        self, branch: Float[Array, "B *rest"], rate: Float[Array, ""] | None, *, train: bool
+    ) -> Float[Array, "B *rest"]:
+        if rate is None or not train:
+            return branch
+        shape = (branch.shape[0],) + (1,) * (branch.ndim - 1)
+        kept = jax.random.bernoulli(self.make_rng("dropout"), 1.0 - rate, shape)
+        return jnp.where(kept, branch / (1.0 - rate).astype(branch.dtype), 0)
+
+
+class Block(nn.Module):
+    """A transformer block: attention and feed-forward, each with its residual and its norm.
+
+    With `pre_norm` x + f(norm(x)), as in ViT (Dosovitskiy et al. 2021, equations 2 and 3);
+    without it norm(x + f(x)), as in BERT (Devlin et al. 2019, after Vaswani et al. 2017).
+    Sows its output as the intermediate `hidden_states`.
+    """
+
+    heads: int
+    mlp_width: int
+    pre_norm: bool
+    norm_epsilon: float
+    use_qkv_bias: bool = True
+    activation: str = "gelu"
+    dropout: float = 0.0
+    attention_dropout: float = 0.0
+    dtype: Dtype = jnp.float32
+
+    @nn.compact
+    def __call__(
+        self,
+        x: Float[Array, "B T D"],
+        bias: Float[Array, "B #N #T T"] | None,
+        drop_path: Float[Array, ""] | None,
+        *,
+        train: bool = False,
+    ) -> Float[Array, "B T D"]:
+        attention = SelfAttention(
+            self.heads, self.use_qkv_bias, self.attention_dropout, self.dtype, name="attention"
+        )
+        mlp = MLP(self.mlp_width, self.activation, self.dtype, name="mlp")
+        dropout = nn.Dropout(self.dropout, deterministic=not train)
+
+        def residual(x: Array, norm: nn.LayerNorm, function: Callable[[Array], Array]) -> Array:
+            branch = dropout(function(norm(x) if self.pre_norm else x))
+            x = x + DropPath()(branch, drop_path, train=train)
+            return x if self.pre_norm else norm(x)
+
+        norm = layer_norm(self.norm_epsilon, dtype=self.dtype, name="attention_norm")
+        x = residual(x, norm, lambda y: attention(y, bias, train=train))
+        norm = layer_norm(self.norm_epsilon, dtype=self.dtype, name="mlp_norm")
+        x = residual(x, norm, mlp)
+        self.sow("intermediates", "hidden_states", x)
+        return x
+
+
+def drop_path_rates(last: float, depth: int) -> list[Array | None]:
+    """Stochastic-depth rates that grow linearly from 0 to `last`, one a block."""
+    if not last:
+        return [None] * depth
+    return list(jnp.linspace(0.0, last, depth))
+
+
+def run_layers(
+    make_block: Callable[[str], nn.Module],
+    depth: int,
+    x: Float[Array, "B T D"],
+    bias: Float[Array, "B #N #T T"] | None = None,
+    *,
+    drop_path: float = 0.0,
+    remat: bool = False,
+    scan: bool = False,
+    train: bool = False,
+) -> Float[Array, "B T D"]:
+    """Runs x through `depth` equal blocks; call it inside a compact method.
+
+    `make_block(name)` makes one block. `drop_path` is the stochastic-depth rate of the last one.
+    With `remat` each block is recomputed in the backward pass instead of keeping its activations.
+    With `scan` one block is compiled and looped over: the parameters are then stacked under
+    `layers` instead of lying under `layer_0`, `layer_1`, ... (see `stack_layers`).
+    """
+
+    def step(block: nn.Module, x: Array, rate: Array | None) -> tuple[Array, None]:
+        return block(x, bias, rate, train=train), None
+
+    rates = drop_path_rates(drop_path, depth)
+    if remat:
+        # A loop by itself keeps XLA from merging the recomputation with the forward pass.
+        step = nn.remat(step, prevent_cse=not scan)
+    if scan:
+        step = nn.scan(
+            step,
+            variable_axes={"params": 0, "intermediates": 0},
+            split_rngs={"params": True, "dropout": True},
+            length=depth,
+            metadata_params={nn.PARTITION_NAME: "layers"},
+        )
+        return step(make_block("layers"), x, jnp.stack(rates) if drop_path else None)[0]
+    for index, rate in enumerate(rates):
+        x, _ = step(make_block(f"layer_{index}"), x, rate)
+    return x
+
+
+def stack_layers(tree: Any) -> Any:
+    """Turns every `layer_0`, `layer_1`, ... of a parameter tree into one stacked `layers`."""
+    if not isinstance(tree, dict):
+        return tree
+    names = sorted(
+        (name for name in tree if name.startswith("layer_")), key=lambda n: int(n.split("_")[1])
+    )
+    rest = {name: stack_layers(sub) for name, sub in tree.items() if name not in names}
+    if not names:
+        return rest
+    stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *(tree[name] for name in names))
+    return rest | {"layers": stacked}
+
+
+def unstack_layers(tree: Any) -> Any:
+    """The inverse of `stack_layers`."""
+    if not isinstance(tree, dict):
+        return tree
+    rest = {name: unstack_layers(sub) for name, sub in tree.items() if name != "layers"}
+    if "layers" not in tree:
+        return rest
+    depth = len(jax.tree.leaves(tree["layers"])[0])
+    return rest | {
+        f"layer_{index}": jax.tree.map(lambda leaf, i=index: leaf[i], tree["layers"])
+        for index in range(depth)
+    }

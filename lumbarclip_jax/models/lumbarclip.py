@@ -1,0 +1,125 @@
+"""LumbarCLIP: an image and a text encoder, a projection each, one learned temperature."""
+
+from typing import Any
+
+import jax.numpy as jnp
+from flax import linen as nn
+from jax import lax
+from jaxtyping import Array, Float, Int
+
+from lumbarclip_jax.models.bert import Bert
+from lumbarclip_jax.models.layers import Dtype
+from lumbarclip_jax.models.projection import Projection
+from lumbarclip_jax.models.variants import bert_sizes, vit_sizes
+from lumbarclip_jax.models.vit import ViT
+
+
+class LumbarCLIP(nn.Module):
+    """The two towers of LumbarCLIP (arXiv 2509.20813).
+
+    Parameters lie under `image_encoder`, `text_encoder`, `image_projection`, `text_projection`,
+    `logit_scale` (log of 1/temperature) and, where a bias is asked for, `logit_bias` (SigLIP).
+    Features, embeddings and scale come out in float32 whatever the encoders compute in.
+    """
+
+    image_encoder: nn.Module
+    text_encoder: nn.Module
+    image_projection: nn.Module
+    text_projection: nn.Module
+    logit_scale_init: float
+    logit_bias_init: float | None = None
+
+    def setup(self) -> None:
+        self.logit_scale = self.param(
+            "logit_scale", nn.initializers.constant(self.logit_scale_init), ()
+        )
+        if self.logit_bias_init is not None:
+            self.logit_bias = self.param(
+                "logit_bias", nn.initializers.constant(self.logit_bias_init), ()
+            )
+
+    def __call__(
+        self,
+        images: Float[Array, "B H W C"],
+        input_ids: Int[Array, "B T"],
+        attention_mask: Int[Array, "B T"],
+        *,
+        train: bool = False,
+    ) -> dict[str, Array]:
+        """Returns image_embeds, text_embeds [B, E] of unit length, image_features [B, D],
+        text_features [B, D'], logit_scale and, where there is one, logit_bias."""
+        out = self.encode_image(images, train=train)
+        out |= self.encode_text(input_ids, attention_mask, train=train)
+        out["logit_scale"] = self.logit_scale
+        if self.logit_bias_init is not None:
+            out["logit_bias"] = self.logit_bias
+        return out
+
+    def encode_image(
+        self, images: Float[Array, "B H W C"], *, train: bool = False
+    ) -> dict[str, Array]:
+        """Returns image_embeds [B, E] of unit length and image_features [B, D]."""
+        features = self.image_encoder(images, train=train)["pooled"]
+        embeds = self.image_projection(features, train=train)
+        return {"image_embeds": unit(embeds), "image_features": features.astype(jnp.float32)}
+
+    def encode_text(
+        self,
+        input_ids: Int[Array, "B T"],
+        attention_mask: Int[Array, "B T"],
+        *,
+        train: bool = False,
+    ) -> dict[str, Array]:
+        """Returns text_embeds [B, E] of unit length and text_features [B, D]."""
+        features = self.text_encoder(input_ids, attention_mask, train=train)["pooled"]
+        embeds = self.text_projection(features, train=train)
+        return {"text_embeds": unit(embeds), "text_features": features.astype(jnp.float32)}
+
+
+def unit(x: Float[Array, "B E"]) -> Float[Array, "B E"]:
+    """Rows divided by their length in float32; a zero row stays zero, with a finite gradient."""
+    x = x.astype(jnp.float32)
+    return x * lax.rsqrt(jnp.maximum(jnp.sum(x * x, axis=-1, keepdims=True), 1e-24))
+
+
+def build_model(config: Any, vocab_size: int, dtype: Dtype = jnp.float32) -> LumbarCLIP:
+    """The model of `config.model`, with encoders that compute in `dtype`.
+
+    Raises:
+        ValueError: an encoder, variant, pooling or projection that does not exist.
+    """
+    projection = config.projection
+
+    def project() -> Projection:
+        return Projection(config.embed_dim, projection.kind, projection.dropout, dtype)
+
+    return LumbarCLIP(
+        image_encoder=build_image_encoder(config, dtype),
+        text_encoder=Bert(
+            vocab_size=vocab_size,
+            pooling=config.text_encoder.pooling,
+            remat=config.remat,
+            scan_layers=config.scan_layers,
+            dtype=dtype,
+            **bert_sizes(config.text_encoder.variant),
+        ),
+        image_projection=project(),
+        text_projection=project(),
+        logit_scale_init=config.logit_scale_init,
+        logit_bias_init=getattr(config, "logit_bias_init", None),
+    )
+
+
+def build_image_encoder(config: Any, dtype: Dtype) -> nn.Module:
+    """The image encoder that `config.image_encoder` names."""
+    encoder = config.image_encoder
+    if encoder.name == "vit":
+        return ViT(
+            pooling=encoder.pooling,
+            drop_path=getattr(encoder, "drop_path", 0.0),
+            remat=config.remat,
+            scan_layers=config.scan_layers,
+            dtype=dtype,
+            **vit_sizes(encoder.variant),
+        )
+    raise ValueError(f"image encoder {encoder.name!r} is not vit")

@@ -1,0 +1,48 @@
+"""Projection heads from encoder features to the shared embedding."""
+
+import jax.numpy as jnp
+from flax import linen as nn
+from jaxtyping import Array, Float
+
+from lumbarclip_jax.models.layers import ACTIVATIONS, Dtype, dense, layer_norm
+
+KINDS = ("linear", "mlp", "convirt")
+
+
+class Projection(nn.Module):
+    """A head of one of three kinds.
+
+    - `linear`: W x + b.
+    - `mlp`: h = W1 x + b1, LayerNorm(h + Dropout(W2 GELU(h) + b2)), the residual head of CXR-CLIP
+      (arXiv 2310.13292) and earlier image-text code.
+    - `convirt`: W2 ReLU(W1 x), without biases, after ConVIRT (arXiv 2010.00747).
+    """
+
+    features: int
+    kind: str = "linear"
+    dropout: float = 0.0
+    dtype: Dtype = jnp.float32
+
+    def __post_init__(self) -> None:
+        if self.kind not in KINDS:
+            raise ValueError(f"projection kind {self.kind!r} is not one of {', '.join(KINDS)}")
+        super().__post_init__()
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "B D"], *, train: bool = False) -> Float[Array, "B E"]:
+        use_bias = self.kind != "convirt"
+        first = dense(
+            self.features, ("embed", "shared"), dtype=self.dtype, name="fc1", use_bias=use_bias
+        )
+        x = first(x)
+        if self.kind == "linear":
+            return x
+        # The kernel's two axes are both shared features; a mesh axis may split only one of them.
+        second = dense(
+            self.features, (None, "shared"), dtype=self.dtype, name="fc2", use_bias=use_bias
+        )
+        if self.kind == "convirt":
+            return second(nn.relu(x))
+        branch = second(ACTIVATIONS["gelu"](x))
+        branch = nn.Dropout(self.dropout)(branch, deterministic=not train)
+        return layer_norm(1e-5, dtype=self.dtype, name="norm")(x + branch)
