@@ -1,0 +1,28 @@
+"""Measuring a trained model, one evaluator a question.
+
+The contract, after big_vision's: an evaluator is a class built as
+
+    evaluator = EVALUATORS[name](embedder, split="test", **options)
+
+whose `run(state)` yields `(name, float)`. The training loop knows nothing else about it. Names read
+`<split>/<evaluator>/<what>`; beside a number `<name>` stand `<name>_ci_low` and `<name>_ci_high`,
+its 95 % interval over resampled patients (see `bootstrap`), and `<name>_chance`, what a model that
+looks at nothing would reach. A task that cannot be measured on a split (no labels, one class) is
+logged as skipped, and its yielded counts show why.
+
+`embedder` is the only way to the model and the data: `embedder(state, split)` gives the split's
+embeddings, texts and labels, `embedder.encode_text(state, texts)` embeds other text, and
+`embedder.splits` names the splits there are. Everything here is numpy on the host.
+
+Classification evaluators keep what they predicted in `predictions` after a run, for the figures.
+"""
+
+from lumbarclip_jax.evaluators.linear_probe import LinearProbe
+from lumbarclip_jax.evaluators.retrieval import Retrieval
+from lumbarclip_jax.evaluators.zero_shot import ZeroShot
+
+EVALUATORS = {
+    "retrieval": Retrieval,
+    "zero_shot": ZeroShot,
+    "linear_probe": LinearProbe,
+}

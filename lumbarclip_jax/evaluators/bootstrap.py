@@ -1,0 +1,106 @@
+"""Confidence intervals by resampling patients.
+
+The slices of one patient and the levels of one report are not independent, so rows are never
+resampled on their own: patients are drawn with replacement and bring all their rows along
+(cluster bootstrap). A resample is a vector of row weights, how often each row's patient was drawn,
+and a metric is a function of those weights:
+
+    metrics(weights [R, M]) -> {name: values [R]},   NaN where a resample leaves it undefined
+
+Writing metrics in weighted form computes all resamples in a few array operations, and two metrics
+on the same rows see the same resamples, which is what makes a paired difference paired.
+"""
+
+import dataclasses
+from collections.abc import Callable, Iterator
+
+import numpy as np
+
+Metrics = Callable[[np.ndarray], dict[str, np.ndarray]]
+
+# Weights of at most this many elements at once: 32 MB of float64, whatever the number of rows.
+CHUNK_ELEMENTS = 2**22
+
+
+@dataclasses.dataclass(frozen=True)
+class Estimate:
+    """A metric on the whole split with its interval over resampled patients.
+
+    `resamples` counts the resamples on which the metric was defined, for instance those that hold
+    both classes.
+    """
+
+    value: float
+    low: float
+    high: float
+    resamples: int
+
+    def named(self, name: str, chance: float | None = None) -> Iterator[tuple[str, float]]:
+        """Yields the number, its interval and, when given, its chance level under their names."""
+        yield name, self.value
+        yield f"{name}_ci_low", self.low
+        yield f"{name}_ci_high", self.high
+        if chance is not None:
+            yield f"{name}_chance", float(chance)
+
+
+def patient_resamples(
+    patient_id: np.ndarray, *, resamples: int = 1000, seed: int = 0
+) -> Iterator[np.ndarray]:
+    """Yields row weights `[r, M]` float64, `resamples` rows in all; the same for the same ids."""
+    patients, patient_of_row = np.unique(patient_id, return_inverse=True)
+    rng = np.random.default_rng(seed)
+    per_chunk = max(1, CHUNK_ELEMENTS // len(patient_id))
+    for start in range(0, resamples, per_chunk):
+        count = min(per_chunk, resamples - start)
+        drawn = rng.integers(len(patients), size=(count, len(patients)))
+        cells = drawn + len(patients) * np.arange(count)[:, None]
+        times = np.bincount(cells.ravel(), minlength=count * len(patients))
+        yield times.reshape(count, len(patients))[:, patient_of_row].astype(np.float64)
+
+
+def estimates(
+    metrics: Metrics,
+    patient_id: np.ndarray,
+    *,
+    resamples: int = 1000,
+    seed: int = 0,
+    confidence: float = 0.95,
+) -> dict[str, Estimate]:
+    """Each metric on all rows, with its percentile interval over resampled patients.
+
+    Args:
+      metrics: weights `[R, M]` to named values `[R]`.
+      patient_id: `[M]`, the patient of every row.
+      resamples: how many; resamples on which a metric is NaN are left out of its interval.
+      seed: of the resampling.
+      confidence: mass of the interval.
+    """
+    point = metrics(np.ones((1, len(patient_id))))
+    parts = [
+        metrics(weights)
+        for weights in patient_resamples(patient_id, resamples=resamples, seed=seed)
+    ]
+    tails = (1 - confidence) / 2
+    result = {}
+    for name, value in point.items():
+        values = np.concatenate([part[name] for part in parts])
+        values = values[~np.isnan(values)]
+        low, high = np.quantile(values, [tails, 1 - tails]) if len(values) else (np.nan, np.nan)
+        result[name] = Estimate(float(value[0]), float(low), float(high), len(values))
+    return result
+
+
+def paired_differences(
+    metrics_a: Metrics, metrics_b: Metrics, patient_id: np.ndarray, **options
+) -> dict[str, Estimate]:
+    """Estimates of `a - b` for every metric both give, on the same rows and the same resamples.
+
+    An interval that excludes 0 says that the two differ. `options` are those of `estimates`.
+    """
+
+    def difference(weights: np.ndarray) -> dict[str, np.ndarray]:
+        a, b = metrics_a(weights), metrics_b(weights)
+        return {name: a[name] - b[name] for name in a.keys() & b.keys()}
+
+    return estimates(difference, patient_id, **options)

@@ -1,0 +1,43 @@
+"""Prompts as data: one JSON file a task, expanded into the sentences of a class at a level.
+
+A file has the sides `positive` and `negative`; each lists `phrasings`, templates whose slots are
+filled with every combination of the side's own lists (`{finding}`, `{severity}`) and the ways of
+writing the level (`{level}`, from `levels.json`). An empty severity is a valid one. To change what
+zero-shot asks, edit the files.
+"""
+
+import functools
+import itertools
+import json
+import pathlib
+import string
+
+FOLDER = pathlib.Path(__file__).parent
+
+
+@functools.cache
+def _read(name: str) -> dict:
+    return json.loads((FOLDER / f"{name}.json").read_text(encoding="utf-8"))
+
+
+def load_prompts(task: str, level: str, polarity: str) -> list[str]:
+    """The distinct prompts of one side (`positive` or `negative`) of a task at a level.
+
+    Raises:
+      ValueError: `levels.json` does not say how the level is written.
+    """
+    notations = _read("levels")
+    if level not in notations:
+        raise ValueError(
+            f"prompts/levels.json has no entry for level {level!r} (it has {sorted(notations)}): "
+            "add the ways reports write it."
+        )
+    side = _read(task)[polarity]
+    choices = {**side, "level": notations[level]}
+    prompts = []
+    for phrasing in side["phrasings"]:
+        slots = [slot for _, slot, _, _ in string.Formatter().parse(phrasing) if slot]
+        for words in itertools.product(*(choices[slot] for slot in slots)):
+            filled = phrasing.format(**dict(zip(slots, words, strict=True)))
+            prompts.append(" ".join(filled.split()))
+    return list(dict.fromkeys(prompts))
