@@ -1,11 +1,12 @@
 """All evaluators over one split, and what to do with their numbers."""
 
 import json
+import logging
 import pathlib
 
-from absl import logging
-
 from lumbarclip_jax.evaluators import EVALUATORS
+
+log = logging.getLogger(__name__)
 
 
 def evaluate_split(
@@ -37,13 +38,16 @@ def save_metrics(metrics: dict[str, float], path: pathlib.Path) -> None:
 
 
 def log_metrics(metrics: dict[str, float]) -> None:
-    """Logs one line a number, with its interval and chance where it has them."""
+    """Logs the measured numbers, one a line with interval and chance; counts are in the file."""
     for name, value in metrics.items():
-        if name.endswith(("_ci_low", "_ci_high", "_chance")):
-            continue
-        line = f"{name} {value:.3f}"
         if f"{name}_ci_low" in metrics:
-            line += f"  [{metrics[f'{name}_ci_low']:.3f}, {metrics[f'{name}_ci_high']:.3f}]"
-        if f"{name}_chance" in metrics:
-            line += f"  chance {metrics[f'{name}_chance']:.3f}"
-        logging.info(line)
+            low, high = metrics[f"{name}_ci_low"], metrics[f"{name}_ci_high"]
+            chance = metrics.get(f"{name}_chance")
+            log.info(
+                "%-62s %.3f [%.3f, %.3f]%s",
+                name,
+                value,
+                low,
+                high,
+                "" if chance is None else f"  chance {chance:.3f}",
+            )

@@ -1,0 +1,115 @@
+"""Every field of a run: its default, its unit and what it does, once.
+
+A run file starts from `get_config()` and overrides what it needs; the command line overrides the
+run file (`--config.optim.lr=3e-4`). The config is locked, so an unknown field is an error.
+"""
+
+import math
+
+from ml_collections import ConfigDict
+from ml_collections.config_dict import placeholder
+
+
+def get_config() -> ConfigDict:
+    config = ConfigDict()
+    config.name = "base"  # shown in logs and in the report
+    config.seed = 0  # seeds parameters, data order, augmentation and dropout
+    config.total_steps = 5_000  # optimizer steps
+    config.dtype = "auto"  # compute type: auto (bfloat16 on accelerators, float32 on CPU), or named
+
+    config.data = data = ConfigDict()
+    data.dir = ""  # folder written by data_prep.build; empty = the embedded phantom
+    data.phantom_patients = 300  # patients of the embedded phantom
+    data.phantom_difficulty = 0.5  # 0 (clean) to 1 (noisy, subtle findings)
+    data.global_batch_size = 64  # pairs per optimizer step, over all devices and processes
+    data.image_size_px = 224  # side of the square the encoder sees
+    data.crop_px = 224  # side of the central square cut from the stored image, before resizing
+    data.max_tokens = 128  # reports are cut to this length, [CLS] and [SEP] included
+    data.level_prefix = True  # put the slice's disc level before the report, "L4-L5 : ..."
+    data.read_threads = 2  # Grain reader threads
+    data.prefetch_batches = 4  # batches kept ready on the host
+
+    data.augment = augment = ConfigDict()  # training images only, on the device
+    augment.scale = 0.1  # zoom drawn from 1 - scale .. 1 + scale
+    augment.translate = 0.05  # shift drawn from -translate .. translate, in crop sides
+    augment.gamma = 0.2  # intensity exponent drawn from 1 - gamma .. 1 + gamma
+    augment.noise = 0.02  # standard deviation of added noise, in units of the full grey range
+    augment.mirror = False  # left-right mirroring; reports name sides, so off unless they do not
+
+    config.model = model = ConfigDict()
+    model.embed_dim = 512  # E, size of the shared embedding
+    model.image_encoder = ConfigDict()
+    model.image_encoder.name = "vit"
+    model.image_encoder.variant = "B/16"  # see lumbarclip_jax/models/variants.py
+    model.image_encoder.pooling = "cls"  # cls | mean
+    model.image_encoder.drop_path = 0.0  # stochastic depth of the last block
+    model.text_encoder = ConfigDict()
+    model.text_encoder.variant = "base"
+    model.text_encoder.pooling = "cls"  # cls | mean | last
+    model.projection = ConfigDict()
+    model.projection.kind = "linear"  # linear | mlp | convirt
+    model.projection.dropout = 0.1  # inside the mlp head
+    model.logit_scale_init = math.log(1 / 0.07)  # log of 1 / temperature at the start
+    model.logit_scale_max = math.log(100.0)  # the learned value is clipped to 0 .. this
+    model.logit_bias_init = placeholder(float)  # start of SigLIP's bias; None = no bias
+    model.remat = False  # recompute encoder blocks in the backward pass: less memory, more time
+    model.scan_layers = False  # one compiled block for all layers: quicker to compile
+
+    config.loss = loss = ConfigDict()
+    loss.target_scale = 10.0  # sharpness of the soft targets; 0 = uniform
+    loss.targets = "row"  # row (both directions normalised) | transposed (as the public tutorial)
+    loss.detach_targets = True  # no gradient through the targets
+    loss.hard_weight = 0.5  # blend of one-hot into the soft targets; 1.0 = plain CLIP
+    loss.method = "auto"  # auto | dense | blockwise | gather | ring
+
+    config.optim = optim = ConfigDict()
+    optim.lr = 1e-4  # peak learning rate
+    optim.final_lr_fraction = 0.0  # of the peak, reached at total_steps
+    optim.warmup_steps = 200
+    optim.weight_decay = 0.05  # AdamW, on kernels only
+    optim.b1 = 0.9
+    optim.b2 = 0.98
+    optim.clip_norm = 1.0  # global gradient norm; 0 = off
+    # First matching pattern wins; patterns match parameter paths such as text_encoder/layer_0/...
+    optim.lr_multipliers = ()  # (("text_encoder/.*", 0.1),)
+    optim.frozen = ()  # ("text_encoder/.*",)
+
+    config.mesh = ConfigDict()
+    config.mesh.fsdp = 1  # devices each parameter is split over; the rest are data parallel
+
+    config.eval = evaluation = ConfigDict()
+    evaluation.every_steps = 1_000  # validation retrieval; 0 = never
+    evaluation.batch_size = 64
+    evaluation.bootstrap_resamples = 1_000
+    evaluation.final_split = "test"  # evaluated in full when training ends
+
+    config.checkpoint = ConfigDict()
+    config.checkpoint.every_steps = 500
+    config.checkpoint.keep = 2
+
+    config.log_every_steps = 20
+    return config
+
+
+def resize(config: ConfigDict, size: str) -> None:
+    """Applies the argument after the colon: `:quick` shrinks a run to minutes on two CPU cores.
+
+    Raises:
+      ValueError: `size` is neither "full" nor "quick".
+    """
+    if size == "full":
+        return
+    if size != "quick":
+        raise ValueError(f"there is no :{size} form of a config, only :quick")
+    config.name += "_quick"
+    config.total_steps = 260
+    config.data.global_batch_size = 32
+    config.data.image_size_px = 112
+    config.data.crop_px = 192
+    config.data.max_tokens = 64
+    config.model.embed_dim = 128
+    config.model.text_encoder.variant = "tiny"
+    config.optim.lr = 1e-3
+    config.optim.warmup_steps = 20
+    config.eval.every_steps = 130
+    config.checkpoint.every_steps = 130

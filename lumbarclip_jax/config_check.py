@@ -1,0 +1,73 @@
+"""Readable errors for configs that cannot run, before any device is touched."""
+
+import re
+
+from ml_collections import ConfigDict
+
+DTYPES = ("auto", "float32", "bfloat16")
+TARGETS = ("row", "transposed")
+METHODS = ("auto", "dense", "blockwise", "gather", "ring")
+
+
+def validate(config: ConfigDict) -> None:
+    """Checks ranges and choices of a run config.
+
+    Raises:
+      ValueError: one line for each broken rule, naming the field, its value and what is allowed.
+    """
+    broken = list(_broken_rules(config))
+    if broken:
+        raise ValueError("the config cannot run: " + "; ".join(broken))
+
+
+def _broken_rules(config: ConfigDict):
+    yield from _choice(config, "dtype", DTYPES)
+    yield from _choice(config, "loss.targets", TARGETS)
+    yield from _choice(config, "loss.method", METHODS)
+    for field in (
+        "total_steps",
+        "log_every_steps",
+        "data.global_batch_size",
+        "data.image_size_px",
+        "data.crop_px",
+        "data.read_threads",
+        "data.prefetch_batches",
+        "model.embed_dim",
+        "mesh.fsdp",
+        "eval.batch_size",
+        "eval.bootstrap_resamples",
+        "checkpoint.every_steps",
+        "checkpoint.keep",
+    ):
+        yield from _range(config, field, low=1)
+    for field in ("optim.lr", "optim.weight_decay", "optim.clip_norm", "optim.warmup_steps"):
+        yield from _range(config, field, low=0)
+    for field in ("loss.hard_weight", "data.phantom_difficulty", "optim.final_lr_fraction"):
+        yield from _range(config, field, low=0, high=1)
+    yield from _range(config, "loss.target_scale", low=0)
+    yield from _range(config, "data.max_tokens", low=3)
+    yield from _range(config, "data.phantom_patients", low=20)
+    yield from _range(config, "eval.every_steps", low=0)
+    for pattern in [*config.optim.frozen, *(row[0] for row in config.optim.lr_multipliers)]:
+        try:
+            re.compile(pattern)
+        except re.error as error:
+            yield f"the pattern {pattern!r} is not a regular expression ({error})"
+
+
+def _get(config: ConfigDict, field: str):
+    for name in field.split("."):
+        config = config[name]
+    return config
+
+
+def _choice(config: ConfigDict, field: str, allowed: tuple):
+    if (value := _get(config, field)) not in allowed:
+        yield f"{field}={value!r} is not one of {', '.join(map(repr, allowed))}"
+
+
+def _range(config: ConfigDict, field: str, low: float, high: float | None = None):
+    value = _get(config, field)
+    if value < low or (high is not None and value > high):
+        bound = f"at least {low}" if high is None else f"between {low} and {high}"
+        yield f"{field}={value} must be {bound}"

@@ -1,0 +1,107 @@
+"""The data set folder written by `data_prep.build`: splits, random access and its manifest."""
+
+import dataclasses
+import functools
+import json
+import pathlib
+from collections.abc import Sequence
+
+import numpy as np
+import tensorflow_datasets as tfds
+
+SCHEMA_VERSION = 1
+TEXT_COLUMNS = ("report", "report_group", "patient_id", "study_id", "image_id", "level", "sequence")
+
+
+@dataclasses.dataclass(frozen=True)
+class Columns:
+    """Everything but the pixels of one split, one row an image, in data set order (M rows)."""
+
+    report: np.ndarray
+    report_group: np.ndarray
+    patient_id: np.ndarray
+    study_id: np.ndarray
+    image_id: np.ndarray
+    level: np.ndarray
+    sequence: np.ndarray
+    findings: np.ndarray  # [M, F] status codes of the patient
+    level_findings: np.ndarray  # [M, G] status codes of this level
+    pfirrmann: np.ndarray  # [M] 1..5, 0 = not graded
+    names: tuple[str, ...]  # F findings
+    level_names: tuple[str, ...]  # G findings
+
+
+class Dataset:
+    """A data set folder, opened without TensorFlow.
+
+    Raises:
+      FileNotFoundError: the folder or its manifest does not exist.
+      ValueError: the folder was written with another schema version.
+    """
+
+    def __init__(self, folder: str | pathlib.Path):
+        self.folder = pathlib.Path(folder)
+        path = self.folder / "manifest.json"
+        if not path.is_file():
+            raise FileNotFoundError(
+                f"{self.folder} is not a data set (no manifest.json): build one with "
+                "`python -m data_prep.build --out DIR` and pass --config.data.dir=DIR"
+            )
+        self.manifest = json.loads(path.read_text())
+        if self.manifest.get("schema_version") != SCHEMA_VERSION:
+            raise ValueError(
+                f"{path} has schema version {self.manifest.get('schema_version')}, this program "
+                f"reads {SCHEMA_VERSION}: build the data set again with this version's data_prep"
+            )
+        self._builder = tfds.builder_from_directory(str(self.folder))
+        self.splits = tuple(self.manifest["splits"])
+
+    def source(self, split: str):
+        """Random-access records of a split: `source[i]` and `source.__getitems__([i, ...])`.
+
+        Raises:
+          ValueError: the data set has no such split.
+        """
+        if split not in self.splits:
+            raise ValueError(
+                f"{self.folder} has no split {split!r}, only {', '.join(self.splits)}: choose one "
+                "of these or build the data set with other --splits"
+            )
+        return self._builder.as_data_source(split)
+
+    @functools.lru_cache(maxsize=4)  # noqa: B019 (a data set lives as long as the process)
+    def columns(self, split: str) -> Columns:
+        """Texts, labels and ids of a split."""
+        source = self.source(split)
+        records = [source[i] for i in range(len(source))]
+        return Columns(
+            **{name: np.array([_text(r[name]) for r in records]) for name in TEXT_COLUMNS},
+            findings=np.stack([r["findings"] for r in records]),
+            level_findings=np.stack([r["level_findings"] for r in records]),
+            pfirrmann=np.array([r["grades"]["pfirrmann"] for r in records], np.uint8),
+            names=tuple(self.manifest["findings"]),
+            level_names=tuple(self.manifest["level_findings"]),
+        )
+
+    def images(self, split: str, indices: Sequence[int]) -> np.ndarray:
+        """Pixels of the given rows, uint8 [K, S, S, 1]."""
+        records = self.source(split).__getitems__([int(i) for i in indices])
+        return np.stack([r["image"] for r in records])
+
+
+def text_of_record(record: dict, level_prefix: bool) -> str:
+    """The text the text encoder reads for one record."""
+    return with_level(_text(record["report"]), _text(record["level"]), level_prefix)
+
+
+def with_level(report: str, level: str, level_prefix: bool) -> str:
+    """A report with its disc level in front, or as it is.
+
+    One report covers three discs and one axial slice shows a single one: the prefix tells the text
+    encoder which part of the report the image can confirm.
+    """
+    return f"{level} : {report}" if level_prefix else report
+
+
+def _text(value: bytes | str) -> str:
+    return value.decode() if isinstance(value, bytes) else str(value)

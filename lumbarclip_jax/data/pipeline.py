@@ -1,0 +1,62 @@
+"""Training batches: shuffled, endless, the same for any number of processes, resumable."""
+
+import grain
+import numpy as np
+
+from lumbarclip_jax.data.dataset import Dataset, text_of_record
+from lumbarclip_jax.data.tokenizer import Tokenizer
+
+
+def train_iterator(
+    dataset: Dataset,
+    tokenizer: Tokenizer,
+    *,
+    global_batch_size: int,
+    seed: int,
+    level_prefix: bool,
+    read_threads: int,
+    prefetch_batches: int,
+    process_index: int = 0,
+    process_count: int = 1,
+    split: str = "train",
+) -> grain.DatasetIterator:
+    """Endless batches of this process's rows; `get_state`/`set_state` hold the position.
+
+    The order is drawn over indices, then each process takes its contiguous share of every global
+    batch: the global batch of a step is the same whatever the number of processes. Every epoch is a
+    new permutation; the rows that do not fill a last batch are left out of that epoch.
+
+    Yields dicts of `images` uint8 [b, S, S, 1], `input_ids` and `attention_mask` int32 [b, T], with
+    b = global_batch_size / process_count.
+
+    Raises:
+      ValueError: the batch is larger than the split, or does not divide over the processes.
+    """
+    source = dataset.source(split)
+    if global_batch_size > len(source):
+        raise ValueError(
+            f"a batch of {global_batch_size} is larger than the {len(source)} images of the "
+            f"{split} split in {dataset.folder}: lower --config.data.global_batch_size"
+        )
+    if global_batch_size % process_count:
+        raise ValueError(
+            f"data.global_batch_size={global_batch_size} does not divide over {process_count} "
+            "processes: choose a multiple"
+        )
+    rows = global_batch_size // process_count
+    first = process_index * rows
+
+    def load(indices: np.ndarray) -> dict[str, np.ndarray]:
+        records = source.__getitems__(indices[first : first + rows].tolist())
+        tokens = tokenizer([text_of_record(record, level_prefix) for record in records])
+        return {"images": np.stack([record["image"] for record in records]), **tokens}
+
+    batches = (
+        grain.MapDataset.range(len(source))
+        .shuffle(seed)
+        .batch(global_batch_size, drop_remainder=True)
+        .repeat()
+        .map(load)
+    )
+    options = grain.ReadOptions(num_threads=read_threads, prefetch_buffer_size=prefetch_batches)
+    return iter(batches.to_iter_dataset(options))

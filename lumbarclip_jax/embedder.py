@@ -1,0 +1,114 @@
+"""Embeddings of whole splits on the host: what every evaluator works on."""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+
+import jax
+import numpy as np
+
+from lumbarclip_jax import sharding
+from lumbarclip_jax.data.dataset import Columns, Dataset, with_level
+from lumbarclip_jax.data.tokenizer import Tokenizer
+
+
+@dataclasses.dataclass(frozen=True)
+class EmbeddedSplit(Columns):
+    """One split seen through the encoders, beside its texts and labels: M rows, one an image."""
+
+    image_embeds: np.ndarray  # [M, E] unit length
+    image_features: np.ndarray  # [M, D] before the projection
+    text_embeds: np.ndarray  # [M, E] unit length, of the record's text
+
+    def __len__(self) -> int:
+        return len(self.image_embeds)
+
+
+class Embedder:
+    """Encodes splits and prompts in padded batches of one compiled shape.
+
+    Args:
+      encode_image: (state, uint8 [B, S, S, 1]) -> dict of image_embeds, image_features.
+      encode_text: (state, tokenizer output) -> dict of text_embeds.
+      level_prefix: put the record's level before its report, as in training.
+    """
+
+    def __init__(
+        self,
+        encode_image: Callable,
+        encode_text: Callable,
+        dataset: Dataset,
+        tokenizer: Tokenizer,
+        *,
+        mesh: jax.sharding.Mesh,
+        batch_size: int,
+        level_prefix: bool,
+    ):
+        self._encode_image = encode_image
+        self._encode_text = encode_text
+        self._dataset = dataset
+        self._tokenizer = tokenizer
+        self._mesh = mesh
+        self._batch_size = -(-batch_size // mesh.size) * mesh.size
+        self._level_prefix = level_prefix
+        self._kept: dict[str, EmbeddedSplit] = {}
+        self._kept_step = -1
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        return self._dataset.splits
+
+    @property
+    def level_prefix(self) -> bool:
+        """Whether texts begin with a disc level, so that prompts should too."""
+        return self._level_prefix
+
+    def __call__(self, state, split: str) -> EmbeddedSplit:
+        """All records of a split, in data set order; kept until asked about another step."""
+        step = int(state.step)
+        if step != self._kept_step:
+            self._kept, self._kept_step = {}, step
+        if split not in self._kept:
+            self._kept[split] = self._embed(state, split)
+        return self._kept[split]
+
+    def encode_text(self, state, texts: Sequence[str]) -> np.ndarray:
+        """Unit embeddings f32 [K, E] of free texts."""
+        outputs = [
+            self._encode_text(state, self._shard(self._tokenizer(rows)))["text_embeds"][:used]
+            for rows, used in self._batches(list(texts))
+        ]
+        return np.concatenate([np.asarray(o, np.float32) for o in outputs])
+
+    def images(self, split: str, indices: Sequence[int]) -> np.ndarray:
+        """Pixels of the given rows, uint8 [K, S, S, 1]."""
+        return self._dataset.images(split, indices)
+
+    def _embed(self, state, split: str) -> EmbeddedSplit:
+        columns = self._dataset.columns(split)
+        embeds, features = [], []
+        for rows, used in self._batches(list(range(len(columns.report)))):
+            batch = self._shard({"images": self._dataset.images(split, rows)})
+            outputs = self._encode_image(state, batch["images"])
+            embeds.append(np.asarray(outputs["image_embeds"], np.float32)[:used])
+            features.append(np.asarray(outputs["image_features"], np.float32)[:used])
+        texts = [
+            with_level(report, level, self._level_prefix)
+            for report, level in zip(columns.report, columns.level, strict=True)
+        ]
+        # Many records share a text: encode each once.
+        unique, rows_of = np.unique(np.array(texts), return_inverse=True)
+        return EmbeddedSplit(
+            **vars(columns),
+            image_embeds=np.concatenate(embeds),
+            image_features=np.concatenate(features),
+            text_embeds=self.encode_text(state, unique.tolist())[rows_of],
+        )
+
+    def _batches(self, items: list):
+        """Yields (batch_size items, number that count); the last batch repeats its last item."""
+        for start in range(0, len(items), self._batch_size):
+            rows = items[start : start + self._batch_size]
+            yield rows + [rows[-1]] * (self._batch_size - len(rows)), len(rows)
+
+    def _shard(self, batch: dict) -> dict:
+        return sharding.shard_batch(batch, self._mesh)

@@ -1,0 +1,34 @@
+"""python -m lumbarclip_jax.evaluate --workdir=runs/x --data_dir=DIR --split=test --out=metrics.json
+
+Measures a trained run on any split of any data set built by `data_prep.build`.
+"""
+
+import pathlib
+
+from absl import flags
+
+from lumbarclip_jax import cli
+from lumbarclip_jax.data.dataset import Dataset
+from lumbarclip_jax.evaluators.suite import evaluate_split, log_metrics, save_metrics
+from lumbarclip_jax.run import load_run
+
+WORKDIR = flags.DEFINE_string("workdir", None, "folder of the trained run", required=True)
+DATA_DIR = flags.DEFINE_string("data_dir", None, "data set folder (default: the run's own)")
+SPLIT = flags.DEFINE_string("split", "test", "split to measure")
+OUT = flags.DEFINE_string("out", None, "JSON file for the metrics (default: only printed)")
+RESAMPLES = flags.DEFINE_integer("resamples", 1000, "bootstrap resamples of patients", 100)
+
+
+def main() -> None:
+    run = load_run(WORKDIR.value)
+    dataset = Dataset(DATA_DIR.value or run.config.data.dir)
+    metrics, _ = evaluate_split(
+        run.embedder(dataset), run.state, SPLIT.value, resamples=RESAMPLES.value
+    )
+    log_metrics(metrics)
+    if OUT.value:
+        save_metrics(metrics, pathlib.Path(OUT.value))
+
+
+if __name__ == "__main__":
+    cli.run(main)

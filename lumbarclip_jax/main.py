@@ -1,0 +1,56 @@
+"""python -m lumbarclip_jax.main --config=configs/vit_linear.py[:quick] --workdir=runs/x
+
+Trains and evaluates one config. Re-running the same command continues a stopped run. Any field is
+set from the command line: --config.optim.lr=3e-4 --config.data.dir=DIR.
+"""
+
+import logging
+import os
+import pathlib
+
+from absl import flags
+from ml_collections import config_flags
+
+from lumbarclip_jax import cli
+
+CONFIG = config_flags.DEFINE_config_file(
+    "config", None, "run file, e.g. configs/vit_linear.py or configs/vit_linear.py:quick"
+)
+WORKDIR = flags.DEFINE_string("workdir", None, "folder of this run (default: runs/<config name>)")
+flags.mark_flag_as_required("config")
+
+# Run with -m, this module is called __main__.
+log = logging.getLogger("lumbarclip_jax.main")
+
+
+def cache_folder() -> pathlib.Path:
+    """Where the embedded data set and compiled programs are kept between runs."""
+    default = pathlib.Path(os.environ.get("XDG_CACHE_HOME", pathlib.Path.home() / ".cache"))
+    return pathlib.Path(os.environ.get("LUMBARCLIP_CACHE", default / "lumbarclip_jax"))
+
+
+def main() -> None:
+    # Imported here, after the flags are checked: a typo should not wait for JAX to start.
+    import jax
+
+    from lumbarclip_jax.train import train_and_evaluate
+
+    config = CONFIG.value
+    if jax.config.jax_compilation_cache_dir is None:
+        jax.config.update("jax_compilation_cache_dir", str(cache_folder() / "xla"))
+    if not config.data.dir:
+        from data_prep.embedded import ensure_phantom
+
+        folder = ensure_phantom(
+            cache_folder(),
+            patients=config.data.phantom_patients,
+            seed=0,
+            difficulty=config.data.phantom_difficulty,
+        )
+        log.info("no --config.data.dir given: training on the embedded phantom, %s", folder)
+        config.data.dir = str(folder)
+    train_and_evaluate(config, WORKDIR.value or pathlib.Path("runs") / config.name)
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,56 @@
+"""Scalars to `metrics.jsonl` and TensorBoard, from process 0 only."""
+
+import json
+import pathlib
+
+import tensorboardX
+
+
+class MetricWriter:
+    """Appends a JSON object a line, `{"step": 20, "loss": 3.1, ...}`, and the same to TensorBoard.
+
+    Args:
+      workdir: the run's folder; files go to `metrics.jsonl` and `tensorboard/`.
+      start_step: rows beyond it are dropped first, so that a run resumed from an older checkpoint
+        has no row twice.
+      active: False writes nothing (processes other than 0).
+    """
+
+    def __init__(self, workdir: pathlib.Path, start_step: int, active: bool = True):
+        self._active = active
+        if not active:
+            return
+        path = workdir / "metrics.jsonl"
+        kept = [row for row in read_history(workdir) if row["step"] <= start_step]
+        path.write_text("".join(json.dumps(row) + "\n" for row in kept))
+        self._file = path.open("a")
+        # TensorBoard hides what an earlier run wrote beyond purge_step.
+        self._board = tensorboardX.SummaryWriter(
+            str(workdir / "tensorboard"), purge_step=start_step + 1, write_to_disk=True
+        )
+
+    def write(self, step: int, scalars: dict[str, float]) -> None:
+        """Writes one row; it is on disk when the call returns."""
+        if not self._active:
+            return
+        self._file.write(json.dumps({"step": step, **scalars}) + "\n")
+        self._file.flush()
+        for name, value in scalars.items():
+            self._board.add_scalar(name, value, step)
+
+    def close(self) -> None:
+        if self._active:
+            self._file.close()
+            self._board.close()
+
+
+def read_history(workdir: pathlib.Path) -> list[dict]:
+    """The rows of `metrics.jsonl`, oldest first; a last line cut by a crash is left out."""
+    path = workdir / "metrics.jsonl"
+    rows = []
+    for line in path.read_text().splitlines() if path.is_file() else []:
+        try:
+            rows.append(json.loads(line))
+        except json.JSONDecodeError:
+            break
+    return rows

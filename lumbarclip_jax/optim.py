@@ -1,0 +1,94 @@
+"""AdamW with warmup-cosine, and policies written as path patterns: what decays, learns or rests."""
+
+import math
+import re
+
+import jax
+import optax
+from ml_collections import ConfigDict
+
+
+def learning_rate(config: ConfigDict, step: int, total_steps: int) -> float:
+    """Linear warmup to `config.lr`, then a cosine to `config.final_lr_fraction` of it.
+
+    A host-side number passed to the train step as an argument: a schedule inside the step would
+    make its length part of the compiled program and miss the compilation cache.
+    """
+    if step < config.warmup_steps:
+        return config.lr * (step + 1) / config.warmup_steps
+    progress = (step - config.warmup_steps) / max(1, total_steps - config.warmup_steps)
+    cosine = 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
+    return config.lr * (config.final_lr_fraction + (1 - config.final_lr_fraction) * cosine)
+
+
+def make_optimizer(config: ConfigDict, params) -> optax.GradientTransformation:
+    """Clipping, Adam moments and decoupled weight decay on trainable parameters.
+
+    Frozen parameters get no moments. The learning rate is applied by `apply_updates`.
+    """
+    decays = map_paths(lambda path, _: path.endswith("/kernel"), params)
+    stages = [
+        optax.clip_by_global_norm(config.clip_norm) if config.clip_norm else optax.identity(),
+        optax.scale_by_adam(b1=config.b1, b2=config.b2),
+        optax.add_decayed_weights(config.weight_decay, mask=decays),
+    ]
+    return optax.masked(optax.chain(*stages), trainable(config, params))
+
+
+def trainable(config: ConfigDict, params):
+    """A tree of bools, False where a pattern of `config.frozen` matches the parameter's path.
+
+    Raises:
+      ValueError: a pattern matches no parameter.
+    """
+    check_patterns(config.frozen, params, "optim.frozen")
+    return map_paths(
+        lambda path, _: not any(re.fullmatch(pattern, path) for pattern in config.frozen), params
+    )
+
+
+def lr_multipliers(config: ConfigDict, params):
+    """A tree of floats: the multiplier of the first matching pattern, 1.0 where none matches.
+
+    Raises:
+      ValueError: a pattern matches no parameter.
+    """
+    check_patterns([row[0] for row in config.lr_multipliers], params, "optim.lr_multipliers")
+
+    def multiplier(path, _):
+        rows = (
+            float(value) for pattern, value in config.lr_multipliers if re.fullmatch(pattern, path)
+        )
+        return next(rows, 1.0)
+
+    return map_paths(multiplier, params)
+
+
+def apply_updates(params, updates, lr: jax.Array, multipliers, train_mask):
+    """p - lr * multiplier * update; frozen parameters are returned as they are, bit for bit."""
+    return jax.tree.map(
+        lambda p, u, m, t: (p - lr * m * u).astype(p.dtype) if t else p,
+        params,
+        updates,
+        multipliers,
+        train_mask,
+    )
+
+
+def map_paths(function, params):
+    """Maps `function("text_encoder/layer_0/.../kernel", leaf)` over a parameter tree."""
+    return jax.tree_util.tree_map_with_path(
+        lambda path, leaf: function("/".join(str(key.key) for key in path), leaf), params
+    )
+
+
+def check_patterns(patterns, params, field: str) -> None:
+    """Raises ValueError for a pattern that matches no parameter path."""
+    paths = jax.tree.leaves(map_paths(lambda path, _: path, params))
+    for pattern in patterns:
+        if not any(re.fullmatch(pattern, path) for path in paths):
+            towers = sorted({path.split("/")[0] for path in paths})
+            raise ValueError(
+                f"{field}: the pattern {pattern!r} matches no parameter; paths start with "
+                f"{', '.join(towers)}, so a whole tower is 'text_encoder/.*'"
+            )

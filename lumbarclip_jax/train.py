@@ -1,0 +1,141 @@
+"""One run from config to report: build, restore, then (log, save, evaluate, step) until the end."""
+
+import logging
+import math
+import pathlib
+
+import jax
+from ml_collections import ConfigDict
+
+from lumbarclip_jax import (
+    config_check,
+    optim,
+    preemption,
+    run,
+    sharding,
+    train_step,
+)
+from lumbarclip_jax.checkpoints import Checkpointer
+from lumbarclip_jax.data.dataset import Dataset
+from lumbarclip_jax.data.pipeline import train_iterator
+from lumbarclip_jax.data.tokenizer import Tokenizer
+from lumbarclip_jax.evaluators.suite import evaluate_split, log_metrics, save_metrics
+from lumbarclip_jax.metric_writer import MetricWriter
+from lumbarclip_jax.models import build_model
+from lumbarclip_jax.progress import Progress
+
+log = logging.getLogger(__name__)
+
+
+def train_and_evaluate(config: ConfigDict, workdir: str | pathlib.Path) -> dict[str, float]:
+    """Trains `config` in `workdir` and evaluates it; the same call continues a stopped run.
+
+    Args:
+      config: a config as in `configs/`, with `config.data.dir` set.
+      workdir: gets config.json, vocab.txt, metrics.jsonl, tensorboard/, checkpoints/, metrics.json
+        and report.html.
+
+    Returns:
+      The final metrics, empty when a signal stopped the run early.
+
+    Raises:
+      ValueError: the config or the data cannot be trained; the message says what to change.
+      FileNotFoundError: the data set does not exist.
+      FloatingPointError: the loss is no longer finite.
+    """
+    config_check.validate(config)
+    workdir = pathlib.Path(workdir)
+    mesh = sharding.make_mesh(config.mesh.fsdp)
+    sharding.check_batch_size(config.data.global_batch_size, mesh, "data.global_batch_size")
+    log.info("%d x %s, mesh %s", mesh.size, jax.devices()[0].device_kind, dict(mesh.shape))
+
+    dataset = Dataset(config.data.dir)
+    vocabulary = dataset.folder / "vocab.txt"
+    tokenizer = Tokenizer(vocabulary, config.data.max_tokens)
+    batches = train_iterator(
+        dataset,
+        tokenizer,
+        global_batch_size=config.data.global_batch_size,
+        seed=config.seed,
+        level_prefix=config.data.level_prefix,
+        read_threads=config.data.read_threads,
+        prefetch_batches=config.data.prefetch_batches,
+        process_index=jax.process_index(),
+        process_count=jax.process_count(),
+    )
+
+    model = build_model(config.model, tokenizer.vocab_size, train_step.compute_dtype(config))
+    checkpointer = Checkpointer(workdir, config.checkpoint.keep)
+    if checkpointer.latest_step is None:
+        state, optimizer = train_step.create_train_state(model, config, mesh)
+    else:
+        abstract, optimizer = train_step.abstract_train_state(model, config, mesh)
+        state, position = checkpointer.restore(abstract)
+        batches.set_state(position)
+        log.info("resuming %s at step %d", workdir, checkpointer.latest_step)
+    run.save_definition(workdir, config, vocabulary)
+    count = sum(leaf.size for leaf in jax.tree.leaves(state.params))
+    log.info("%s: %.1f M parameters", config.name, count / 1e6)
+
+    step = int(state.step)
+    take_step = train_step.make_train_step(model, optimizer, config, mesh)
+    embedder = run.Run(config, mesh, tokenizer, model, state).embedder(dataset)
+    writer = MetricWriter(workdir, step, active=jax.process_index() == 0)
+    progress = Progress(step, config.total_steps, config.data.global_batch_size)
+
+    def save(step: int) -> None:
+        checkpointer.save(step, state, batches.get_state())
+
+    # The order below is an invariant: a checkpoint holds the state before its next batch is drawn,
+    # and evaluation sees exactly what was saved.
+    with preemption.StopRequest() as stop:
+        while step < config.total_steps and not stop.requested:
+            batch = sharding.shard_batch(next(batches), mesh)
+            lr = optim.learning_rate(config.optim, step, config.total_steps)
+            state, metrics = take_step(state, batch, lr)
+            step += 1
+            if step % config.log_every_steps == 0 or step == config.total_steps:
+                # The only wait for the device inside the loop.
+                values = {name: float(value) for name, value in metrics.items()}
+                require_finite(values["loss"], step, checkpointer.latest_step)
+                writer.write(step, {**values, "lr": lr, **progress.update(step, values["loss"])})
+            if step % config.checkpoint.every_steps == 0:
+                save(step)
+            if config.eval.every_steps and step % config.eval.every_steps == 0:
+                with progress.paused():
+                    writer.write(step, validation_metrics(embedder, state))
+        save(step)
+        checkpointer.close()
+    if stop.requested:
+        log.info("stopped at step %d and saved; run the same command to continue", step)
+        writer.close()
+        return {}
+
+    split = config.eval.final_split
+    metrics, evaluators = evaluate_split(
+        embedder, state, split, resamples=config.eval.bootstrap_resamples
+    )
+    writer.write(step, metrics)
+    writer.close()
+    log_metrics(metrics)
+    if jax.process_index() == 0:
+        save_metrics(metrics, workdir / "metrics.json")
+    return metrics
+
+
+def validation_metrics(embedder, state) -> dict[str, float]:
+    """Retrieval on the validation split, empty for a data set without one."""
+    if "validation" not in embedder.splits:
+        return {}
+    metrics, _ = evaluate_split(embedder, state, "validation", resamples=100, names=("retrieval",))
+    return metrics
+
+
+def require_finite(loss: float, step: int, saved_step: int | None) -> None:
+    """Raises FloatingPointError when the loss is not a number any more."""
+    if not math.isfinite(loss):
+        saved = "nothing is saved" if saved_step is None else f"step {saved_step} is saved"
+        raise FloatingPointError(
+            f"the loss is {loss} at step {step} ({saved}): lower --config.optim.lr, or set "
+            "--config.optim.clip_norm"
+        )

@@ -1,0 +1,160 @@
+"""The pure parts of training: the state, one optimizer step, and encoding for evaluation."""
+
+import dataclasses
+import functools
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from ml_collections import ConfigDict
+
+from lumbarclip_jax import optim, sharding
+from lumbarclip_jax.images import augment_images, prepare_images
+from lumbarclip_jax.losses import soft_clip_loss
+
+
+@functools.partial(
+    jax.tree_util.register_dataclass,
+    data_fields=["step", "params", "batch_stats", "opt_state"],
+    meta_fields=[],
+)
+@dataclasses.dataclass(frozen=True)
+class TrainState:
+    """Everything a step reads and writes; a plain pytree."""
+
+    step: jax.Array  # int32 scalar, steps already taken
+    params: dict
+    batch_stats: dict  # empty for encoders without batch normalisation
+    opt_state: optax.OptState
+
+
+def compute_dtype(config: ConfigDict) -> jnp.dtype:
+    """`config.dtype`, with "auto" meaning bfloat16 on accelerators.
+
+    float32 on CPU, which has no fast bfloat16 path: measured 20 % slower there.
+    """
+    if config.dtype == "auto":
+        return jnp.dtype(jnp.float32 if jax.default_backend() == "cpu" else jnp.bfloat16)
+    return jnp.dtype(config.dtype)
+
+
+def create_train_state(model, config: ConfigDict, mesh: Mesh):
+    """Returns (initial state, optimizer); the state is made on the devices that keep it."""
+    init, optimizer, state_shardings = _state_plan(model, config, mesh)
+    return jax.jit(lambda: sharding.unbox(init()), out_shardings=state_shardings)(), optimizer
+
+
+def abstract_train_state(model, config: ConfigDict, mesh: Mesh):
+    """Returns (shapes, types and shardings of the state, optimizer) without making the state."""
+    init, optimizer, state_shardings = _state_plan(model, config, mesh)
+    state = jax.tree.map(
+        lambda leaf, s: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=s),
+        sharding.unbox(jax.eval_shape(init)),
+        state_shardings,
+    )
+    return state, optimizer
+
+
+def _state_plan(model, config: ConfigDict, mesh: Mesh):
+    size, tokens = config.data.image_size_px, config.data.max_tokens
+    inputs = (jnp.zeros((1, size, size, 1)), *(2 * [jnp.ones((1, tokens), jnp.int32)]))
+
+    def variables():
+        return model.init(jax.random.key(config.seed), *inputs)
+
+    optimizer = optim.make_optimizer(
+        config.optim, sharding.unbox(jax.eval_shape(variables))["params"]
+    )
+
+    def init() -> TrainState:
+        made = variables()
+        return TrainState(
+            step=jnp.zeros((), jnp.int32),
+            params=made["params"],
+            batch_stats=made.get("batch_stats", {}),
+            opt_state=optimizer.init(made["params"]),
+        )
+
+    return init, optimizer, sharding.shardings(jax.eval_shape(init), mesh)
+
+
+def make_train_step(model, optimizer, config: ConfigDict, mesh: Mesh):
+    """Compiles nothing yet: returns `train_step(state, batch, lr) -> (state, metrics)`.
+
+    The state is donated. Every random draw is a function of (config.seed, state.step), so a resumed
+    run repeats the one that was not stopped. Metrics are scalars on the device.
+    """
+
+    def loss_fn(params, state: TrainState, batch, train_mask, images, dropout_key):
+        # Frozen parameters need no backward pass.
+        params = jax.tree.map(lambda p, t: p if t else jax.lax.stop_gradient(p), params, train_mask)
+        outputs, updated = model.apply(
+            {"params": params, "batch_stats": state.batch_stats},
+            images,
+            batch["input_ids"],
+            batch["attention_mask"],
+            train=True,
+            rngs={"dropout": dropout_key},
+            mutable=["batch_stats"],
+        )
+        loss = soft_clip_loss(
+            outputs["image_embeds"],
+            outputs["text_embeds"],
+            outputs["logit_scale"],
+            target_scale=config.loss.target_scale,
+            targets=config.loss.targets,
+            detach_targets=config.loss.detach_targets,
+            hard_weight=config.loss.hard_weight,
+            method="dense",
+        )
+        return loss, updated.get("batch_stats", {})
+
+    def train_step(state: TrainState, batch, lr):
+        key = jax.random.fold_in(jax.random.key(config.seed), state.step)
+        augment_key, dropout_key = jax.random.split(key)
+        images = augment_images(augment_key, batch["images"], config.data)
+        train_mask = optim.trainable(config.optim, state.params)
+        (loss, batch_stats), grads = jax.value_and_grad(loss_fn, has_aux=True)(
+            state.params, state, batch, train_mask, images, dropout_key
+        )
+        updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
+        multipliers = optim.lr_multipliers(config.optim, state.params)
+        params = optim.apply_updates(state.params, updates, lr, multipliers, train_mask)
+        if train_mask["logit_scale"]:
+            scale = jnp.clip(params["logit_scale"], 0.0, config.model.logit_scale_max)
+            params = {**params, "logit_scale": scale}
+        metrics = {
+            "loss": loss,
+            "grad_norm": optax.global_norm(grads),
+            "temperature": jnp.exp(-params["logit_scale"]),
+        }
+        return TrainState(state.step + 1, params, batch_stats, opt_state), metrics
+
+    return jax.jit(train_step, donate_argnums=0)
+
+
+def make_encoders(model, config: ConfigDict, mesh: Mesh):
+    """Returns jitted `encode_image(state, images)` and `encode_text(state, tokens)`.
+
+    `images` are stored slices, uint8 [B, S, S, 1]; `tokens` the tokenizer's dict. Both return the
+    model's dict of embeddings and features, replicated on every device.
+    """
+    everywhere = NamedSharding(mesh, PartitionSpec())
+
+    def variables(state: TrainState):
+        return {"params": state.params, "batch_stats": state.batch_stats}
+
+    def encode_image(state, images):
+        pixels = prepare_images(images, config.data)
+        return model.apply(variables(state), pixels, method="encode_image")
+
+    def encode_text(state, tokens):
+        return model.apply(
+            variables(state), tokens["input_ids"], tokens["attention_mask"], method="encode_text"
+        )
+
+    return (
+        jax.jit(encode_image, out_shardings=everywhere),
+        jax.jit(encode_text, out_shardings=everywhere),
+    )
