@@ -38,7 +38,8 @@ SIMILARITY = np.array(
     ],
     dtype=np.float64,
 )
-REPORT_OF_IMAGE = np.array([0, 0, 1, 2, 2, 3])
+CORRECT_PAIRS = np.array([[0, 1, 2, 3, 4, 5], [0, 0, 1, 2, 2, 3]])
+ONE_READING = np.zeros(6, int)
 
 
 @pytest.mark.parametrize("block_elements", [4, 12, 2**24])
@@ -46,16 +47,31 @@ def test_ranks_on_a_written_out_matrix(monkeypatch, block_elements):
     monkeypatch.setattr("lumbarclip_jax.evaluators.ranking.BLOCK_ELEMENTS", block_elements)
     images, texts = unit_vectors_with_products(SIMILARITY)
     np.testing.assert_allclose(images @ texts.T, SIMILARITY / 10, atol=1e-7)
-    image_ranks, text_ranks = best_ranks(images, texts, np.arange(6), REPORT_OF_IMAGE)
+    image_ranks, text_ranks = best_ranks(images, texts[None], ONE_READING, CORRECT_PAIRS)
     np.testing.assert_array_equal(image_ranks, [1, 4, 2, 1, 3, 2])
     # Text 0 [5 1 3 0 4 2] has image 0 first. Text 1 [1 4 3 1 1 5] has image 2 (3) after 5 and 4.
     # Text 2 [2 2 2 5 2 3] has image 3 first. Text 3 [3 3 1 2 3 4] has image 5 first.
     np.testing.assert_array_equal(text_ranks, [1, 3, 1, 1])
 
 
+@pytest.mark.parametrize("block_elements", [4, 2**24])
+def test_an_image_is_compared_with_texts_as_read_at_its_level(monkeypatch, block_elements):
+    """Two readings of the texts: the second is the first with its columns turned round."""
+    monkeypatch.setattr("lumbarclip_jax.evaluators.ranking.BLOCK_ELEMENTS", block_elements)
+    images, texts = unit_vectors_with_products(SIMILARITY)
+    readings = np.stack([texts, texts[::-1]])
+    image_ranks, text_ranks = best_ranks(
+        images, readings, np.array([0, 1, 0, 1, 0, 1]), CORRECT_PAIRS
+    )
+    # Odd images now score [3 2 4 1], [2 5 1 0] and [4 3 5 2] against texts 0 to 3.
+    np.testing.assert_array_equal(image_ranks, [1, 2, 2, 3, 3, 4])
+    # Texts over images: 0 [5 3 3 2 4 4], 1 [1 2 3 5 1 3], 2 [2 4 2 1 2 5], 3 [3 1 1 0 3 2].
+    np.testing.assert_array_equal(text_ranks, [1, 3, 5, 3])
+
+
 def test_a_collapsed_encoder_ranks_last():
     same = np.full((6, 8), 8**-0.5, np.float32)
-    image_ranks, text_ranks = best_ranks(same, same[:4], np.arange(6), REPORT_OF_IMAGE)
+    image_ranks, text_ranks = best_ranks(same, same[None, :4], ONE_READING, CORRECT_PAIRS)
     np.testing.assert_array_equal(image_ranks, [4] * 6)
     np.testing.assert_array_equal(text_ranks, [5, 6, 5, 6])  # 1 + the images of other reports
 

@@ -6,9 +6,11 @@ import re
 import numpy as np
 import pytest
 
+from lumbarclip_jax.embedder import EmbeddedSplit
 from lumbarclip_jax.evaluators import EVALUATORS
 from lumbarclip_jax.evaluators.gallery import retrieval_gallery
 from lumbarclip_jax.evaluators.prompts import load_prompts
+from lumbarclip_jax.evaluators.reports import distinct_reports
 from lumbarclip_jax.evaluators.tasks import TASKS, UNLABELLED
 
 LEVELS = ("L3-L4", "L4-L5", "L5-S1")
@@ -25,31 +27,11 @@ LEVEL_NAMES = (
 EMBED = 16
 
 
-@dataclasses.dataclass(frozen=True)
-class Split:
-    """The arrays an embedder returns for a split."""
-
-    image_embeds: np.ndarray
-    image_features: np.ndarray
-    text_embeds: np.ndarray
-    patient_id: np.ndarray
-    image_id: np.ndarray
-    report_group: np.ndarray
-    report: np.ndarray
-    level: np.ndarray
-    sequence: np.ndarray
-    findings: np.ndarray
-    level_findings: np.ndarray
-    pfirrmann: np.ndarray
-    names: tuple[str, ...] = ()
-    level_names: tuple[str, ...] = LEVEL_NAMES
-
-
 def unit(vectors: np.ndarray) -> np.ndarray:
     return (vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)).astype(np.float32)
 
 
-def make_split(patients: int, seed: int, signal: float = 2.0) -> Split:
+def make_split(patients: int, seed: int, signal: float = 2.0) -> EmbeddedSplit:
     """Three levels a patient; the bulge of a level moves feature 0 and embedding axis 0.
 
     Patients 0 and 1 of a split carry the same report.
@@ -67,7 +49,7 @@ def make_split(patients: int, seed: int, signal: float = 2.0) -> Split:
     features[:, 0] += signal * bulge
     embeds = 0.8 * report_vectors[group] + 0.1 * rng.normal(size=(rows, EMBED))
     embeds[:, 0] = 0.5 * signal * (bulge - 0.5) + 0.3 * rng.normal(size=rows)
-    return Split(
+    return EmbeddedSplit(
         image_embeds=unit(embeds),
         image_features=features.astype(np.float32),
         text_embeds=unit(report_vectors[group]),
@@ -80,17 +62,21 @@ def make_split(patients: int, seed: int, signal: float = 2.0) -> Split:
         findings=np.zeros((rows, 17), np.uint8),
         level_findings=status,
         pfirrmann=np.where(bulge, 4, 2).astype(np.uint8),
+        study_id=np.char.add(f"s{seed}p", patient.astype(str)),
+        names=tuple(f"finding_{i}" for i in range(17)),
+        level_names=LEVEL_NAMES,
     )
 
 
 class FakeEmbedder:
     """Serves given splits; its text encoder knows negation and nothing else."""
 
-    def __init__(self, **splits: Split):
+    def __init__(self, level_prefix: bool = False, **splits: EmbeddedSplit):
         self._splits = splits
         self.splits = tuple(splits)
+        self.level_prefix = level_prefix
 
-    def __call__(self, state, split: str) -> Split:
+    def __call__(self, state, split: str) -> EmbeddedSplit:
         return self._splits[split]
 
     def encode_text(self, state, texts: list[str]) -> np.ndarray:
@@ -100,7 +86,7 @@ class FakeEmbedder:
         embeds[:, 1] = [len(text) / 100 for text in texts]
         return unit(embeds)
 
-    def images(self, split: str, indices) -> np.ndarray:
+    def images(self, split: str, indices: np.ndarray) -> np.ndarray:
         return np.stack([np.full((4, 4, 1), index, np.uint8) for index in indices])
 
 
@@ -160,6 +146,43 @@ def test_retrieval_by_patient_averages_images():
     found = run("retrieval", FakeEmbedder(test=split))
     assert found["test/retrieval/image_to_text_recall_at_1"] == pytest.approx(4 / 6)
     assert found["test/retrieval/patient_to_text_recall_at_1"] == 1
+
+
+def test_a_level_before_the_text_gives_nothing_away():
+    """Texts and images that hold their level and nothing else retrieve no better than chance."""
+    split = make_split(30, 0)
+    level = np.eye(3, EMBED)[np.tile(np.arange(3), 30)]
+    noise = np.random.default_rng(1)
+    split = dataclasses.replace(
+        split,
+        text_embeds=unit(level + 0.01 * noise.normal(size=level.shape)),
+        image_embeds=unit(level + 0.01 * noise.normal(size=level.shape)),
+        report_group=np.repeat(np.arange(30), 3).astype(str),
+    )
+    found = run("retrieval", FakeEmbedder(level_prefix=True, test=split), resamples=1000)
+    assert found["test/retrieval/texts"] == 30
+    for direction in ("image_to_text", "text_to_image", "patient_to_text", "text_to_patient"):
+        name = f"test/retrieval/{direction}_recall_at_10"
+        assert found[f"{name}_ci_low"] <= found[f"{name}_chance"] <= found[f"{name}_ci_high"]
+
+
+def test_a_reading_no_row_has_is_encoded():
+    split = make_split(3, 0)
+    rows = np.array([0, 1, 3, 6, 7, 8])  # patient 1, report 0 like patient 0, shows L3-L4 alone
+    arrays = {
+        field.name: getattr(split, field.name)[rows]
+        for field in dataclasses.fields(split)
+        if field.name not in ("names", "level_names")
+    }
+    split = dataclasses.replace(split, **arrays)
+    embedder = FakeEmbedder(level_prefix=True, test=split)
+    reports = distinct_reports(embedder, None, split)
+    assert reports.text_embeds.shape == (3, 2, EMBED)
+    np.testing.assert_array_equal(reports.text_embeds[:2, 0], split.text_embeds[:2])
+    np.testing.assert_array_equal(reports.text_embeds[:, 1], split.text_embeds[3:])
+    np.testing.assert_array_equal(
+        reports.text_embeds[2, 0], embedder.encode_text(None, ["L5-S1 : report number 0"])[0]
+    )
 
 
 def test_gallery_shows_what_retrieval_ranks(embedder):

@@ -11,8 +11,9 @@ looks at nothing would reach. A task that cannot be measured on a split (no labe
 logged as skipped, and its yielded counts show why.
 
 `embedder` is the only way to the model and the data: `embedder(state, split)` gives the split's
-embeddings, texts and labels, `embedder.encode_text(state, texts)` embeds other text, and
-`embedder.splits` names the splits there are. Everything here is numpy on the host.
+embeddings, texts and labels, `embedder.encode_text(state, texts)` embeds other text,
+`embedder.level_prefix` says whether texts begin with a disc level, and `embedder.splits` names the
+splits there are. Everything here is numpy on the host.
 
 Classification evaluators keep what they predicted in `predictions` after a run, for the figures.
 """

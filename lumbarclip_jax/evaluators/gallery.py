@@ -8,7 +8,7 @@ import dataclasses
 import numpy as np
 
 from lumbarclip_jax.evaluators.ranking import best_rank
-from lumbarclip_jax.evaluators.retrieval import unique_texts
+from lumbarclip_jax.evaluators.reports import distinct_reports
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,14 +72,15 @@ def retrieval_gallery(
     Images are fetched with `embedder.images(split, rows)` uint8 `[K, H, W, 1]`.
     """
     embedded = embedder(state, split)
-    texts, first_row, group = unique_texts(embedded)
+    reports = distinct_reports(embedder, state, embedded)
+    texts = embedded.report[reports.first_row]
+    text_of_row = reports.report_of_row
     rng = np.random.default_rng(seed)
-    groups = rng.permutation(len(texts))
-    groups_of_images, groups_of_texts = groups[:queries], groups[::-1][:queries]
+    drawn = rng.permutation(len(texts))
 
     def image_query(row: int) -> ImageQuery:
-        scores = texts @ embedded.image_embeds[row]
-        correct = np.arange(len(texts)) == group[row]
+        scores = reports.text_embeds[reports.reading_of_row[row]] @ embedded.image_embeds[row]
+        correct = np.arange(len(texts)) == text_of_row[row]
         return ImageQuery(
             image=embedder.images(split, np.array([row]))[0, :, :, 0],
             level=str(embedded.level[row]),
@@ -88,7 +89,7 @@ def retrieval_gallery(
             rank=best_rank(scores, correct),
             hits=tuple(
                 TextHit(
-                    report=str(embedded.report[first_row[text]]),
+                    report=str(texts[text]),
                     score=float(scores[text]),
                     correct=bool(correct[text]),
                 )
@@ -97,11 +98,11 @@ def retrieval_gallery(
         )
 
     def text_query(text: int) -> TextQuery:
-        scores = embedded.image_embeds @ texts[text]
-        correct = group == text
+        scores = reports.scores(embedded.image_embeds, text)
+        correct = text_of_row == text
         rows = np.lexsort((correct, -scores))[:hits]
         return TextQuery(
-            report=str(embedded.report[first_row[text]]),
+            report=str(texts[text]),
             rank=best_rank(scores, correct),
             hits=tuple(
                 ImageHit(
@@ -117,10 +118,10 @@ def retrieval_gallery(
 
     return Gallery(
         split=split,
-        images=len(group),
+        images=len(text_of_row),
         texts=len(texts),
         image_queries=tuple(
-            image_query(rng.choice(np.flatnonzero(group == text))) for text in groups_of_images
+            image_query(rng.choice(np.flatnonzero(text_of_row == text))) for text in drawn[:queries]
         ),
-        text_queries=tuple(text_query(text) for text in groups_of_texts),
+        text_queries=tuple(text_query(text) for text in drawn[::-1][:queries]),
     )

@@ -21,36 +21,41 @@ BLOCK_ELEMENTS = 2**24
 
 
 def best_ranks(
-    images: np.ndarray, texts: np.ndarray, image_of_pair: np.ndarray, text_of_pair: np.ndarray
+    images: np.ndarray, texts: np.ndarray, reading_of_image: np.ndarray, pairs: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Ranks both ways in one pass over blocks of the similarity matrix, never the whole of it.
 
     Args:
       images: `[N, E]` float32, unit length.
-      texts: `[G, E]` float32, unit length, no two the same text.
-      image_of_pair: `[Q]` ascending indices into `images`; every image appears.
-      text_of_pair: `[Q]` indices into `texts`; every text appears. (image_of_pair[q],
-        text_of_pair[q]) are the correct pairs, each once.
+      texts: `[L, G, E]` float32, unit length: each text in L readings.
+      reading_of_image: `[N]`, which reading of the texts an image is compared with.
+      pairs: `[2, Q]`, an image and a correct text for it, each pair once; every image and every
+        text is in one.
 
     Returns:
       Rank of each image's best correct text `[N]`, and of each text's best correct image `[G]`.
     """
-    pair_scores = np.einsum("qe,qe->q", images[image_of_pair], texts[text_of_pair])
+    image_of_pair, text_of_pair = pairs
+    pair_scores = np.einsum(
+        "qe,qe->q", images[image_of_pair], texts[reading_of_image[image_of_pair], text_of_pair]
+    )
     image_best = np.full(len(images), -np.inf, np.float32)
-    text_best = np.full(len(texts), -np.inf, np.float32)
+    text_best = np.full(texts.shape[1], -np.inf, np.float32)
     np.maximum.at(image_best, image_of_pair, pair_scores)
     np.maximum.at(text_best, text_of_pair, pair_scores)
 
     image_ranks = np.ones(len(images), np.int64)
-    text_ranks = np.ones(len(texts), np.int64)
-    block = max(1, BLOCK_ELEMENTS // len(texts))
-    for start in range(0, len(images), block):
-        rows = slice(start, start + block)
-        scores = images[rows] @ texts.T
-        pairs = slice(*np.searchsorted(image_of_pair, (start, start + block)))
-        scores[image_of_pair[pairs] - start, text_of_pair[pairs]] = -np.inf
-        image_ranks[rows] += np.count_nonzero(scores >= image_best[rows, None] - TIE, axis=1)
-        text_ranks += np.count_nonzero(scores >= text_best - TIE, axis=0)
+    text_ranks = np.ones(texts.shape[1], np.int64)
+    block = max(1, BLOCK_ELEMENTS // texts.shape[1])
+    for reading, texts_read in enumerate(texts):
+        compared = np.flatnonzero(reading_of_image == reading)
+        for start in range(0, len(compared), block):
+            rows = compared[start : start + block]
+            scores = images[rows] @ texts_read.T
+            here = np.isin(image_of_pair, rows)
+            scores[np.searchsorted(rows, image_of_pair[here]), text_of_pair[here]] = -np.inf
+            image_ranks[rows] += np.count_nonzero(scores >= image_best[rows, None] - TIE, axis=1)
+            text_ranks += np.count_nonzero(scores >= text_best - TIE, axis=0)
     return image_ranks, text_ranks
 
 

@@ -1,10 +1,10 @@
 """Image-to-text and text-to-image retrieval over a whole split.
 
-Protocol. Equal reports are one candidate: records of one `report_group` share a text, and any image
-of the group answers it correctly, since nothing could tell them apart. Retrieval is measured by
-image, every slice a query, and by patient, with the mean of the patient's unit embeddings,
-normalised again. Rank, ties and chance are defined in `ranking`; intervals resample the patients
-of the queries and keep the candidates.
+Protocol. Equal reports are one candidate (see `reports`), and any image of such a group answers it
+correctly, since nothing could tell them apart. Retrieval is measured by image, every slice a query,
+and by patient, with the mean of the patient's unit embeddings, normalised again. Rank, ties and
+chance are defined in `ranking`; intervals resample the patients of the queries and keep the
+candidates.
 """
 
 from collections.abc import Iterator
@@ -13,6 +13,7 @@ import numpy as np
 
 from lumbarclip_jax.evaluators.bootstrap import estimates
 from lumbarclip_jax.evaluators.ranking import best_ranks, chance_metrics, rank_metrics
+from lumbarclip_jax.evaluators.reports import Reports, distinct_reports
 
 
 class Retrieval:
@@ -29,27 +30,35 @@ class Retrieval:
 
     def run(self, state) -> Iterator[tuple[str, float]]:
         embedded = self.embedder(state, self.split)
+        reports = distinct_reports(self.embedder, state, embedded)
+        patients, patient_of_row = np.unique(embedded.patient_id, return_inverse=True)
         prefix = f"{self.split}/retrieval"
-        texts, first_row, group = unique_texts(embedded)
-        patients, patient_of_text, patient = np.unique(
-            embedded.patient_id, return_index=True, return_inverse=True
-        )
-        yield f"{prefix}/images", float(len(group))
-        yield f"{prefix}/texts", float(len(texts))
+        yield f"{prefix}/images", float(len(embedded.patient_id))
+        yield f"{prefix}/texts", float(len(reports.first_row))
         yield f"{prefix}/patients", float(len(patients))
 
         # A text that several patients share is one query; it is resampled with the first of them.
-        patient_of_text = embedded.patient_id[first_row]
-        views = {
-            "image": (embedded.image_embeds, np.arange(len(group)), embedded.patient_id),
-            "patient": (_patient_means(embedded.image_embeds, patient), patient, patients),
-        }
-        for view, (images, image_of_row, patient_of_image) in views.items():
-            pairs = np.unique(np.stack([image_of_row, group], axis=1), axis=0)
-            image_ranks, text_ranks = best_ranks(images, texts, *pairs.T)
+        patient_of_text = embedded.patient_id[reports.first_row]
+        by_image = (
+            embedded.image_embeds,
+            reports.text_embeds,
+            reports.reading_of_row,
+            np.arange(len(patient_of_row)),
+            embedded.patient_id,
+        )
+        by_patient = (
+            *_patient_embeds(embedded.image_embeds, patient_of_row, reports),
+            np.zeros(len(patients), np.int64),
+            patient_of_row,
+            patients,
+        )
+        for view, inputs in (("image", by_image), ("patient", by_patient)):
+            images, texts, reading_of_image, image_of_row, patient_of_image = inputs
+            pairs = np.unique(np.stack([image_of_row, reports.report_of_row]), axis=1)
+            image_ranks, text_ranks = best_ranks(images, texts, reading_of_image, pairs)
             directions = (
-                (f"{view}_to_text", image_ranks, patient_of_image, len(texts), pairs[:, 0]),
-                (f"text_to_{view}", text_ranks, patient_of_text, len(images), pairs[:, 1]),
+                (f"{view}_to_text", image_ranks, patient_of_image, texts.shape[1], pairs[0]),
+                (f"text_to_{view}", text_ranks, patient_of_text, len(images), pairs[1]),
             )
             for direction, ranks, patient_of_query, candidates, query_of_pair in directions:
                 found = estimates(rank_metrics(ranks), patient_of_query, **self.bootstrap)
@@ -58,17 +67,18 @@ class Retrieval:
                     yield from estimate.named(f"{prefix}/{direction}_{name}", chance[name])
 
 
-def unique_texts(embedded) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The distinct reports of a split, equal ones merged.
+def _patient_embeds(
+    image_embeds: np.ndarray, patient_of_row: np.ndarray, reports: Reports
+) -> tuple[np.ndarray, np.ndarray]:
+    """Patients `[P, L*E]` and reports `[1, G, L*E]` of unit length, readings side by side.
 
-    Returns:
-      Their embeddings `[G, E]`, the first row that carries each `[G]`, and each row's text `[M]`.
+    Their product sums a patient's images against the report, each at its own reading. With one
+    reading these are the mean image embeddings and the text embeddings.
     """
-    _, first_row, group = np.unique(embedded.report_group, return_index=True, return_inverse=True)
-    return embedded.text_embeds[first_row], first_row, group
-
-
-def _patient_means(image_embeds: np.ndarray, patient: np.ndarray) -> np.ndarray:
-    sums = np.zeros((patient.max() + 1, image_embeds.shape[1]), np.float32)
-    np.add.at(sums, patient, image_embeds)
-    return sums / np.maximum(np.linalg.norm(sums, axis=1, keepdims=True), 1e-12)
+    readings, texts, width = reports.text_embeds.shape
+    patients = np.zeros((patient_of_row.max() + 1, readings, width), np.float32)
+    np.add.at(patients, (patient_of_row, reports.reading_of_row), image_embeds)
+    patients = patients.reshape(len(patients), -1)
+    patients /= np.maximum(np.linalg.norm(patients, axis=1, keepdims=True), 1e-12)
+    side_by_side = reports.text_embeds.transpose(1, 0, 2).reshape(1, texts, -1)
+    return patients, side_by_side / np.sqrt(np.float32(readings))

@@ -2,8 +2,8 @@
 
 After CheXzero (Tiu et al., 2022): each class of a task is described by many prompts, its embedding
 is the mean of the prompts' unit embeddings, normalised again, and the probability of "X" is the
-softmax of an image's cosines to "X" and to "no X". Prompts name the image's own level; they are
-kept as data in `prompts/`.
+softmax of an image's cosines to "X" and to "no X". Prompts name the image's own level, and begin
+with it where the model's training texts did; they are kept as data in `prompts/`.
 """
 
 from collections.abc import Iterator
@@ -11,6 +11,7 @@ from collections.abc import Iterator
 import numpy as np
 from absl import logging
 
+from lumbarclip_jax.data.dataset import with_level
 from lumbarclip_jax.evaluators.classification import Predictions, named_counts
 from lumbarclip_jax.evaluators.prompts import load_prompts
 from lumbarclip_jax.evaluators.tasks import TASKS, UNLABELLED
@@ -68,7 +69,10 @@ class ZeroShot:
     def _class_embeds(self, state, task: str, levels: np.ndarray) -> dict[str, np.ndarray]:
         """Unit embeddings `[2, E]` of "no X" and "X" at each level."""
         prompts = {
-            (level, polarity): load_prompts(task, level, polarity)
+            (level, polarity): [
+                with_level(prompt, level, self.embedder.level_prefix)
+                for prompt in load_prompts(task, level, polarity)
+            ]
             for level in levels
             for polarity in ("negative", "positive")
         }
