@@ -1,0 +1,4 @@
+"""Offline data preparation: a folder of studies and a table of reports in, a data set out.
+
+Nothing here imports JAX; every worker process is started with ``spawn``.
+"""

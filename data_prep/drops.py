@@ -1,0 +1,96 @@
+"""What a build left out, and why: one stable code a reason."""
+
+import collections
+import csv
+import dataclasses
+import enum
+import pathlib
+from collections.abc import Iterable
+
+from data_prep.identity import Pseudonyms
+
+
+class Reason(enum.StrEnum):
+    """A reason code, as it appears in the manifest; `meaning` is the line shown to people."""
+
+    meaning: str
+
+    def __new__(cls, code: str, meaning: str):
+        member = str.__new__(cls, code)
+        member._value_ = code
+        member.meaning = meaning
+        return member
+
+    REPORT_EMPTY = "report_empty", "the row has no report text"
+    REPORT_BAD_ID = "report_bad_id", "the row has no usable patient id"
+    REPORT_REPEATED = "report_repeated", "an earlier row holds this patient's report"
+    REPORT_WITHOUT_IMAGE = "report_without_image", "no usable image of this patient"
+    IMAGE_WITHOUT_REPORT = "image_without_report", "no report of this image's patient"
+    FINDINGS_WITHOUT_IMAGE = "findings_without_image", "labels of a patient who has no record"
+    GRADES_WITHOUT_IMAGE = "grades_without_image", "grades of a patient who has no record"
+    BAD_GRADE = "bad_grade", "a grade is not a whole number from 1 to 5"
+    UNKNOWN_FILE = "unknown_file", "a file or folder that the layout does not know"
+    UNREADABLE_IMAGE = "unreadable_image", "an image file that cannot be decoded"
+    UNREADABLE_DICOM = "unreadable_dicom", "a DICOM file that cannot be parsed or decoded"
+    TOO_LARGE = "too_large", "a file that declares more pixels than any lumbar slice has"
+    UNSUPPORTED_PIXELS = "unsupported_pixels", "colour, multi-frame or unusual pixel format"
+    LOCALIZER = "localizer", "a localizer, survey or scout series"
+    DERIVED_OR_SECONDARY = "derived_or_secondary", "derived, secondary-capture or screen image"
+    BURNED_IN = "burned_in", "marked as having text burned into its pixels"
+    NO_GEOMETRY = "no_geometry", "slice position or orientation is missing or invalid"
+    NOT_AXIAL = "not_axial", "a sagittal or coronal series"
+    UNKNOWN_SEQUENCE = "unknown_sequence", "neither T1 nor T2 by description, TE and TR"
+    SERIES_NOT_CHOSEN = "series_not_chosen", "another series of the same sequence was chosen"
+    NO_DISC_BLOCK = "no_disc_block", "its slices do not form one block for each of three discs"
+
+
+@dataclasses.dataclass(frozen=True, order=True)
+class Drop:
+    """Something left out.
+
+    `location` says where it is in the source and may hold an identity, so it leaves for the private
+    table alone. `detail` is published: compose it of numbers and words of ours, never of the
+    source's text.
+    """
+
+    location: str
+    reason: Reason
+    detail: str = ""
+
+
+def count(drops: Iterable[Drop]) -> dict[str, int]:
+    """The number of drops by reason, in the order of `Reason`."""
+    counts = collections.Counter(drop.reason for drop in drops)
+    return {reason.value: counts[reason] for reason in Reason if counts[reason]}
+
+
+def table(drops: Iterable[Drop]) -> str:
+    """`count` as text for people, one reason a line."""
+    counts = count(drops)
+    width = max(map(len, counts), default=0)
+    return "\n".join(
+        f"  {number:6d}  {code:<{width}}  {Reason(code).meaning}" for code, number in counts.items()
+    )
+
+
+def published(drops: Iterable[Drop], pseudonyms: Pseudonyms) -> list[dict[str, str]]:
+    """The manifest's rows: each location by pseudonym, in the order of the private table."""
+    return [
+        {
+            "item": pseudonyms("item", drop.location),
+            "reason": drop.reason.value,
+            "detail": drop.detail,
+        }
+        for drop in sorted(drops)
+    ]
+
+
+def write_private_table(path: pathlib.Path, drops: Iterable[Drop], pseudonyms: Pseudonyms) -> None:
+    """Writes a CSV that resolves every `item` of the manifest to its place in the source."""
+    with path.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(["item", "reason", "detail", "location"])
+        for drop in sorted(drops):
+            item = pseudonyms("item", drop.location)
+            writer.writerow([item, drop.reason.value, drop.detail, drop.location])
+    path.chmod(0o600)

@@ -1,0 +1,88 @@
+"""Labels that join the records by patient: findings of the report, grades of the discs."""
+
+import dataclasses
+import json
+import pathlib
+from collections.abc import Mapping
+
+from data_prep import schema
+from data_prep.errors import InputError
+
+ABSENT, PRESENT, UNCERTAIN = (schema.STATUS[name] for name in ("absent", "present", "uncertain"))
+NOT_MENTIONED = schema.STATUS["not_mentioned"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Findings:
+    """Status codes of one report: `patient` [17], and `levels` [8] for each of `schema.LEVELS`."""
+
+    patient: tuple[int, ...] = (NOT_MENTIONED,) * len(schema.FINDINGS)
+    levels: Mapping[str, tuple[int, ...]] = dataclasses.field(
+        default_factory=lambda: dict.fromkeys(
+            schema.LEVELS, (NOT_MENTIONED,) * len(schema.LEVEL_FINDINGS)
+        )
+    )
+
+
+def read_findings(path: pathlib.Path, *, patient_key) -> dict[str, Findings]:
+    """Reads one JSON object a line: ``{"id", "findings": {name: status}, "levels": {level: [name]}}``.
+
+    Args:
+      path: the .jsonl file.
+      patient_key: maps the id, as text, to the id that the images use, or to None.
+
+    Raises:
+      FileNotFoundError: there is no such file.
+      InputError: a line is not of this form; the sentence names the line.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"there is no file {path}: correct --findings")
+    findings = {}
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+            patient = patient_key(str(row["id"]))
+            codes = _codes(row["findings"], row.get("levels", {}))
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise InputError(
+                f"{path} line {number} is not a findings object: correct it"
+            ) from error
+        if patient is None or patient in findings:
+            raise InputError(f"{path} line {number} has no id or one seen before: correct it")
+        findings[patient] = codes
+    return findings
+
+
+def _codes(statuses: Mapping[str, str], levels: Mapping[str, list[str]]) -> Findings:
+    for name in [*statuses, *(name for names in levels.values() for name in names)]:
+        if name not in schema.FINDINGS:
+            raise ValueError(f"unknown finding {name}")
+    patient = {name: schema.STATUS[status] for name, status in statuses.items()}
+    located = {name for names in levels.values() for name in names}
+    return Findings(
+        patient=tuple(patient.get(name, NOT_MENTIONED) for name in schema.FINDINGS),
+        levels={
+            level: tuple(
+                PRESENT
+                if name in levels.get(level, ())
+                else _status_elsewhere(patient.get(name, NOT_MENTIONED), name in located)
+                for name in schema.LEVEL_FINDINGS
+            )
+            for level in schema.LEVELS
+        },
+    )
+
+
+def _status_elsewhere(patient_status: int, located: bool) -> int:
+    """The status at a level for which the finding is not listed as present.
+
+    A denial holds at every level. A finding that is hedged, or stated without naming any level, may
+    be at this one: uncertain. One that is located elsewhere is not spoken of here.
+    """
+    if patient_status == ABSENT:
+        return ABSENT
+    if patient_status == UNCERTAIN or (patient_status == PRESENT and not located):
+        return UNCERTAIN
+    return NOT_MENTIONED

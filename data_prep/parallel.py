@@ -1,0 +1,28 @@
+"""One map over worker processes, in the order of its tasks."""
+
+import concurrent.futures
+import multiprocessing
+from collections.abc import Callable, Iterator, Sequence
+
+from data_prep.progress import Progress
+
+
+def ordered_map(function: Callable, tasks: Sequence, *, workers: int, label: str) -> Iterator:
+    """Yields ``function(task)`` for every task, in order, with a progress line.
+
+    One worker means this process. More are spawned, never forked: a fork of a process that has
+    written a compressed ArrayRecord crashes when it reads one.
+    """
+    progress = Progress(label, len(tasks))
+    workers = min(workers, len(tasks))
+    if workers <= 1:
+        for task in tasks:
+            yield function(task)
+            progress.advance()
+    else:
+        context = multiprocessing.get_context("spawn")
+        with concurrent.futures.ProcessPoolExecutor(workers, mp_context=context) as pool:
+            for result in pool.map(function, tasks, chunksize=1):
+                yield result
+                progress.advance()
+    progress.close()

@@ -1,0 +1,82 @@
+"""The report table: reading, clean-up, and the normal form that makes two reports equal."""
+
+import hashlib
+import pathlib
+import re
+import unicodedata
+from collections.abc import Callable
+
+from data_prep.drops import Drop, Reason
+from data_prep.tables import read_table
+
+EMPTY_TEXTS = frozenset({"", "nan", "none", "null", "n/a", "-"})
+
+
+def read_reports(
+    path: pathlib.Path,
+    *,
+    patient_column: str,
+    report_column: str,
+    patient_key: Callable[[str], str | None],
+) -> tuple[dict[str, str], list[Drop]]:
+    """Reads the one report of each patient.
+
+    Args:
+      path: .xlsx or .csv; the first sheet counts.
+      patient_column: header of the column of patient ids.
+      report_column: header of the column of report texts.
+      patient_key: maps a cell to the id that the images use, or to None.
+
+    Returns:
+      (patient id -> cleaned report text in the order of the table, rows left out).
+
+    Raises:
+      FileNotFoundError: there is no such file.
+      InputError: it is not a table of the stated columns.
+    """
+    table = read_table(path, option="--reports")
+    patient_index = table.column(patient_column)
+    report_index = table.column(report_column)
+    reports: dict[str, str] = {}
+    drops = []
+    for number, cells in table.rows:
+        where = f"reports row {number}"
+        patient = patient_key(cells[patient_index])
+        text = clean(cells[report_index])
+        if patient is None:
+            if text or cells[patient_index].strip():
+                drops.append(Drop(where, Reason.REPORT_BAD_ID))
+        elif text.casefold() in EMPTY_TEXTS:
+            drops.append(Drop(where, Reason.REPORT_EMPTY))
+        elif patient in reports:
+            drops.append(Drop(where, Reason.REPORT_REPEATED))
+        else:
+            reports[patient] = text
+    return reports, drops
+
+
+def clean(text: str) -> str:
+    """A text as written, in Unicode NFC, without control characters and surplus white space.
+
+    Line breaks stay: they separate a report's statements.
+    """
+    text = unicodedata.normalize("NFC", text.replace("_x000D_", ""))
+    text = text.replace("\r\n", "\n").replace("\r", "\n")
+    text = "".join(
+        " " if char.isspace() and char != "\n" else char
+        for char in text
+        if char.isspace() or unicodedata.category(char)[0] != "C"
+    )
+    lines = (re.sub(" +", " ", line).strip() for line in text.split("\n"))
+    return re.sub(r"\n{2,}", "\n", "\n".join(lines)).strip()
+
+
+def normal_form(text: str) -> str:
+    """The text without case, punctuation and surplus white space."""
+    text = unicodedata.normalize("NFKC", text).casefold()
+    return re.sub(r"[\W_]+", " ", text).strip()
+
+
+def report_group(text: str) -> str:
+    """16 hex digits, equal for two reports exactly when their normal forms are."""
+    return hashlib.sha256(normal_form(text).encode()).hexdigest()[:16]
