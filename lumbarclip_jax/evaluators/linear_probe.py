@@ -8,10 +8,10 @@ the pixels only where it beats that baseline (`auroc_gain_over_level`, a paired 
 """
 
 import dataclasses
+import logging
 from collections.abc import Iterator
 
 import numpy as np
-from absl import logging
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 from sklearn.pipeline import Pipeline, make_pipeline
@@ -20,6 +20,8 @@ from sklearn.preprocessing import StandardScaler
 from lumbarclip_jax.evaluators.bootstrap import paired_differences
 from lumbarclip_jax.evaluators.classification import Predictions, named_counts
 from lumbarclip_jax.evaluators.tasks import TASKS, UNLABELLED
+
+log = logging.getLogger(__name__)
 
 LEVEL_ONLY = "level_only"
 
@@ -102,7 +104,7 @@ class LinearProbe:
         self.predictions = {}
         missing = {"train", "validation"} - set(self.embedder.splits)
         if missing:
-            logging.warning(
+            log.warning(
                 "%s/linear_probe skipped: the data set has no %s split to fit the probe on",
                 self.split,
                 " and no ".join(sorted(missing)),
@@ -114,7 +116,7 @@ class LinearProbe:
             prefix = f"{self.split}/linear_probe/{task}"
             yield from named_counts(prefix, test.labels, test.patient_id)
             if any(len(np.unique(part.labels)) < 2 for part in (train, validation, test)):
-                logging.warning(
+                log.warning(
                     "%s skipped: train, validation and %s have %d, %d and %d labelled images, "
                     "of them positive %d, %d and %d; both classes are needed in each",
                     prefix,

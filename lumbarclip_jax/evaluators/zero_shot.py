@@ -6,15 +6,17 @@ softmax of an image's cosines to "X" and to "no X". Prompts name the image's own
 with it where the model's training texts did; they are kept as data in `prompts/`.
 """
 
+import logging
 from collections.abc import Iterator
 
 import numpy as np
-from absl import logging
 
 from lumbarclip_jax.data.dataset import with_level
 from lumbarclip_jax.evaluators.classification import Predictions, named_counts
 from lumbarclip_jax.evaluators.prompts import load_prompts
 from lumbarclip_jax.evaluators.tasks import TASKS, UNLABELLED
+
+log = logging.getLogger(__name__)
 
 
 class ZeroShot:
@@ -47,7 +49,7 @@ class ZeroShot:
             rows = np.flatnonzero(labels != UNLABELLED)
             yield from named_counts(prefix, labels[rows], embedded.patient_id[rows])
             if len(np.unique(labels[rows])) < 2:
-                logging.warning(
+                log.warning(
                     "%s skipped: %d labelled images, %d of them positive; both classes are needed",
                     prefix,
                     len(rows),

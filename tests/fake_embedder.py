@@ -1,0 +1,96 @@
+"""A made-up model and data set for the evaluators: arrays with a planted signal."""
+
+import re
+
+import numpy as np
+
+from lumbarclip_jax.embedder import EmbeddedSplit
+from lumbarclip_jax.evaluators import EVALUATORS
+
+LEVELS = ("L3-L4", "L4-L5", "L5-S1")
+LEVEL_NAMES = (
+    "disc_bulge",
+    "disc_protrusion",
+    "disc_extrusion",
+    "disc_herniation",
+    "thecal_sac_compression",
+    "nerve_root_compression",
+    "canal_stenosis",
+    "annular_tear",
+)
+EMBED = 16
+
+
+def unit(vectors: np.ndarray) -> np.ndarray:
+    return (vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)).astype(np.float32)
+
+
+def make_split(patients: int, seed: int, signal: float = 2.0) -> EmbeddedSplit:
+    """Three levels a patient; the bulge of a level moves feature 0 and embedding axis 0.
+
+    Patients 0 and 1 of a split carry the same report.
+    """
+    rng = np.random.default_rng(seed)
+    rows = 3 * patients
+    patient = np.repeat(np.arange(patients), 3)
+    bulge = rng.random(rows) < np.tile([0.3, 0.6, 0.4], patients)
+    status = np.zeros((rows, len(LEVEL_NAMES)), np.uint8)
+    status[:, 0] = bulge
+    group = np.where(patient == 1, 0, patient)
+    report_vectors = unit(rng.normal(size=(patients, EMBED)))
+    report_vectors[:, 0] = 0
+    features = rng.normal(size=(rows, 5))
+    features[:, 0] += signal * bulge
+    embeds = 0.8 * report_vectors[group] + 0.1 * rng.normal(size=(rows, EMBED))
+    embeds[:, 0] = 0.5 * signal * (bulge - 0.5) + 0.3 * rng.normal(size=rows)
+    return EmbeddedSplit(
+        image_embeds=unit(embeds),
+        image_features=features.astype(np.float32),
+        text_embeds=unit(report_vectors[group]),
+        patient_id=np.char.add(f"s{seed}p", patient.astype(str)),
+        image_id=np.char.add(f"s{seed}i", np.arange(rows).astype(str)),
+        report_group=np.char.add("g", group.astype(str)),
+        report=np.char.add("report number ", group.astype(str)),
+        level=np.tile(LEVELS, patients),
+        sequence=np.full(rows, "T1"),
+        findings=np.zeros((rows, 17), np.uint8),
+        level_findings=status,
+        pfirrmann=np.where(bulge, 4, 2).astype(np.uint8),
+        study_id=np.char.add(f"s{seed}p", patient.astype(str)),
+        names=tuple(f"finding_{i}" for i in range(17)),
+        level_names=LEVEL_NAMES,
+    )
+
+
+class FakeEmbedder:
+    """Serves given splits; its text encoder knows negation and nothing else."""
+
+    def __init__(self, level_prefix: bool = False, **splits: EmbeddedSplit):
+        self._splits = splits
+        self.splits = tuple(splits)
+        self.level_prefix = level_prefix
+
+    def __call__(self, state, split: str) -> EmbeddedSplit:
+        return self._splits[split]
+
+    def encode_text(self, state, texts: list[str]) -> np.ndarray:
+        embeds = np.zeros((len(texts), EMBED))
+        denied = [re.search(r"\b(no|normal|unremarkable)\b", text.lower()) for text in texts]
+        embeds[:, 0] = np.where(np.array(denied, bool), -1, 1)
+        embeds[:, 1] = [len(text) / 100 for text in texts]
+        return unit(embeds)
+
+    def images(self, split: str, indices: np.ndarray) -> np.ndarray:
+        return np.stack([np.full((4, 4, 1), index, np.uint8) for index in indices])
+
+
+def three_splits() -> FakeEmbedder:
+    return FakeEmbedder(
+        train=make_split(60, 0), validation=make_split(20, 1), test=make_split(40, 2)
+    )
+
+
+def run(name: str, embedder: FakeEmbedder, **options) -> dict[str, float]:
+    """All that an evaluator yields on the test split."""
+    options = {"split": "test", "resamples": 200, **options}
+    return dict(EVALUATORS[name](embedder, **options).run(state=None))
