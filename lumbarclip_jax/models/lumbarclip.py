@@ -10,7 +10,9 @@ from jaxtyping import Array, Float, Int
 from lumbarclip_jax.models.bert import Bert
 from lumbarclip_jax.models.layers import Dtype
 from lumbarclip_jax.models.projection import Projection
-from lumbarclip_jax.models.variants import bert_sizes, vit_sizes
+from lumbarclip_jax.models.resnet import ResNet
+from lumbarclip_jax.models.swin import Swin
+from lumbarclip_jax.models.variants import bert_sizes, resnet_sizes, swin_sizes, vit_sizes
 from lumbarclip_jax.models.vit import ViT
 
 
@@ -111,15 +113,18 @@ def build_model(config: Any, vocab_size: int, dtype: Dtype = jnp.float32) -> Lum
 
 
 def build_image_encoder(config: Any, dtype: Dtype) -> nn.Module:
-    """The image encoder that `config.image_encoder` names."""
+    """The image encoder that `config.image_encoder` names.
+
+    `scan_layers` concerns ViT alone: the blocks of Swin and ResNet differ in shape.
+    """
     encoder = config.image_encoder
+    options = {"pooling": encoder.pooling, "remat": config.remat, "dtype": dtype}
+    drop_path = getattr(encoder, "drop_path", 0.0)
     if encoder.name == "vit":
-        return ViT(
-            pooling=encoder.pooling,
-            drop_path=getattr(encoder, "drop_path", 0.0),
-            remat=config.remat,
-            scan_layers=config.scan_layers,
-            dtype=dtype,
-            **vit_sizes(encoder.variant),
-        )
-    raise ValueError(f"image encoder {encoder.name!r} is not vit")
+        options |= {"drop_path": drop_path, "scan_layers": config.scan_layers}
+        return ViT(**vit_sizes(encoder.variant), **options)
+    if encoder.name == "swin":
+        return Swin(**swin_sizes(encoder.variant), **options, drop_path=drop_path)
+    if encoder.name == "resnet":
+        return ResNet(**resnet_sizes(encoder.variant), **options)
+    raise ValueError(f"image encoder {encoder.name!r} is not one of vit, swin, resnet")

@@ -1,6 +1,7 @@
 """Published sizes of the encoders, and the small ones used for quick runs.
 
 ViT: Dosovitskiy et al. 2021, table 1 (B, L); Touvron et al. 2021, table 1 (Ti, S).
+Swin: Liu et al. 2021, section 3.3. ResNet: He et al. 2016, table 1.
 BERT: Devlin et al. 2019 (base, large); Turc et al. 2019, arXiv 1908.08962 (tiny to medium).
 """
 
@@ -8,14 +9,14 @@ from typing import Any
 
 # width, depth, heads, mlp_width
 TRANSFORMERS = {
-    "vit": {
+    "ViT": {
         "XS": (128, 4, 2, 512),
         "Ti": (192, 12, 3, 768),
         "S": (384, 12, 6, 1536),
         "B": (768, 12, 12, 3072),
         "L": (1024, 24, 16, 4096),
     },
-    "bert": {
+    "BERT": {
         "tiny": (128, 2, 2, 512),
         "mini": (256, 4, 4, 1024),
         "small": (512, 4, 8, 2048),
@@ -26,6 +27,22 @@ TRANSFORMERS = {
 }
 
 
+# width, stage_depths, stage_heads
+SWIN = {
+    "XS": (32, (2, 2, 2), (1, 2, 4)),
+    "T": (96, (2, 2, 6, 2), (3, 6, 12, 24)),
+    "S": (96, (2, 2, 18, 2), (3, 6, 12, 24)),
+    "B": (128, (2, 2, 18, 2), (4, 8, 16, 32)),
+}
+
+# stem_width, stage_widths, stage_depths
+RESNET = {
+    "XS": (16, (64, 128, 256), (1, 1, 1)),
+    "50": (64, (256, 512, 1024, 2048), (3, 4, 6, 3)),
+    "101": (64, (256, 512, 1024, 2048), (3, 4, 23, 3)),
+}
+
+
 def vit_sizes(variant: str) -> dict[str, Any]:
     """Fields of `ViT` for a name such as "B/16" (size / patch side in pixels)."""
     size, _, patch = variant.partition("/")
@@ -33,12 +50,24 @@ def vit_sizes(variant: str) -> dict[str, Any]:
         raise ValueError(
             f"ViT variant {variant!r} has no patch size: write size/patch, such as B/16"
         )
-    return transformer_sizes("vit", size) | {"patch_size": int(patch)}
+    return transformer_sizes("ViT", size) | {"patch_size": int(patch)}
 
 
 def bert_sizes(variant: str) -> dict[str, Any]:
     """Fields of `Bert` for a name such as "base"."""
-    return transformer_sizes("bert", variant)
+    return transformer_sizes("BERT", variant)
+
+
+def swin_sizes(variant: str) -> dict[str, Any]:
+    """Fields of `Swin` for a name such as "T": patches of 4 pixels, windows of 7 patches."""
+    fields = ("width", "stage_depths", "stage_heads")
+    return dict(zip(fields, lookup("Swin", variant, SWIN), strict=True))
+
+
+def resnet_sizes(variant: str) -> dict[str, Any]:
+    """Fields of `ResNet` for a name such as "50"."""
+    fields = ("stem_width", "stage_widths", "stage_depths")
+    return dict(zip(fields, lookup("ResNet", variant, RESNET), strict=True))
 
 
 def transformer_sizes(family: str, size: str) -> dict[str, int]:
