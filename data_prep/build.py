@@ -1,33 +1,29 @@
-"""Builds a data set: images and reports in, a TFDS folder, manifest and vocabulary out.
+"""Builds a data set: images and reports in; a TFDS folder, a manifest and a vocabulary out.
 
-    python -m data_prep.build --images DIR --reports FILE --out DIR
+    python -m data_prep.build --images=DIR --reports=FILE --out=DIR
 
 The story is scan -> plan -> convert_shard -> commit. Everything is written to a hidden folder
 beside ``--out``, which takes that name when the data set is whole.
 """
 
+import contextlib
 import os
 import pathlib
 import shutil
-import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping
 
-from absl import app, flags, logging
+from absl import flags
 
-from data_prep import commit as commit_lib
-from data_prep import drops as drops_lib
-from data_prep import labels, splits
-from data_prep.drops import Drop
-from data_prep.errors import InputError
+from data_prep import commit, drops, labels, splits
 from data_prep.identity import Pseudonyms, load_or_create_key
 from data_prep.parallel import ordered_map
 from data_prep.plan import Labels, Plan, make_plan
 from data_prep.reports import read_reports
-from data_prep.shards import ShardPlan, convert_shard
+from data_prep.shards import Shard, ShardPlan, convert_shard
 from data_prep.sources import SOURCES
+from lumbarclip_jax import cli
 
 DEFAULT_SPLITS = "train=0.7,validation=0.1,test=0.2"
-MAX_SIZE_PX = 2048
 
 
 def build(
@@ -56,13 +52,14 @@ def build(
 
     Raises:
       FileNotFoundError: an input is missing.
-      InputError: an input or option is wrong, or `out_dir` holds something else.
+      ValueError: an input or option is wrong, or `out_dir` holds something else.
       OSError: the output cannot be written.
     """
     out_dir = pathlib.Path(os.path.abspath(out_dir))
-    key_file = pathlib.Path(key_file or f"{out_dir}.key")
+    key_file = pathlib.Path(os.path.abspath(key_file or f"{out_dir}.key"))
+    _check_sizes(size_px=size_px, shard_records=shard_records, workers=workers)
+    _check_places(out_dir, key_file)
     shares = splits.parse(split_shares)
-    _check_options(source, out_dir, key_file, size_px, shard_records, workers, overwrite)
 
     origin = SOURCES[source]
     reports, report_drops = read_reports(
@@ -76,7 +73,6 @@ def build(
         labels.read_findings(findings_file, patient_key=origin.patient_key) if findings_file else {}
     )
     scan = origin.scan(images_dir, workers)
-    print(f"reading {scan.form}")
 
     pseudonyms = Pseudonyms(load_or_create_key(key_file))
     plan = make_plan(
@@ -90,92 +86,61 @@ def build(
         size_px=size_px,
         shard_records=shard_records,
     )
-    existing = commit_lib.read_manifest(out_dir)
-    if existing and existing.get("plan") == plan.digest:
-        print(f"{out_dir} already holds this data set")
-        return existing
+    existing = commit.read_manifest(out_dir)
     if existing and not overwrite:
-        raise InputError(
-            f"{out_dir} holds another data set: add --overwrite or choose another --out"
+        if existing.get("plan") == plan.digest and commit.is_whole(out_dir, existing):
+            return existing
+        raise ValueError(
+            f"{out_dir} holds another data set: add --overwrite, or choose another --out"
         )
-
     provenance = {
         "source": f"{source}: {scan.form}",
         "plan": plan.digest,
         "seed": seed,
-        "findings_source": "labels read from the reports" if findings_file else "none",
-        "grades_source": "Pfirrmann grades read from the images" if grades_file else "none",
+        "findings_source": "JSON lines given with --findings" if findings_file else "none",
+        "grades_source": "Pfirrmann grades given with --grades" if grades_file else "none",
     }
-    manifest, drops = _write(plan, images_dir, out_dir, provenance, size_px, workers, pseudonyms)
-    drops_lib.write_private_table(pathlib.Path(f"{out_dir}.dropped.csv"), drops, pseudonyms)
-    _print_summary(manifest, out_dir, drops)
+    with _in_place_of(out_dir) as folder:
+        shards = _convert(plan, images_dir, folder, size_px, workers)
+        dropped = [*plan.drops, *(drop for shard in shards for drop in shard.drops)]
+        finished = [shard for shard in shards if shard.rows]
+        if not finished:
+            raise ValueError(f"no image of {images_dir} can be decoded: check the files")
+        manifest = commit.commit(
+            folder, finished, dropped, provenance, size_px=size_px, pseudonyms=pseudonyms
+        )
+        drops.write_private_table(pathlib.Path(f"{out_dir}.dropped.csv"), dropped, pseudonyms)
     return manifest
 
 
-def _check_options(
-    source: str,
-    out_dir: pathlib.Path,
-    key_file: pathlib.Path,
-    size_px: int,
-    shard_records: int,
-    workers: int,
-    overwrite: bool,
-) -> None:
-    if source not in SOURCES:
-        raise InputError(f"--source {source!r} is unknown: choose one of {', '.join(SOURCES)}")
-    for name, value, limit in (
-        ("size_px", size_px, MAX_SIZE_PX),
-        ("shard_records", shard_records, 10**6),
-        ("workers", workers, 1024),
-    ):
-        if not 1 <= value <= limit:
-            raise InputError(f"--{name} is {value}: choose a number from 1 to {limit}")
-    if out_dir in pathlib.Path(os.path.abspath(key_file)).parents:
-        raise InputError(f"the key file {key_file} is inside --out, with the data: move it out")
-    if out_dir.exists() and commit_lib.read_manifest(out_dir) is None:
-        raise InputError(f"{out_dir} exists and is no data set of ours: choose another --out")
+def _check_sizes(**sizes: int) -> None:
+    limits = {"size_px": 2048, "shard_records": 10**6, "workers": 256}
+    for name, size in sizes.items():
+        if not 1 <= size <= limits[name]:
+            raise ValueError(f"--{name} is {size}: choose a number from 1 to {limits[name]}")
+
+
+def _check_places(out_dir: pathlib.Path, key_file: pathlib.Path) -> None:
+    if out_dir in (key_file, *key_file.parents):
+        raise ValueError(f"the key file {key_file} would lie with the data: move it out of --out")
+    if out_dir.exists() and commit.read_manifest(out_dir) is None:
+        raise ValueError(f"{out_dir} exists and is no data set of ours: choose another --out")
     try:
         out_dir.parent.mkdir(parents=True, exist_ok=True)
         writable = os.access(out_dir.parent, os.W_OK)
     except OSError:
         writable = False
     if not writable:
-        raise InputError(f"{out_dir.parent} cannot be written: choose another --out")
+        raise ValueError(f"{out_dir.parent} cannot be written: choose another --out")
 
 
-def _write(
-    plan: Plan,
-    images_dir: pathlib.Path,
-    out_dir: pathlib.Path,
-    provenance: dict,
-    size_px: int,
-    workers: int,
-    pseudonyms: Pseudonyms,
-) -> tuple[dict, list[Drop]]:
-    """Converts and commits in a hidden folder, then puts it in place of `out_dir`."""
+@contextlib.contextmanager
+def _in_place_of(out_dir: pathlib.Path) -> Iterator[pathlib.Path]:
+    """A hidden folder beside `out_dir` that becomes it when the block ends without an error."""
     partial = out_dir.with_name(f".{out_dir.name}.{os.getpid()}.partial")
     partial.mkdir()
     try:
-        tasks = [
-            ShardPlan(images_dir, partial / f"{split}-{index:05d}", split, size_px, rows)
-            for split, shards in plan.shards.items()
-            for index, rows in enumerate(shards)
-        ]
-        shards = list(ordered_map(convert_shard, tasks, workers=workers, label="writing shards"))
-        drops = sorted([*plan.drops, *(drop for shard in shards for drop in shard.drops)])
-        empty = [shard for shard in shards if not shard.rows]
-        for shard in empty:
-            shard.path.unlink()
-        if len(empty) == len(shards):
-            raise InputError(f"no image of {images_dir} can be decoded:\n{drops_lib.table(drops)}")
-        manifest = commit_lib.commit(
-            partial,
-            [shard for shard in shards if shard.rows],
-            drops,
-            provenance,
-            size_px=size_px,
-            pseudonyms=pseudonyms,
-        )
+        yield partial
         if out_dir.exists():
             replaced = partial.with_suffix(".replaced")
             out_dir.rename(replaced)
@@ -185,70 +150,77 @@ def _write(
             partial.rename(out_dir)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
-    return manifest, drops
 
 
-def _print_summary(manifest: dict, out_dir: pathlib.Path, drops: Sequence[Drop]) -> None:
-    for split, counts in manifest["splits"].items():
-        print(
-            f"{split}: {counts['images']} images of {counts['patients']} patients, "
-            f"{counts['report_groups']} different reports"
-        )
-    if drops:
-        print(f"left out ({out_dir}.dropped.csv says where each is):\n{drops_lib.table(drops)}")
-    print(f"wrote {out_dir}")
+def _convert(
+    plan: Plan, images_dir: pathlib.Path, folder: pathlib.Path, size_px: int, workers: int
+) -> list[Shard]:
+    tasks = [
+        ShardPlan(images_dir, folder / f"{split}-{index:05d}", split, size_px, rows)
+        for split, shards in plan.shards.items()
+        for index, rows in enumerate(shards)
+    ]
+    shards = list(ordered_map(convert_shard, tasks, workers=workers, label="writing shards"))
+    for shard in shards:
+        if not shard.rows:
+            shard.path.unlink()
+    return shards
+
+
+def _summary(manifest: Mapping, out_dir: pathlib.Path) -> str:
+    lines = [f"read {manifest['source']}"]
+    lines += [
+        f"{split}: {counts['images']} images of {counts['patients']} patients, "
+        f"{counts['report_groups']} different reports"
+        for split, counts in manifest["splits"].items()
+    ]
+    if manifest["dropped_by_reason"]:
+        lines.append(f"left out (each is listed in {out_dir}.dropped.csv):")
+        lines.append(drops.table(manifest["dropped_by_reason"]))
+    return "\n".join([*lines, f"the data set is in {out_dir}"])
 
 
 def _define_flags() -> None:
-    # Defined by the command alone: a program that imports `build` has flags of its own.
-    flags.DEFINE_enum("source", "mendeley", sorted(SOURCES), "Layout of --images.")
-    flags.DEFINE_string("images", None, "Folder of the images.")
-    flags.DEFINE_string("reports", None, "Table of reports, .xlsx or .csv.")
-    flags.DEFINE_string("out", None, "Folder of the data set to write.")
-    flags.DEFINE_string("grades", None, "CSV of Pfirrmann grades: Patient_ID,D5,D4,D3.")
-    flags.DEFINE_string("findings", None, "JSON lines of findings by patient and level.")
-    flags.DEFINE_string("splits", DEFAULT_SPLITS, "Share of the patients of each split.")
-    flags.DEFINE_integer("seed", 0, "Seed of the splits.")
+    # Defined when run as a command alone: a program that imports `build` has flags of its own.
+    flags.DEFINE_enum("source", "mendeley", sorted(SOURCES), "layout of --images")
+    flags.DEFINE_string("images", None, "folder of the images")
+    flags.DEFINE_string("reports", None, "table of reports, .xlsx or .csv")
+    flags.DEFINE_string("out", None, "folder of the data set to write")
+    flags.DEFINE_string("grades", None, "table of Pfirrmann grades: Patient_ID, D5, D4, D3")
+    flags.DEFINE_string("findings", None, "JSON lines of findings by patient and level")
+    flags.DEFINE_string("splits", DEFAULT_SPLITS, "share of the patients of each split")
+    flags.DEFINE_integer("seed", 0, "seed of the splits")
     flags.DEFINE_string(
-        "key_file", None, "Secret that the ids are made with; made when absent [OUT.key]."
+        "key_file", None, "secret that ids are made with; made when absent (default: OUT.key)"
     )
-    flags.DEFINE_integer("size_px", 320, "Side of the stored images.")
-    flags.DEFINE_integer("shard_records", 256, "About how many records a shard holds.")
-    flags.DEFINE_integer("workers", os.cpu_count(), "Worker processes.")
-    flags.DEFINE_bool("overwrite", False, "Replace another data set in --out.")
+    flags.DEFINE_integer("size_px", 320, "side of the stored images in pixels")
+    flags.DEFINE_integer("shard_records", 256, "about how many records a shard holds")
+    flags.DEFINE_integer("workers", os.cpu_count(), "worker processes")
+    flags.DEFINE_bool("overwrite", False, "replace the data set in --out")
+    flags.mark_flags_as_required(["images", "reports", "out"])
 
 
-def main(_: Sequence[str]) -> None:
+def main() -> None:
+    """Runs the command."""
     options = flags.FLAGS
-    logging.set_verbosity(logging.WARNING)
-    try:
-        for name in ("images", "reports", "out"):
-            if not options[name].value:
-                raise InputError(f"--{name} is missing: see --help")
-        build(
-            pathlib.Path(options.images),
-            pathlib.Path(options.reports),
-            pathlib.Path(options.out),
-            source=options.source,
-            grades_file=options.grades and pathlib.Path(options.grades),
-            findings_file=options.findings and pathlib.Path(options.findings),
-            split_shares=options.splits,
-            seed=options.seed,
-            key_file=options.key_file and pathlib.Path(options.key_file),
-            size_px=options.size_px,
-            shard_records=options.shard_records,
-            workers=options.workers,
-            overwrite=options.overwrite,
-        )
-    except (InputError, OSError) as error:
-        sys.exit(_failed(error))
-
-
-def _failed(error: Exception) -> int:
-    print(f"error: {error}", file=sys.stderr)
-    return 2
+    manifest = build(
+        pathlib.Path(options.images),
+        pathlib.Path(options.reports),
+        pathlib.Path(options.out),
+        source=options.source,
+        grades_file=options.grades and pathlib.Path(options.grades),
+        findings_file=options.findings and pathlib.Path(options.findings),
+        split_shares=options.splits,
+        seed=options.seed,
+        key_file=options.key_file and pathlib.Path(options.key_file),
+        size_px=options.size_px,
+        shard_records=options.shard_records,
+        workers=options.workers,
+        overwrite=options.overwrite,
+    )
+    print(_summary(manifest, pathlib.Path(options.out)))
 
 
 if __name__ == "__main__":
     _define_flags()
-    app.run(main)
+    cli.run(main)

@@ -84,6 +84,12 @@ def commit(
     return manifest
 
 
+def is_whole(folder: pathlib.Path, manifest: Mapping) -> bool:
+    """Whether every shard is there in its full size; contents are not looked at."""
+    paths = [(folder / shard["name"], shard["bytes"]) for shard in manifest["shards"]]
+    return all(path.is_file() and path.stat().st_size == size for path, size in paths)
+
+
 def read_manifest(folder: pathlib.Path) -> dict | None:
     """The manifest of a finished data set, or None where there is none."""
     try:

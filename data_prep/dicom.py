@@ -1,10 +1,13 @@
 """One DICOM file, read safely: the header that a series is judged by, and the pixels.
 
-Only the fields named here leave a file. pydicom's warnings and errors quote the values they stumble
-on, which may be a patient's name, so neither is shown: a failure is a `Rejected` with a reason code.
+Only the fields named here leave a file. pydicom's warnings, log lines and errors quote the values
+that they stumble on, which may be a patient's name, so none is shown: a failure is a `Rejected`
+with a reason code.
 """
 
+import contextlib
 import dataclasses
+import logging
 import pathlib
 import warnings
 import zlib
@@ -15,6 +18,8 @@ import pydicom
 from pydicom.uid import DeflatedExplicitVRLittleEndian, ImplicitVRLittleEndian, RLELossless
 
 from data_prep.drops import Reason
+
+logging.getLogger("pydicom").disabled = True
 
 MAX_FILE_BYTES = 256 * 2**20
 MAX_PIXELS = 4096 * 4096
@@ -78,18 +83,18 @@ def read_header(path: pathlib.Path) -> Header:
     Raises:
       Rejected: the file is no DICOM image, is too large, or has a pixel format we do not take.
     """
-    with _failures_as(Reason.UNREADABLE_DICOM):
+    with _failures_are_rejections():
         _check_size(path)
         dataset = pydicom.dcmread(
             path, force=True, stop_before_pixels=True, specific_tags=list(HEADER_FIELDS)
         )
         _check_pixel_format(dataset)
-        geometry = _geometry(dataset)
+        center_mm, normal = _geometry(dataset)
         return Header(
             kind=_kind(dataset),
             sequence=_sequence(dataset),
-            center_mm=geometry and geometry[0],
-            normal=geometry and geometry[1],
+            center_mm=center_mm,
+            normal=normal,
             slice_gap_mm=float(dataset.get("SpacingBetweenSlices") or 0) or None,
         )
 
@@ -104,7 +109,7 @@ def read_pixels(path: pathlib.Path) -> tuple[np.ndarray, tuple[float, float]]:
     Raises:
       Rejected: the pixels are too many, of an unsupported kind, or cannot be decoded.
     """
-    with _failures_as(Reason.UNREADABLE_DICOM):
+    with _failures_are_rejections():
         _check_size(path)
         dataset = pydicom.dcmread(path, force=True)
         _check_pixel_format(dataset)
@@ -127,21 +132,16 @@ def read_pixels(path: pathlib.Path) -> tuple[np.ndarray, tuple[float, float]]:
         return pixels, (row_mm, column_mm)
 
 
-class _failures_as:
-    """Turns any failure inside into a `Rejected`, and silences pydicom's warnings."""
-
-    def __init__(self, reason: Reason):
-        self._reason = reason
-        self._warnings = warnings.catch_warnings()
-
-    def __enter__(self) -> None:
-        self._warnings.__enter__()
+@contextlib.contextmanager
+def _failures_are_rejections() -> Iterator[None]:
+    with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-
-    def __exit__(self, kind, error, traceback) -> None:
-        self._warnings.__exit__(kind, error, traceback)
-        if isinstance(error, Exception) and not isinstance(error, Rejected):
-            raise Rejected(self._reason, kind.__name__) from None
+        try:
+            yield
+        except Rejected:
+            raise
+        except Exception as error:
+            raise Rejected(Reason.UNREADABLE_DICOM, type(error).__name__) from None
 
 
 def _check_size(path: pathlib.Path) -> None:
@@ -211,19 +211,19 @@ def _sequence(dataset: pydicom.Dataset) -> str | None:
     return None
 
 
-def _geometry(dataset: pydicom.Dataset) -> tuple[np.ndarray, np.ndarray] | None:
-    """(centre in mm, unit normal) of the slice, or None (DICOM PS3.3 C.7.6.2.1.1)."""
+def _geometry(dataset: pydicom.Dataset) -> tuple[np.ndarray, np.ndarray] | tuple[None, None]:
+    """(centre in mm, unit normal) of the slice, or Nones (DICOM PS3.3 C.7.6.2.1.1)."""
     try:
         row, column = np.array(dataset.ImageOrientationPatient, np.float64).reshape(2, 3)
         corner = np.array(dataset.ImagePositionPatient, np.float64).reshape(3)
         row_mm, column_mm = (float(value) for value in dataset.PixelSpacing)
     except (AttributeError, TypeError, ValueError):
-        return None
+        return None, None
     normal = np.cross(row, column)
     length = np.linalg.norm(normal)
     # Direction cosines are unit vectors at right angles, so their product has length 1.
     if not (np.isfinite(corner).all() and 0.99 < length < 1.01):
-        return None
+        return None, None
     center = (
         corner
         + row * (column_mm * (dataset.Columns - 1) / 2)

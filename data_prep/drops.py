@@ -5,7 +5,7 @@ import csv
 import dataclasses
 import enum
 import pathlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from data_prep.identity import Pseudonyms
 
@@ -64,9 +64,8 @@ def count(drops: Iterable[Drop]) -> dict[str, int]:
     return {reason.value: counts[reason] for reason in Reason if counts[reason]}
 
 
-def table(drops: Iterable[Drop]) -> str:
+def table(counts: Mapping[str, int]) -> str:
     """`count` as text for people, one reason a line."""
-    counts = count(drops)
     width = max(map(len, counts), default=0)
     return "\n".join(
         f"  {number:6d}  {code:<{width}}  {Reason(code).meaning}" for code, number in counts.items()

@@ -11,8 +11,6 @@ import pathlib
 import re
 import secrets
 
-from data_prep.errors import InputError
-
 KEY_BYTES = 32
 
 
@@ -32,14 +30,14 @@ def load_or_create_key(path: pathlib.Path) -> bytes:
     """Reads a key of 64 hex digits; a missing file is created, readable by its owner alone.
 
     Raises:
-      InputError: the file holds something else, or cannot be read or written.
+      ValueError: the file holds something else, or cannot be read or written.
     """
     try:
         file = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
     except FileExistsError:
         pass
     except OSError as error:
-        raise InputError(
+        raise ValueError(
             f"the key file {path} cannot be written ({error.strerror}): "
             "give a writable place with --key_file"
         ) from error
@@ -49,9 +47,9 @@ def load_or_create_key(path: pathlib.Path) -> bytes:
     try:
         text = path.read_text().strip()
     except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"the key file {path} cannot be read: give another --key_file") from error
+        raise ValueError(f"the key file {path} cannot be read: give another --key_file") from error
     if not re.fullmatch(rf"[0-9a-f]{{{2 * KEY_BYTES}}}", text):
-        raise InputError(
+        raise ValueError(
             f"the key file {path} must hold {2 * KEY_BYTES} lower-case hex digits: "
             "restore it, or name a new file with --key_file to make a fresh key"
         )

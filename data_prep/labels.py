@@ -3,10 +3,9 @@
 import dataclasses
 import json
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from data_prep import schema
-from data_prep.errors import InputError
 
 ABSENT, PRESENT, UNCERTAIN = (schema.STATUS[name] for name in ("absent", "present", "uncertain"))
 NOT_MENTIONED = schema.STATUS["not_mentioned"]
@@ -24,8 +23,13 @@ class Findings:
     )
 
 
-def read_findings(path: pathlib.Path, *, patient_key) -> dict[str, Findings]:
-    """Reads one JSON object a line: ``{"id", "findings": {name: status}, "levels": {level: [name]}}``.
+def read_findings(
+    path: pathlib.Path, *, patient_key: Callable[[str], str | None]
+) -> dict[str, Findings]:
+    """Reads one JSON object a line.
+
+    Each is ``{"id": patient, "findings": {name: status}, "levels": {level: [name]}}``, where the
+    levels list the findings present there.
 
     Args:
       path: the .jsonl file.
@@ -33,7 +37,7 @@ def read_findings(path: pathlib.Path, *, patient_key) -> dict[str, Findings]:
 
     Raises:
       FileNotFoundError: there is no such file.
-      InputError: a line is not of this form; the sentence names the line.
+      ValueError: a line is not of this form; the sentence names the line.
     """
     if not path.is_file():
         raise FileNotFoundError(f"there is no file {path}: correct --findings")
@@ -46,11 +50,11 @@ def read_findings(path: pathlib.Path, *, patient_key) -> dict[str, Findings]:
             patient = patient_key(str(row["id"]))
             codes = _codes(row["findings"], row.get("levels", {}))
         except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise InputError(
+            raise ValueError(
                 f"{path} line {number} is not a findings object: correct it"
             ) from error
         if patient is None or patient in findings:
-            raise InputError(f"{path} line {number} has no id or one seen before: correct it")
+            raise ValueError(f"{path} line {number} has no id or one seen before: correct it")
         findings[patient] = codes
     return findings
 

@@ -10,7 +10,6 @@ import numpy as np
 
 from data_prep import schema, splits
 from data_prep.drops import Drop, Reason
-from data_prep.errors import InputError
 from data_prep.identity import Pseudonyms
 from data_prep.labels import PRESENT, Findings
 from data_prep.reports import report_group
@@ -70,7 +69,7 @@ def make_plan(
       shard_records: about how many records a shard has.
 
     Raises:
-      InputError: no patient has both an image and a report, or a split would be empty.
+      ValueError: no patient has both an image and a report, or a split would be empty.
     """
     paired, unpaired = _pair(images, reports, labels)
     patients = sorted({image.patient for image in paired})
@@ -107,7 +106,7 @@ def _pair(
     pictured = {image.patient for image in images}
     paired = [image for image in images if image.patient in reports]
     if not paired:
-        raise InputError(
+        raise ValueError(
             f"no patient has both an image and a report ({len(pictured)} with images, "
             f"{len(reports)} with reports): check that --reports belongs to --images"
         )

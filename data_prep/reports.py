@@ -32,7 +32,7 @@ def read_reports(
 
     Raises:
       FileNotFoundError: there is no such file.
-      InputError: it is not a table of the stated columns.
+      ValueError: it is not a table of the stated columns.
     """
     table = read_table(path, option="--reports")
     patient_index = table.column(patient_column)

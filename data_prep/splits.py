@@ -5,29 +5,28 @@ import hashlib
 from collections.abc import Mapping
 
 from data_prep import schema
-from data_prep.errors import InputError
 
 
 def parse(text: str) -> dict[str, float]:
     """Reads ``"train=0.7,validation=0.1,test=0.2"``.
 
     Raises:
-      InputError: another form, an unknown name, or shares that do not sum to 1.
+      ValueError: another form, an unknown name, or shares that do not sum to 1.
     """
     remedy = "write --splits like train=0.7,validation=0.1,test=0.2 or test=1.0"
     shares: dict[str, float] = {}
     for part in text.split(","):
         name, _, share = part.strip().partition("=")
         if name not in schema.SPLITS or name in shares:
-            raise InputError(f"--splits names {name!r}, unknown or twice: {remedy}")
+            raise ValueError(f"--splits names {name!r}, unknown or twice: {remedy}")
         try:
             shares[name] = float(share)
         except ValueError:
-            raise InputError(f"--splits gives {name} no number: {remedy}") from None
+            raise ValueError(f"--splits gives {name} no number: {remedy}") from None
         if not 0 < shares[name] <= 1:
-            raise InputError(f"--splits gives {name} {share}, not above 0 and up to 1: {remedy}")
+            raise ValueError(f"--splits gives {name} {share}, not above 0 and up to 1: {remedy}")
     if abs(sum(shares.values()) - 1) > 1e-6:
-        raise InputError(f"--splits sums to {sum(shares.values()):g}, not 1: {remedy}")
+        raise ValueError(f"--splits sums to {sum(shares.values()):g}, not 1: {remedy}")
     return {name: shares[name] for name in schema.SPLITS if name in shares}
 
 
@@ -55,7 +54,7 @@ def assign(
       patient -> split.
 
     Raises:
-      InputError: there are too few groups to give every split a patient.
+      ValueError: there are too few groups to give every split a patient.
     """
     sizes = collections.Counter(group_of.values())
     order = sorted(sizes, key=lambda group: (-sizes[group], _draw(seed, group)))
@@ -72,7 +71,7 @@ def assign(
                 filled[split] += sizes[group]
     for split in shares:
         if split not in split_of_group.values():
-            raise InputError(
+            raise ValueError(
                 f"{len(sizes)} different reports of {len(group_of)} patients leave the split "
                 f"{split!r} empty: give it a larger share or leave it out of --splits"
             )

@@ -9,8 +9,6 @@ from collections.abc import Iterator
 
 import python_calamine
 
-from data_prep.errors import InputError
-
 # An xlsx is a zip of XML: under a megabyte can unpack to gigabytes, and no reader stops it.
 MAX_UNPACKED_BYTES = 256 * 2**20
 MAX_UNPACK_RATIO = 100
@@ -26,15 +24,15 @@ class Table:
     rows: tuple[tuple[int, tuple[str, ...]], ...]
 
     def column(self, name: str) -> int:
-        """The index of a column; case, spaces, punctuation and the kind of apostrophe do not matter.
+        """The index of a column; case, spaces, punctuation and apostrophes do not matter.
 
         Raises:
-          InputError: there is no such column.
+          ValueError: there is no such column.
         """
         names = [_plain(column) for column in self.columns]
         if _plain(name) not in names:
             found = ", ".join(repr(column) for column in self.columns)
-            raise InputError(
+            raise ValueError(
                 f"{self.path} has no column {name!r} (found: {found}): "
                 f"rename the column or correct {self.option}"
             )
@@ -46,16 +44,16 @@ def read_table(path: pathlib.Path, *, option: str) -> Table:
 
     Raises:
       FileNotFoundError: there is no such file.
-      InputError: it cannot be read as a table; the sentence names `option`.
+      ValueError: it cannot be read as a table; the sentence names `option`.
     """
     if not path.is_file():
         raise FileNotFoundError(f"there is no file {path}: correct {option}")
     readers = {".xlsx": _xlsx_rows, ".csv": _csv_rows}
     if path.suffix.lower() not in readers:
-        raise InputError(f"{path} is neither .xlsx nor .csv: save the table as one of these")
+        raise ValueError(f"{path} is neither .xlsx nor .csv: save the table as one of these")
     rows = list(readers[path.suffix.lower()](path))
     if not rows:
-        raise InputError(f"{path} is an empty table: correct {option}")
+        raise ValueError(f"{path} is an empty table: correct {option}")
     header = tuple(cell.strip() for cell in rows[0])
     width = len(header)
     body = tuple(
@@ -77,13 +75,13 @@ def _xlsx_rows(path: pathlib.Path) -> Iterator[list[str]]:
         unpacked = sum(entry.file_size for entry in entries)
         packed = max(1, sum(entry.compress_size for entry in entries))
         if unpacked > MAX_UNPACKED_BYTES or unpacked > MAX_UNPACK_RATIO * packed + 2**20:
-            raise InputError(
+            raise ValueError(
                 f"{path} unpacks to {unpacked / 2**20:.0f} MB, far more than a report table: "
                 "save it again, or as .csv"
             )
         rows = python_calamine.CalamineWorkbook.from_path(path).get_sheet_by_index(0).to_python()
     except (zipfile.BadZipFile, python_calamine.CalamineError, OSError) as error:
-        raise InputError(f"{path} is not a readable .xlsx file: save it again") from error
+        raise ValueError(f"{path} is not a readable .xlsx file: save it again") from error
     for row in rows:
         yield [_cell_text(cell) for cell in row]
 
@@ -100,4 +98,4 @@ def _csv_rows(path: pathlib.Path) -> Iterator[list[str]]:
         with path.open(newline="", encoding="utf-8-sig") as file:
             yield from csv.reader(file, strict=True)
     except (UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"{path} is not a CSV table in UTF-8: save it again as such") from error
+        raise ValueError(f"{path} is not a CSV table in UTF-8: save it again as such") from error

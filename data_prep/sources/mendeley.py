@@ -12,7 +12,6 @@ import re
 
 from data_prep import blocks, dicom, schema
 from data_prep.drops import Drop, Reason
-from data_prep.errors import InputError
 from data_prep.parallel import ordered_map
 from data_prep.scan import ImageRef, Scan
 from data_prep.tables import read_table
@@ -35,20 +34,25 @@ def scan(images_dir: pathlib.Path, workers: int) -> Scan:
     """Finds the axial T1 and T2 slice of each of the three lowest discs of every patient.
 
     A folder with both forms is read in the form of ready slices: those were picked, and their
-    levels assigned, by the authors; of the raw studies both must be inferred.
+    levels assigned, by the authors; of the raw studies both must be inferred. To read the raw form
+    of such a folder, give its ``01_MRI_Data`` itself.
 
     Raises:
       FileNotFoundError: there is no such folder.
-      InputError: it holds neither form.
+      ValueError: it holds neither form.
     """
     if not images_dir.is_dir():
         raise FileNotFoundError(f"there is no folder {images_dir}: correct --images")
-    if (images_dir / SLICES_FOLDER).is_dir():
-        return _scan_slices(images_dir, images_dir / SLICES_FOLDER)
-    for raw in (images_dir / RAW_FOLDER, images_dir):
-        if raw.is_dir() and raw.name == RAW_FOLDER:
-            return _scan_raw(images_dir, raw, workers)
-    raise InputError(
+    slices, raw = images_dir / SLICES_FOLDER, images_dir / RAW_FOLDER
+    if slices.is_dir():
+        form = f"ready PNG slices of {SLICES_FOLDER}"
+        unread = f", not the raw DICOM of {RAW_FOLDER} beside it" if raw.is_dir() else ""
+        return _scan_slices(images_dir, slices, form + unread)
+    if images_dir.name == RAW_FOLDER:
+        raw = images_dir
+    if raw.is_dir():
+        return _scan_raw(images_dir, raw, workers)
+    raise ValueError(
         f"{images_dir} has neither {RAW_FOLDER} (raw DICOM) nor {SLICES_FOLDER} (ready PNG "
         "slices): point --images to the folder that holds one of them"
     )
@@ -62,7 +66,7 @@ def read_grades(path: pathlib.Path) -> tuple[dict[str, dict[str, int]], list[Dro
 
     Raises:
       FileNotFoundError: there is no such file.
-      InputError: it is not a table of these columns.
+      ValueError: it is not a table of these columns.
     """
     table = read_table(path, option="--grades")
     patient_index = table.column("Patient_ID")
@@ -80,7 +84,7 @@ def read_grades(path: pathlib.Path) -> tuple[dict[str, dict[str, int]], list[Dro
     return grades, drops
 
 
-def _scan_slices(root: pathlib.Path, folder: pathlib.Path) -> Scan:
+def _scan_slices(root: pathlib.Path, folder: pathlib.Path, form: str) -> Scan:
     images, drops = [], []
     for sequence in SEQUENCES:
         for path in sorted((folder / f"{sequence}_Output").glob("*")):
@@ -95,7 +99,7 @@ def _scan_slices(root: pathlib.Path, folder: pathlib.Path) -> Scan:
                 # The slices do not say which study they are from.
                 ImageRef(patient, patient, level, "axial", sequence, location, _sha256(path))
             )
-    return Scan(f"ready PNG slices ({SLICES_FOLDER})", images, drops)
+    return Scan(form, images, drops)
 
 
 def _scan_raw(root: pathlib.Path, raw: pathlib.Path, workers: int) -> Scan:
@@ -112,7 +116,7 @@ def _scan_raw(root: pathlib.Path, raw: pathlib.Path, workers: int) -> Scan:
     for patient_images, patient_drops in results:
         images += patient_images
         drops += patient_drops
-    return Scan(f"raw DICOM ({RAW_FOLDER})", images, drops)
+    return Scan(f"raw DICOM of {RAW_FOLDER}", images, drops)
 
 
 def _scan_patient(root: pathlib.Path, folder: pathlib.Path) -> tuple[list[ImageRef], list[Drop]]:
