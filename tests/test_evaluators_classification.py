@@ -6,8 +6,11 @@ import re
 
 import numpy as np
 import pytest
+from sklearn import metrics as sklearn_metrics
+from sklearn.linear_model import LogisticRegression
 
 from lumbarclip_jax.evaluators import EVALUATORS
+from lumbarclip_jax.evaluators.linear_probe import STRENGTHS, fit_probe
 from lumbarclip_jax.evaluators.prompts import load_prompts
 from lumbarclip_jax.evaluators.tasks import TASKS, UNLABELLED
 from tests.fake_embedder import LEVELS, FakeEmbedder, make_split, run, three_splits, unit
@@ -95,6 +98,27 @@ def test_zero_shot_probability_is_the_softmax_of_two_cosines(embedder):
     expected = np.exp(cosines[1]) / np.exp(cosines).sum()
     assert split.level[1] == "L4-L5"
     assert predicted.probabilities[1] == pytest.approx(expected, rel=1e-5)
+
+
+def test_the_strength_of_regularisation_is_the_best_on_validation():
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 2, size=120)
+    features = rng.normal(size=(120, 30)) + 0.4 * labels[:, None]
+    train, validation = slice(0, 60), slice(60, 120)
+    probe = fit_probe((features[train], labels[train]), (features[validation], labels[validation]))
+    scaled = (features - features[train].mean(axis=0)) / features[train].std(axis=0)
+    losses = {
+        strength: sklearn_metrics.log_loss(
+            labels[validation],
+            LogisticRegression(C=strength)
+            .fit(scaled[train], labels[train])
+            .predict_proba(scaled[validation]),
+        )
+        for strength in STRENGTHS
+    }
+    best = min(losses, key=losses.get)
+    assert best == probe[-1].C
+    assert STRENGTHS[0] < best < STRENGTHS[-1]
 
 
 def probabilities(embedder: FakeEmbedder, task: str = "disc_displacement") -> np.ndarray:

@@ -1,6 +1,6 @@
 """Linear probe: logistic regression on the frozen image encoder.
 
-The probe is fitted on the training split, its strength of regularisation chosen by AUROC on the
+The probe is fitted on the training split, its strength of regularisation chosen by log loss on the
 validation split, and the evaluated split is looked at once, to be scored. Scaling uses the training
 split's mean and deviation. Beside every probe stands one that sees only which disc level the image
 shows: level alone predicts these labels better than chance, so a probe has shown something about
@@ -13,7 +13,7 @@ from collections.abc import Iterator
 
 import numpy as np
 from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import roc_auc_score
+from sklearn.metrics import log_loss
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
@@ -25,8 +25,8 @@ log = logging.getLogger(__name__)
 
 LEVEL_ONLY = "level_only"
 
-# Inverse strengths of regularisation to choose from, weakest model first.
-STRENGTHS = tuple(10.0**power for power in range(-5, 3))
+# Inverse strengths of regularisation to choose from, the most regularised first.
+STRENGTHS = tuple(10.0**power for power in range(-4, 2))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,24 +55,23 @@ class LabelledRows:
 
 
 def fit_probe(
-    train: tuple[np.ndarray, np.ndarray],
-    validation: tuple[np.ndarray, np.ndarray],
-    strengths: tuple[float, ...] = STRENGTHS,
+    train: tuple[np.ndarray, np.ndarray], validation: tuple[np.ndarray, np.ndarray]
 ) -> Pipeline:
     """Fits on `train` (features `[M, D]`, labels `[M]`) the probe that is best on `validation`.
 
-    Best is the highest AUROC; among equals the most regularised.
+    Best is the lowest log loss, which unlike AUROC also asks for probabilities that mean something
+    at the threshold of 0.5; among equals the most regularised.
     """
 
     def fitted(strength: float) -> Pipeline:
         probe = make_pipeline(StandardScaler(), LogisticRegression(C=strength, max_iter=10_000))
         return probe.fit(*train)
 
-    def validation_auroc(probe: Pipeline) -> float:
+    def validation_loss(probe: Pipeline) -> float:
         features, labels = validation
-        return roc_auc_score(labels, probe.decision_function(features))
+        return log_loss(labels, probe.predict_proba(features))
 
-    return max(map(fitted, sorted(strengths)), key=validation_auroc)
+    return min(map(fitted, STRENGTHS), key=validation_loss)
 
 
 class LinearProbe:
