@@ -9,6 +9,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Iterator
+from typing import TextIO
 
 from data_prep import commit
 from data_prep.build import build
@@ -57,7 +58,7 @@ def _build(folder: pathlib.Path, *, patients: int, seed: int, difficulty: float)
     key_file = folder.with_name(folder.name + ".key")
     key_file.write_text(PHANTOM_KEY + "\n")
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".phantom-studies-") as studies:
-        studies = pathlib.Path(studies)
+        studies = pathlib.Path(studies) / "cohort"
         generate(studies, patients=patients, seed=seed, difficulty=difficulty, workers=workers)
         build(
             studies,
@@ -85,18 +86,22 @@ def _lock(path: pathlib.Path) -> Iterator[None]:
     """Holds an exclusive lock on a file; the kernel frees it when its holder ends, however."""
     with path.open("w") as file:
         deadline = time.monotonic() + LOCK_TIMEOUT_S
-        while True:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if time.monotonic() > deadline:
-                    raise TimeoutError(
-                        f"another process has held {path} for {LOCK_TIMEOUT_S:.0f} s: end it, or "
-                        "set LUMBARCLIP_CACHE to another folder"
-                    ) from None
-                time.sleep(0.2)
+        while not _try_lock(file):
+            if time.monotonic() > deadline:
+                raise TimeoutError(
+                    f"another process has held {path} for {LOCK_TIMEOUT_S:.0f} s: end it, or set "
+                    "LUMBARCLIP_CACHE to another folder"
+                )
+            time.sleep(0.2)
         # What a killed build left behind: nobody else is building now.
         for leftover in path.parent.glob(".phantom-*"):
             shutil.rmtree(leftover, ignore_errors=True)
         yield
+
+
+def _try_lock(file: TextIO) -> bool:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

@@ -38,11 +38,11 @@ def assign(
 ) -> dict[str, str]:
     """Gives every patient a split; the patients of one group stay together.
 
-    The outcome depends on the ids, groups, strata and the seed alone, not on any order. In each
-    stratum, groups of several patients (equal reports, mostly normal ones) are dealt out first, the
-    largest foremost, each to the split that lacks most of its share of such patients, so that no
-    split is left without them; then the others, each to the split that lacks most of its share of
-    the stratum.
+    The outcome depends on the ids, groups, strata and the seed alone, not on any order. A ledger
+    holds how many patients each split is owed: it grows by the split's share of every stratum, and
+    each group goes to the split that is owed most. In a stratum, groups of several patients (equal
+    reports, mostly normal ones) are booked first and the largest foremost, on their own share, so
+    that no split is left without them; the others then settle what was owed.
 
     Args:
       group_of: patient -> group.
@@ -58,17 +58,18 @@ def assign(
     """
     sizes = collections.Counter(group_of.values())
     order = sorted(sizes, key=lambda group: (-sizes[group], _draw(seed, group)))
+    owed = dict.fromkeys(shares, 0.0)
     split_of_group: dict[str, str] = {}
     for stratum in sorted(set(stratum_of.values())):
         groups = [group for group in order if stratum_of[group] == stratum]
         repeated = [group for group in groups if sizes[group] > 1]
-        filled = dict.fromkeys(shares, 0)
         for batch in (repeated, groups[len(repeated) :]):
-            total = sum(filled.values()) + sum(sizes[group] for group in batch)
+            for split, share in shares.items():
+                owed[split] += share * sum(sizes[group] for group in batch)
             for group in batch:
-                split = max(shares, key=lambda name: total * shares[name] - filled[name])
+                split = max(shares, key=owed.__getitem__)
                 split_of_group[group] = split
-                filled[split] += sizes[group]
+                owed[split] -= sizes[group]
     for split in shares:
         if split not in split_of_group.values():
             raise ValueError(
