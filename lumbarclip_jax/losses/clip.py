@@ -1,7 +1,9 @@
-"""Plain CLIP (arXiv 2103.00020, figure 3): soft CLIP with nothing but one-hot targets."""
+"""Plain CLIP (arXiv 2103.00020, figure 3): soft CLIP with one-hot targets only."""
 
+from jax.sharding import Mesh
 from jaxtyping import Array, Float
 
+from lumbarclip_jax.losses.method import BLOCK_SIZE, Method
 from lumbarclip_jax.losses.soft_clip import soft_clip_loss
 
 
@@ -10,13 +12,22 @@ def clip_loss(
     text_embeds: Float[Array, "B E"],
     logit_scale: float | Float[Array, ""],
     *,
-    method: str = "dense",
+    method: Method = "auto",
+    mesh: Mesh | None = None,
+    block_size: int = BLOCK_SIZE,
 ) -> Float[Array, ""]:
     """Symmetric cross-entropy of the true pairs: `soft_clip_loss` with `hard_weight=1`.
 
-    The soft targets are not merely weighted by zero, they are not computed; see `soft_clip_loss`
-    for the arguments and the errors.
+    The soft targets are not weighted by zero, they are never computed. See `soft_clip_loss` for
+    the arguments and the errors.
     """
     return soft_clip_loss(
-        image_embeds, text_embeds, logit_scale, target_scale=0.0, hard_weight=1.0, method=method
+        image_embeds,
+        text_embeds,
+        logit_scale,
+        target_scale=0.0,
+        hard_weight=1.0,
+        method=method,
+        mesh=mesh,
+        block_size=block_size,
     )

@@ -1,15 +1,23 @@
 """SigLIP (arXiv 2303.15343, equation 1): every text-image pairing is a yes-or-no question.
 
-    loss = -1/B Σ_ij log sigmoid( z_ij (exp(logit_scale) T_i·I_j + logit_bias) ),
+    loss = 1/B Σ_ij softplus(-z_ij L_ij),   L_ij = exp(logit_scale) T_i·I_j + logit_bias,
 
 z = 1 on the diagonal and -1 elsewhere. The sum over B² pairings is divided by B, as in the paper.
+The gradient with respect to a logit is that pairing's alone, gL_ij = -z_ij sigmoid(-z_ij L_ij), so
+the blockwise form needs no statistics of rows.
 """
+
+import dataclasses
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax.sharding import Mesh
 from jaxtyping import Array, Float
 
-from lumbarclip_jax.losses.similarity import similarity
+from lumbarclip_jax.losses.blockwise import Pairs, streamed
+from lumbarclip_jax.losses.method import BLOCK_SIZE, Method, choose_exchange
+from lumbarclip_jax.losses.similarity import product, similarity
 
 
 def siglip_loss(
@@ -18,7 +26,9 @@ def siglip_loss(
     logit_scale: float | Float[Array, ""],
     logit_bias: float | Float[Array, ""],
     *,
-    method: str = "dense",
+    method: Method = "auto",
+    mesh: Mesh | None = None,
+    block_size: int = BLOCK_SIZE,
 ) -> Float[Array, ""]:
     """Sigmoid loss of a batch of pairs; the formula is at the top of this module.
 
@@ -27,21 +37,77 @@ def siglip_loss(
       text_embeds: the text of the same pair on the same row.
       logit_scale: log of 1 / temperature; the paper starts at log 10.
       logit_bias: added to every logit; the paper starts at -10, since most pairings are negative.
-      method: "dense" holds every B×B matrix.
+      method: as in `soft_clip_loss`.
+      mesh: as in `soft_clip_loss`.
+      block_size: as in `soft_clip_loss`.
 
     Returns:
       The loss summed over pairings and divided by the batch, float32.
 
     Raises:
-      ValueError: for an unknown `method` or embeddings of different shapes.
+      ValueError: for an unknown `method`, embeddings of different shapes, or a mesh that is
+        missing or does not fit the method or the batch.
     """
-    if image_embeds.shape != text_embeds.shape:
-        raise ValueError(
-            f"image_embeds {image_embeds.shape} and text_embeds {text_embeds.shape} must have the "
-            "same shape: row i of both is pair i."
+    exchange = choose_exchange(method, mesh, block_size, image_embeds, text_embeds)
+    scalars = Scalars(jnp.float32(logit_scale), jnp.float32(logit_bias))
+    if exchange is None:
+        return _dense(image_embeds, text_embeds, scalars)
+    return streamed(SigLip(), exchange, image_embeds, text_embeds, scalars) / len(image_embeds)
+
+
+class Scalars(NamedTuple):
+    """The scalars of the loss that have gradients."""
+
+    logit_scale: Float[Array, ""]
+    logit_bias: Float[Array, ""]
+
+
+def _dense(image_embeds, text_embeds, scalars: Scalars):
+    similarities = similarity(text_embeds, image_embeds)
+    logits = jnp.exp(scalars.logit_scale) * similarities + scalars.logit_bias
+    signs = 2 * jnp.eye(len(logits)) - 1
+    return jnp.sum(jax.nn.softplus(-signs * logits)) / len(logits)
+
+
+@dataclasses.dataclass(frozen=True)
+class SigLip:
+    """B times the loss, an objective for `blockwise.streamed`; its scalars are `Scalars`."""
+
+    def forward(self, exchange, pairs: Pairs, scalars: Scalars):
+        def fold(loss, rows: Pairs, keys: Pairs):
+            signs = 2 * rows.matches(keys) - 1
+            logits = jnp.exp(scalars.logit_scale) * similarity(rows.text_embeds, keys.image_embeds)
+            costs = jax.nn.softplus(-signs * (logits + scalars.logit_bias))
+            return loss + jnp.sum(jnp.where(keys.is_real(), costs, 0.0), axis=1)
+
+        keys = exchange.share(pairs)
+        loss = exchange.sweep(fold, jnp.zeros(len(pairs.number)), pairs, keys)
+        return exchange.total(jnp.sum(loss)), keys, None
+
+    def backward(self, exchange, pairs: Pairs, keys, statistics, scalars: Scalars, cotangent):
+        del statistics
+        alpha = jnp.exp(scalars.logit_scale)
+
+        def logit_gradient(signs, scaled):
+            return -signs * jax.nn.sigmoid(-signs * (scaled + scalars.logit_bias))
+
+        def fold(gradients, rows: Pairs, keys: Pairs):
+            dI, dT, dlogit_scale, dlogit_bias = gradients
+            signs = 2 * rows.matches(keys) - 1
+            scaled = alpha * similarity(rows.text_embeds, keys.image_embeds)
+            gL = jnp.where(keys.is_real(), logit_gradient(signs, scaled), 0.0)
+            scaled_back = alpha * similarity(rows.image_embeds, keys.text_embeds)
+            # Padded keys are zeros, and so is what they add here.
+            gM = logit_gradient(signs, scaled_back)
+            dT += product(cotangent * alpha * gL, keys.image_embeds)
+            dI += product(cotangent * alpha * gM, keys.text_embeds)
+            dlogit_scale += jnp.sum(gL * scaled, axis=1)
+            dlogit_bias += jnp.sum(gL, axis=1)
+            return dI, dT, dlogit_scale, dlogit_bias
+
+        zeros, no_gradient = jnp.zeros(len(pairs.number)), jnp.zeros(pairs.image_embeds.shape)
+        dI, dT, *scalar_gradients = exchange.sweep(
+            fold, (no_gradient, no_gradient, zeros, zeros), pairs, keys
         )
-    if method != "dense":
-        raise ValueError(f'method must be "dense", not {method!r}.')
-    logits = jnp.exp(logit_scale) * similarity(text_embeds, image_embeds) + logit_bias
-    signs = 2 * jnp.eye(len(logits), dtype=jnp.float32) - 1
-    return -jnp.sum(jax.nn.log_sigmoid(signs * logits)) / len(logits)
+        scalar_gradients = Scalars(*(cotangent * jnp.sum(leaf) for leaf in scalar_gradients))
+        return dI, dT, exchange.total(scalar_gradients)

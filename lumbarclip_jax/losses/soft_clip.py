@@ -21,9 +21,13 @@ from typing import Literal
 
 import jax
 import jax.numpy as jnp
+from jax.sharding import Mesh
 from jaxtyping import Array, Float
 
+from lumbarclip_jax.losses.blockwise import streamed
+from lumbarclip_jax.losses.method import BLOCK_SIZE, Method, choose_exchange
 from lumbarclip_jax.losses.similarity import similarity
+from lumbarclip_jax.losses.soft_clip_blockwise import Scales, SoftClip
 
 Targets = Literal["row", "transposed"]
 
@@ -37,7 +41,9 @@ def soft_clip_loss(
     targets: Targets = "row",
     detach_targets: bool = True,
     hard_weight: float = 0.0,
-    method: str = "dense",
+    method: Method = "auto",
+    mesh: Mesh | None = None,
+    block_size: int = BLOCK_SIZE,
 ) -> Float[Array, ""]:
     """Soft CLIP loss of a batch of pairs; the formula is at the top of this module.
 
@@ -49,43 +55,46 @@ def soft_clip_loss(
       targets: which reading of the targets the images use.
       detach_targets: True lets no gradient through the targets, nor to `target_scale`.
       hard_weight: share of one-hot targets, 0 to 1; 1 is plain CLIP.
-      method: "dense" holds every B×B matrix.
+      method: "dense" holds ten B×B matrices; the other forms compute the same numbers in blocks.
+        "blockwise" is for one device, "gather" and "ring" for a mesh. "auto" chooses by bytes; see
+        `method.choose_exchange`.
+      mesh: the devices over all axes of which the rows are sharded. None: one device, or leave it
+        to the compiler to partition the dense form.
+      block_size: rows and keys of the squares the other forms compute at a time.
 
     Returns:
       The mean over the batch and the two directions, float32.
 
     Raises:
-      ValueError: for an unknown `targets` or `method`, a `hard_weight` outside 0 to 1, or
-        embeddings of different shapes.
+      ValueError: for an unknown `targets` or `method`, a `hard_weight` outside 0 to 1, embeddings
+        of different shapes, or a mesh that is missing or does not fit the method or the batch.
     """
-    if image_embeds.shape != text_embeds.shape:
-        raise ValueError(
-            f"image_embeds {image_embeds.shape} and text_embeds {text_embeds.shape} must have the "
-            "same shape: row i of both is pair i."
-        )
     if targets not in ("row", "transposed"):
         raise ValueError(f'targets must be "row" or "transposed", not {targets!r}.')
     if not 0.0 <= hard_weight <= 1.0:
         raise ValueError(f"hard_weight must lie between 0 and 1, not {hard_weight}.")
-    if method != "dense":
-        raise ValueError(f'method must be "dense", not {method!r}.')
-    return _dense(
-        image_embeds, text_embeds, logit_scale, target_scale, targets, detach_targets, hard_weight
-    )
+    exchange = choose_exchange(method, mesh, block_size, image_embeds, text_embeds)
+    scales = Scales(jnp.float32(logit_scale), jnp.float32(target_scale))
+    objective = SoftClip(targets, detach_targets, hard_weight)
+    if exchange is None:
+        return _dense(image_embeds, text_embeds, scales, objective)
+    summed = streamed(objective, exchange, image_embeds, text_embeds, scales)
+    return summed / (2 * len(image_embeds))
 
 
-def _dense(
-    image_embeds, text_embeds, logit_scale, target_scale, targets, detach_targets, hard_weight
-):
-    logits_per_text = jnp.exp(logit_scale) * similarity(text_embeds, image_embeds)
-    soft_targets = jnp.eye(len(image_embeds), dtype=jnp.float32)
-    if hard_weight < 1.0:
+def _dense(image_embeds, text_embeds, scales: Scales, options: SoftClip):
+    logits_per_text = jnp.exp(scales.logit_scale) * similarity(text_embeds, image_embeds)
+    soft_targets = jnp.eye(len(image_embeds))
+    if options.hard_weight < 1.0:
         likeness = similarity(image_embeds, image_embeds) + similarity(text_embeds, text_embeds)
-        soft = jax.nn.softmax(target_scale / 2 * likeness, axis=1)
-        if detach_targets:
+        # A constant of the row changes no softmax, but the gradient of a sharp one's scale is a
+        # sum that cancels: counted from the pair's own likeness it keeps two more digits.
+        own = jax.lax.stop_gradient(jnp.diagonal(likeness))
+        soft = jax.nn.softmax(scales.target_scale / 2 * (likeness - own[:, None]), axis=1)
+        if options.detach_targets:
             soft = jax.lax.stop_gradient(soft)
-        soft_targets = hard_weight * soft_targets + (1.0 - hard_weight) * soft
-    image_targets = soft_targets if targets == "row" else soft_targets.T
+        soft_targets = options.hard_weight * soft_targets + (1.0 - options.hard_weight) * soft
+    image_targets = soft_targets if options.targets == "row" else soft_targets.T
     text_loss = -jnp.sum(soft_targets * jax.nn.log_softmax(logits_per_text, axis=1), axis=1)
     image_loss = -jnp.sum(image_targets * jax.nn.log_softmax(logits_per_text.T, axis=1), axis=1)
     return jnp.mean(text_loss + image_loss) / 2

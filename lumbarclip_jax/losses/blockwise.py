@@ -1,0 +1,164 @@
+"""Losses over all pairings of a batch, computed a block at a time.
+
+A loss here is a sum over rows (one row is one pair) of something that needs every key (every pair
+again), such as a log-sum-exp of logits. `OneDevice.sweep` walks the rows in blocks and, for each,
+the keys in blocks, folding each block of pairings into what the row block carries: memory is the
+carry and one block, never a B×B matrix. Gradients are recomputed from the blocks in a second walk.
+
+Both orientations of a pairing are computed where the row is (texts of the row against images of
+the keys, and images of the row against texts of the keys). This costs one more matrix product and
+makes everything about a row local to it: statistics and gradients never travel. The same walk
+therefore runs over a mesh (`sharded.py`), where only the way the keys arrive differs.
+"""
+
+import dataclasses
+import functools
+from collections.abc import Callable
+from typing import Any, NamedTuple, Protocol, Self
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+PyTree = Any
+Fold = Callable[[PyTree, PyTree, PyTree], PyTree]  # (carry, rows, keys) -> carry
+
+
+class Pairs(NamedTuple):
+    """Image-text pairs, one a row, numbered from 1 over the global batch; 0 marks padding."""
+
+    image_embeds: Float[Array, "B E"]
+    text_embeds: Float[Array, "B E"]
+    number: Int[Array, "B"]
+
+    def is_real(self) -> Array:
+        """[1, B]: False for the keys that only fill the last block."""
+        return (self.number > 0)[None, :]
+
+    def matches(self, keys: Self) -> Array:
+        """[rows, keys]: 1 where row and key are the same pair, else 0."""
+        return (self.number[:, None] == keys.number[None, :]).astype(jnp.float32)
+
+
+@dataclasses.dataclass(frozen=True)
+class OneDevice:
+    """How rows meet keys when the whole batch is on one device.
+
+    `sharded.Gather` and `sharded.Ring` are the other two ways and have the same methods.
+    """
+
+    block_size: int
+
+    def sweep(self, fold: Fold, carry: PyTree, rows: PyTree, keys: PyTree) -> PyTree:
+        """Fold every key into the carry of every row; leaves are arrays with one row a pair."""
+        return sweep_blocks(fold, carry, rows, keys, self.block_size)
+
+    def share(self, tree: PyTree) -> PyTree:
+        """Local rows, in the form in which `sweep` takes keys."""
+        return tree
+
+    def total(self, tree: PyTree) -> PyTree:
+        """Sum over devices."""
+        return tree
+
+    def run(self, function: Callable, inputs: tuple[str, ...], outputs: tuple[str, ...]):
+        """`function` over the devices; every input and output is "rows", "keys" or "same"."""
+        del inputs, outputs
+        return function
+
+
+class Objective(Protocol):
+    """A loss that can be streamed. Hashable: it is a static argument."""
+
+    def forward(self, exchange, pairs: Pairs, scalars) -> tuple[Array, Pairs, PyTree]:
+        """(sum of the loss over all rows, the pairs as keys, statistics of the local rows)."""
+
+    def backward(self, exchange, pairs: Pairs, keys, statistics, scalars, cotangent):
+        """Gradients of cotangent × sum: (local image_embeds, local text_embeds, scalars)."""
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1))
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1))
+def streamed(
+    objective: Objective,
+    exchange: OneDevice,
+    image_embeds: Float[Array, "B E"],
+    text_embeds: Float[Array, "B E"],
+    scalars: tuple[Float[Array, ""], ...],
+) -> Float[Array, ""]:
+    """The sum of `objective` over the batch, with gradients for embeddings and scalars.
+
+    The gradient is defined here, outside the mesh program: no collective is ever transposed.
+    """
+    return _forward(objective, exchange, image_embeds, text_embeds, scalars)[0]
+
+
+def _forward(objective, exchange, image_embeds, text_embeds, scalars):
+    number = jnp.arange(1, len(image_embeds) + 1, dtype=jnp.int32)
+    pairs = Pairs(image_embeds, text_embeds, number)
+    forward = exchange.run(
+        functools.partial(objective.forward, exchange),
+        inputs=("rows", "same"),
+        outputs=("same", "keys", "rows"),
+    )
+    total, keys, statistics = forward(pairs, scalars)
+    return total, (pairs, keys, statistics, scalars)
+
+
+def _backward(objective, exchange, residuals, cotangent):
+    pairs, keys, statistics, scalars = residuals
+    backward = exchange.run(
+        functools.partial(objective.backward, exchange),
+        inputs=("rows", "keys", "rows", "same", "same"),
+        outputs=("rows", "rows", "same"),
+    )
+    image_gradient, text_gradient, scalar_gradients = backward(
+        pairs, keys, statistics, scalars, cotangent
+    )
+    return (
+        image_gradient.astype(pairs.image_embeds.dtype),
+        text_gradient.astype(pairs.text_embeds.dtype),
+        scalar_gradients,
+    )
+
+
+streamed.__wrapped__.defvjp(_forward, _backward)
+
+
+def sweep_blocks(fold: Fold, carry: PyTree, rows: PyTree, keys: PyTree, block_size: int) -> PyTree:
+    """Fold all keys into the carry of all rows, `block_size` rows by `block_size` keys at a time.
+
+    Where `block_size` does not divide them, rows and keys are padded with zeros at the cost of one
+    copy; `fold` sees padded keys (number 0) and must ignore them, padded rows are dropped here.
+    """
+    count = len(jax.tree.leaves(rows)[0])
+    carry, rows, keys = (_split(tree, block_size) for tree in (carry, rows, keys))
+
+    def fold_row_block(index, carry):
+        block, row_block = jax.tree.map(
+            lambda leaf: jax.lax.dynamic_index_in_dim(leaf, index, keepdims=False), (carry, rows)
+        )
+        block, _ = jax.lax.scan(
+            lambda block, key_block: (fold(block, row_block, key_block), None), block, keys
+        )
+        # In place: a gradient exists once, in the buffer it is returned in.
+        return jax.tree.map(
+            lambda leaf, new: jax.lax.dynamic_update_index_in_dim(leaf, new, index, 0),
+            carry,
+            block,
+        )
+
+    carry = jax.lax.fori_loop(0, len(jax.tree.leaves(rows)[0]), fold_row_block, carry)
+    return jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:])[:count], carry)
+
+
+def _split(tree: PyTree, block_size: int) -> PyTree:
+    """Leaves [B, ...] as [blocks, rows, ...], in equal blocks of at most `block_size` rows."""
+
+    def split(leaf):
+        blocks = -(-len(leaf) // block_size)
+        rows = -(-len(leaf) // blocks)
+        padding = [(0, blocks * rows - len(leaf))] + [(0, 0)] * (leaf.ndim - 1)
+        return jnp.pad(leaf, padding).reshape(blocks, rows, *leaf.shape[1:])
+
+    return jax.tree.map(split, tree)
