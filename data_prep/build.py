@@ -93,12 +93,13 @@ def build(
         raise ValueError(
             f"{out_dir} holds another data set: add --overwrite, or choose another --out"
         )
+    patients = {image.patient for image in scan.images} & reports.keys()
     provenance = {
         "source": f"{source}: {scan.form}",
         "plan": plan.digest,
         "seed": seed,
-        "findings_source": "JSON lines given with --findings" if findings_file else "none",
-        "grades_source": "Pfirrmann grades given with --grades" if grades_file else "none",
+        "findings_source": _label_source("findings", findings, patients),
+        "grades_source": _label_source("grades", grades, patients),
     }
     with _in_place_of(out_dir) as folder:
         shards = _convert(plan, images_dir, folder, size_px, workers)
@@ -132,6 +133,14 @@ def _check_places(out_dir: pathlib.Path, key_file: pathlib.Path) -> None:
         writable = False
     if not writable:
         raise ValueError(f"{out_dir.parent} cannot be written: choose another --out")
+
+
+def _label_source(option: str, labelled: Mapping, patients: set[str]) -> str:
+    if not labelled:
+        return "none"
+    return (
+        f"given with --{option} for {len(labelled.keys() & patients)} of {len(patients)} patients"
+    )
 
 
 @contextlib.contextmanager
@@ -174,6 +183,7 @@ def _summary(manifest: Mapping, out_dir: pathlib.Path) -> str:
         f"{counts['report_groups']} different reports"
         for split, counts in manifest["splits"].items()
     ]
+    lines += [f"{name}: {manifest[f'{name}_source']}" for name in ("findings", "grades")]
     if manifest["dropped_by_reason"]:
         lines.append(f"left out (each is listed in {out_dir}.dropped.csv):")
         lines.append(drops.table(manifest["dropped_by_reason"]))

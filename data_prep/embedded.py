@@ -14,6 +14,7 @@ from typing import TextIO
 from data_prep import commit
 from data_prep.build import build
 from data_prep.phantom.generate import generate
+from data_prep.progress import Progress
 
 LOCK_TIMEOUT_S = 1800.0
 # A phantom has no identity to protect. A key known to all gives everyone the same ids, and with
@@ -59,7 +60,16 @@ def _build(folder: pathlib.Path, *, patients: int, seed: int, difficulty: float)
     key_file.write_text(PHANTOM_KEY + "\n")
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".phantom-studies-") as studies:
         studies = pathlib.Path(studies) / "cohort"
-        generate(studies, patients=patients, seed=seed, difficulty=difficulty, workers=workers)
+        progress = Progress("drawing patients", patients)
+        generate(
+            studies,
+            patients=patients,
+            seed=seed,
+            difficulty=difficulty,
+            workers=workers,
+            progress=lambda *_: progress.advance(),
+        )
+        progress.close()
         build(
             studies,
             studies / "Radiologists Report.xlsx",

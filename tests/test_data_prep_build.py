@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import numpy as np
+import PIL.Image
 import pytest
 import tensorflow_datasets as tfds
 
@@ -75,7 +76,7 @@ def test_a_record_joins_its_image_report_and_labels(built, inputs):
         and (record["level"], record["sequence"]) == (b"L5-S1", b"T1")
     )
     slices = inputs / "png" / "04_Intermediary_Ground_Truth_Data"
-    with cohort.PIL.Image.open(slices / "T1_Output" / "T1_0005_D5.png") as image:
+    with PIL.Image.open(slices / "T1_Output" / "T1_0005_D5.png") as image:
         np.testing.assert_array_equal(record["image"][..., 0], np.asarray(image))
     assert record["report"].decode() == cohort.report_text(5)
     assert record["plane"] == b"axial"
@@ -83,6 +84,15 @@ def test_a_record_joins_its_image_report_and_labels(built, inputs):
     # Names 1, 2 and 4 of the schema: protrusion and thecal sac present, extrusion denied.
     assert record["findings"].tolist() == [0, 1, 2, 0, 1] + [0] * 12
     assert record["level_findings"].tolist() == [0, 1, 2, 0, 1, 0, 0, 0]
+
+
+def test_the_manifest_says_how_many_patients_are_labelled(built, inputs, tmp_path):
+    assert built[1]["findings_source"] == "given with --findings for 12 of 12 patients"
+    half = "".join((inputs / "findings.jsonl").read_text().splitlines(keepends=True)[:6])
+    (tmp_path / "half.jsonl").write_text(half)
+    manifest = build_from(inputs, tmp_path / "set", findings_file=tmp_path / "half.jsonl")
+    assert manifest["findings_source"] == "given with --findings for 6 of 12 patients"
+    assert manifest["grades_source"] == "none"
 
 
 def test_the_level_without_a_grade_has_none(built):

@@ -13,7 +13,7 @@ from tests import data_prep_cohort as cohort
 PATIENTS = 12
 
 
-def generate(out, patients, seed, difficulty, *, workers):
+def generate(out, patients, seed, difficulty, *, workers, progress):
     """Stands in for the phantom's generator; its brightness tells the seed."""
     cohort.write_slices(out, patients, 8, sequences=("T1",))
     cohort.write_reports(out / "Radiologists Report.xlsx", patients)

@@ -70,7 +70,16 @@ def test_reports_are_equal_up_to_case_space_and_punctuation():
 
 @pytest.mark.parametrize(
     ("cell", "key"),
-    [("1", "0001"), (" 575 ", "0575"), ("0012", "0012"), ("", None), ("7a", None), ("../1", None)],
+    [
+        ("1", "0001"),
+        (" 575 ", "0575"),
+        ("0012", "0012"),
+        ("18.0", "0018"),
+        ("1.5", None),
+        ("", None),
+        ("7a", None),
+        ("../1", None),
+    ],
 )
 def test_patient_keys_are_folder_names(cell, key):
     assert mendeley.patient_key(cell) == key

@@ -26,8 +26,9 @@ SEQUENCES = ("T1", "T2")
 
 def patient_key(cell: str) -> str | None:
     """The four-digit folder name of a patient number, or None."""
-    cell = cell.strip()
-    return f"{int(cell):04d}" if re.fullmatch(r"[0-9]{1,9}", cell) else None
+    # A table that went through pandas writes patient 18 as 18.0.
+    match = re.fullmatch(r"\s*([0-9]{1,9})(\.0)?\s*", cell)
+    return f"{int(match[1]):04d}" if match else None
 
 
 def scan(images_dir: pathlib.Path, workers: int) -> Scan:
