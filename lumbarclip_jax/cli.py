@@ -64,4 +64,7 @@ def _sentence(error: BaseException) -> str:
     missing = re.search(r"Failed loading config file.*Attempted \[.*?\]: (\S+) \[Errno 2\]", text)
     if missing:
         return f"there is no config file {missing[1]}: run files are in configs/"
+    if "Error whilst parsing config file" in text:
+        # ml_collections embeds a whole traceback; its last line is what get_config said.
+        return re.split(r"\w+Error: ", text)[-1]
     return text

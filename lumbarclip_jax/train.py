@@ -19,10 +19,12 @@ from lumbarclip_jax.checkpoints import Checkpointer
 from lumbarclip_jax.data.dataset import Dataset
 from lumbarclip_jax.data.pipeline import train_iterator
 from lumbarclip_jax.data.tokenizer import Tokenizer
+from lumbarclip_jax.evaluators.gallery import retrieval_gallery
 from lumbarclip_jax.evaluators.suite import evaluate_split, log_metrics, save_metrics
-from lumbarclip_jax.metric_writer import MetricWriter
+from lumbarclip_jax.metric_writer import MetricWriter, read_history
 from lumbarclip_jax.models import build_model
 from lumbarclip_jax.progress import Progress
+from lumbarclip_jax.report import write_report
 
 log = logging.getLogger(__name__)
 
@@ -120,6 +122,18 @@ def train_and_evaluate(config: ConfigDict, workdir: str | pathlib.Path) -> dict[
     log_metrics(metrics)
     if jax.process_index() == 0:
         save_metrics(metrics, workdir / "metrics.json")
+        page = write_report(
+            workdir,
+            metrics=metrics,
+            history=read_history(workdir),
+            manifest=dataset.manifest,
+            config=config.to_dict(),
+            gallery=retrieval_gallery(embedder, state, split=split),
+            predictions={
+                name: evaluators[name].predictions for name in ("zero_shot", "linear_probe")
+            },
+        )
+        log.info("open %s", page)
     return metrics
 
 

@@ -106,7 +106,8 @@ def make_train_step(model, optimizer, config: ConfigDict, mesh: Mesh):
             targets=config.loss.targets,
             detach_targets=config.loss.detach_targets,
             hard_weight=config.loss.hard_weight,
-            method="dense",
+            method=config.loss.method,
+            mesh=mesh,
         )
         return loss, updated.get("batch_stats", {})
 

@@ -11,10 +11,12 @@ os.environ["XLA_FLAGS"] = (
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
 
-import lumbarclip_jax  # noqa: E402, F401  (installs the XLA guard before JAX starts)
+import jax
+import pytest
 
-import jax  # noqa: E402, I001
-import pytest  # noqa: E402
+import lumbarclip_jax  # noqa: F401  (installs the XLA guard before JAX starts)
+from data_prep.build import build
+from tests import data_prep_cohort as cohort
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update(
@@ -32,3 +34,22 @@ def real_data() -> pathlib.Path:
     if not folder.is_dir():
         pytest.skip("the real cohort is not beside this repository")
     return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_dataset(tmp_path_factory) -> pathlib.Path:
+    """A built data set of 24 made-up patients, 72 slices of 32 x 32 px, all three splits."""
+    root = tmp_path_factory.mktemp("tiny")
+    cohort.write_slices(root, patients=24, size_px=32, sequences=("T1",))
+    cohort.write_reports(root / "reports.csv", patients=24)
+    cohort.write_labels(root / "grades.csv", root / "findings.jsonl", patients=24)
+    build(
+        root,
+        root / "reports.csv",
+        root / "dataset",
+        grades_file=root / "grades.csv",
+        findings_file=root / "findings.jsonl",
+        split_shares="train=0.6,validation=0.2,test=0.2",
+        size_px=32,
+    )
+    return root / "dataset"

@@ -1,0 +1,113 @@
+"""Reading a data set folder: text, tokens and deterministic, resumable, shareable batches."""
+
+import json
+
+import numpy as np
+import pytest
+
+from lumbarclip_jax.data.dataset import Dataset, with_level
+from lumbarclip_jax.data.pipeline import train_iterator
+from lumbarclip_jax.data.tokenizer import Tokenizer
+
+
+@pytest.fixture(scope="module")
+def dataset(tiny_dataset):
+    return Dataset(tiny_dataset)
+
+
+@pytest.fixture(scope="module")
+def tokenizer(dataset):
+    return Tokenizer(dataset.folder / "vocab.txt", max_tokens=12)
+
+
+def batches(dataset, tokenizer, **options):
+    defaults = {
+        "global_batch_size": 8,
+        "seed": 3,
+        "level_prefix": True,
+        "read_threads": 2,
+        "prefetch_batches": 2,
+    }
+    return train_iterator(dataset, tokenizer, **(defaults | options))
+
+
+def test_tokens_of_a_known_vocabulary(tmp_path):
+    vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "disc", "bul", "##ge", "l4", "-"]
+    (tmp_path / "vocab.txt").write_text("\n".join(vocabulary) + "\n")
+    tokens = Tokenizer(tmp_path / "vocab.txt", max_tokens=6)(["Disc BULGE", "disc " * 9, "xyz"])
+    assert tokens["input_ids"].tolist() == [
+        [2, 5, 6, 7, 3, 0],
+        [2, 5, 5, 5, 5, 3],
+        [2, 1, 3, 0, 0, 0],
+    ]
+    assert tokens["attention_mask"].sum(axis=1).tolist() == [5, 6, 3]
+
+
+def test_a_vocabulary_must_be_one(tmp_path):
+    with pytest.raises(FileNotFoundError, match="no vocabulary"):
+        Tokenizer(tmp_path / "vocab.txt", max_tokens=6)
+    (tmp_path / "vocab.txt").write_text("disc\n[PAD]\n")
+    with pytest.raises(ValueError, match=r"lacks \[UNK\] \[CLS\] \[SEP\]"):
+        Tokenizer(tmp_path / "vocab.txt", max_tokens=6)
+
+
+def test_level_prefix():
+    assert with_level("Normal.", "L5-S1", True) == "L5-S1 : Normal."
+    assert with_level("Normal.", "L5-S1", False) == "Normal."
+
+
+def test_columns_follow_the_records(dataset):
+    columns = dataset.columns("test")
+    record = dataset.source("test")[2]
+    assert columns.report[2] == record["report"].decode()
+    assert columns.level[2] == record["level"].decode()
+    assert columns.pfirrmann[2] == record["grades"]["pfirrmann"]
+    assert len(columns.names) == columns.findings.shape[1] == 17
+    np.testing.assert_array_equal(dataset.images("test", [2])[0], record["image"])
+
+
+def test_an_epoch_visits_every_row_once_and_epochs_differ(dataset, tokenizer):
+    size = len(dataset.source("train"))
+    iterator = batches(dataset, tokenizer, global_batch_size=size)
+    epochs = [next(iterator)["images"].reshape(size, -1) for _ in range(2)]
+    rows = [[row.tobytes() for row in epoch] for epoch in epochs]
+    assert len(set(rows[0])) == size
+    assert set(rows[0]) == set(rows[1])
+    assert rows[0] != rows[1]
+
+
+def test_position_restores_the_same_future(dataset, tokenizer):
+    iterator = batches(dataset, tokenizer)
+    for _ in range(7):
+        next(iterator)
+    position = json.loads(json.dumps(iterator.get_state()))
+    expected = [next(iterator) for _ in range(3)]
+    resumed = batches(dataset, tokenizer)
+    resumed.set_state(position)
+    for batch in expected:
+        restored = next(resumed)
+        for name, rows in batch.items():
+            np.testing.assert_array_equal(rows, restored[name])
+
+
+def test_processes_share_the_global_batch(dataset, tokenizer):
+    whole = batches(dataset, tokenizer)
+    parts = [batches(dataset, tokenizer, process_index=i, process_count=4) for i in range(4)]
+    for _ in range(6):
+        expected, shares = next(whole), [next(part) for part in parts]
+        for name, rows in expected.items():
+            np.testing.assert_array_equal(rows, np.concatenate([share[name] for share in shares]))
+
+
+def test_errors_name_the_remedy(dataset, tokenizer, tmp_path):
+    with pytest.raises(ValueError, match=r"a batch of 900 is larger than the \d+ images"):
+        batches(dataset, tokenizer, global_batch_size=900)
+    with pytest.raises(ValueError, match="does not divide over 3 processes"):
+        batches(dataset, tokenizer, process_count=3)
+    with pytest.raises(ValueError, match="no split 'tset', only train, validation, test"):
+        dataset.source("tset")
+    with pytest.raises(FileNotFoundError, match=r"data_prep\.build"):
+        Dataset(tmp_path)
+    (tmp_path / "manifest.json").write_text('{"schema_version": 99}')
+    with pytest.raises(ValueError, match="schema version 99"):
+        Dataset(tmp_path)
