@@ -1,5 +1,6 @@
 """Ranks, chance, classification metrics and intervals against hand counts and scikit-learn."""
 
+import dataclasses
 import itertools
 
 import numpy as np
@@ -144,6 +145,7 @@ def a_task(seed: int = 0, rows: int = 60) -> Predictions:
         labels=labels,
         probabilities=np.round(np.clip(rng.normal(0.4 + 0.2 * labels, 0.25), 0, 1), 1),
         patient_id=np.repeat(np.arange(rows // 3), 3).astype(str),
+        level=np.tile(["L3-L4", "L4-L5", "L5-S1"], rows // 3),
     )
 
 
@@ -180,10 +182,13 @@ def test_classification_metrics_by_hand():
         labels=np.array([0, 0, 0, 1, 1]),
         probabilities=np.array([0.1, 0.5, 0.7, 0.5, 0.9]),
         patient_id=np.array(list("abcde")),
+        level=np.array(["L4-L5", "L4-L5", "L5-S1", "L4-L5", "L5-S1"]),
     )
     values = task.metrics(np.ones((1, 5)))
     # Six pairs: 0.5 beats 0.1, ties 0.5, loses to 0.7; 0.9 beats all three.
     assert values["auroc"] == pytest.approx((1 + 0.5 + 3) / 6)
+    # Three pairs within a level: 0.5 beats 0.1 and ties 0.5 at L4-L5, 0.9 beats 0.7 at L5-S1.
+    assert values["auroc_within_level"] == pytest.approx((1 + 0.5 + 1) / 3)
     assert values["accuracy"] == pytest.approx(3 / 5)
     assert values["balanced_accuracy"] == pytest.approx((1 / 3 + 1) / 2)
     assert values["macro_f1"] == pytest.approx((2 * 1 / (1 + 3) + 2 * 2 / (2 + 4)) / 2)
@@ -201,6 +206,7 @@ def test_a_resample_without_a_class_is_left_out():
         labels=np.array([0, 0, 1]),
         probabilities=np.array([0.2, 0.6, 0.9]),
         patient_id=np.array(["a", "b", "c"]),
+        level=np.full(3, "L4-L5"),
     )
     values = task.metrics(np.array([[1.0, 1, 1], [3, 0, 0], [0, 0, 3]]))
     np.testing.assert_array_equal(np.isnan(values["auroc"]), [False, True, True])
@@ -249,13 +255,26 @@ def test_paired_difference_of_a_model_with_itself_is_nothing():
 
 def test_paired_difference_is_tighter_than_two_intervals():
     task = a_task(rows=300)
-    better = Predictions(
-        task.classes, task.labels, task.probabilities + 0.05 * task.labels, task.patient_id
-    )
+    better = dataclasses.replace(task, probabilities=task.probabilities + 0.05 * task.labels)
     gain = paired_differences(better.metrics, task.metrics, task.patient_id)["auroc"]
     alone = estimates(task.metrics, task.patient_id)["auroc"]
     assert 0 < gain.low < gain.value < gain.high
     assert gain.high - gain.low < (alone.high - alone.low) / 2
+
+
+def test_knowing_the_level_is_worth_nothing_within_levels():
+    """The label is commoner at one level and the score is the level: AUROC up, within level 0.5."""
+    task = a_task()
+    common = task.level == "L4-L5"
+    labels = (np.random.default_rng(0).random(60) < np.where(common, 0.8, 0.2)).astype(int)
+    values = dataclasses.replace(task, labels=labels, probabilities=0.9 * common).metrics(
+        np.ones((1, 60))
+    )
+    assert values["auroc"] > 0.7
+    assert values["auroc_within_level"] == 0.5
+
+
+METRIC_NAMES = ("auroc", "auroc_within_level", "accuracy", "balanced_accuracy", "macro_f1")
 
 
 def test_names_of_an_estimate():
@@ -263,7 +282,7 @@ def test_names_of_an_estimate():
     named = dict(task.named_metrics("test/probe", resamples=50))
     assert set(named) == {
         f"test/probe/{metric}{suffix}"
-        for metric in ("auroc", "accuracy", "balanced_accuracy", "macro_f1")
+        for metric in METRIC_NAMES
         for suffix in ("", "_ci_low", "_ci_high", "_chance")
     }
     assert all(type(value) is float for value in named.values())

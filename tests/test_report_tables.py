@@ -13,9 +13,9 @@ METRICS = {
     "test/zero_shot/compression/images": 12.0,
     "test/zero_shot/compression/prevalence": 0.25,
     "test/linear_probe/compression/images": 12.0,
-    "test/linear_probe/compression/level_only/auroc": 0.6,
+    "test/linear_probe/compression/level_only/auroc_within_level": 0.6,
     "test/linear_probe/compression/image_features/c": 0.1,
-    "test/linear_probe/compression/image_features/auroc": 0.7,
+    "test/linear_probe/compression/image_features/auroc_within_level": 0.7,
     "test/robustness/blur_area": 0.8,
 }
 
@@ -47,7 +47,7 @@ def test_names_find_their_place():
         for _, task, table, row in headlines([retrieval, zero_shot, probe, robustness])
     ] == [
         ("image_to_text", "", "recall_at_5"),
-        ("compression", "Image features", "auroc"),
+        ("compression", "Image features", "auroc_within_level"),
     ]
 
 

@@ -47,10 +47,14 @@ class LabelledRows:
     def patient_id(self) -> np.ndarray:
         return self.embedded.patient_id[self.rows]
 
+    @property
+    def level(self) -> np.ndarray:
+        return self.embedded.level[self.rows]
+
     def features(self, name: str, levels: np.ndarray) -> np.ndarray:
         """`[M, D]`: an array of the embedded split, or one column a level."""
         if name == LEVEL_ONLY:
-            return (self.embedded.level[self.rows, None] == levels).astype(np.float32)
+            return (self.level[:, None] == levels).astype(np.float32)
         return getattr(self.embedded, name)[self.rows]
 
 
@@ -75,7 +79,7 @@ def fit_probe(
 
 
 class LinearProbe:
-    """Yields `<split>/linear_probe/<task>/<features>/{auroc,accuracy,...}` and the task's counts.
+    """Yields `<split>/linear_probe/<task>/<features>/<metric>` and the task's counts.
 
     `features` are names of `[M, D]` arrays of the embedded split; `level_only` is always added.
     After a run `predictions` maps `<task>/<features>` to its `Predictions`. Without a train and a
@@ -140,6 +144,7 @@ class LinearProbe:
                 labels=test.labels,
                 probabilities=probe.predict_proba(test.features(name, levels))[:, 1],
                 patient_id=test.patient_id,
+                level=test.level,
             )
             self.predictions[f"{task}/{name}"] = predicted
             prefix = f"{self.split}/linear_probe/{task}/{name}"

@@ -20,9 +20,11 @@ log = logging.getLogger(__name__)
 
 
 class ZeroShot:
-    """Yields `<split>/zero_shot/<task>/{auroc,accuracy,balanced_accuracy,macro_f1}` and counts.
+    """Yields `<split>/zero_shot/<task>/<metric>` and counts.
 
-    After a run `predictions` maps each measured task to its `Predictions`.
+    The metrics are those of `Predictions`. Prompts name the level, so scores hold what the level
+    tells: read `auroc_within_level`. After a run `predictions` maps each measured task to its
+    `Predictions`.
     """
 
     def __init__(
@@ -65,6 +67,7 @@ class ZeroShot:
                 labels=labels[rows],
                 probabilities=1 / (1 + np.exp(cosines[:, 0] - cosines[:, 1])),
                 patient_id=embedded.patient_id[rows],
+                level=embedded.level[rows],
             )
             yield from self.predictions[task].named_metrics(prefix, **self.bootstrap)
 

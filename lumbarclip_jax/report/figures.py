@@ -55,11 +55,11 @@ _CURVE_TITLES = {"lr": "Learning rate", "pairs_per_s": "Image-report pairs per s
 
 
 def evaluation_curves(history: list[dict]) -> list[Picture]:
-    """Recall at 5 and AUROC, with intervals and chance, where they were measured more than once."""
+    """Recall at 5 and AUROC within level, with interval and chance, where measured twice or more."""
     curves: dict[tuple[str, str, str], dict[str, list[tuple]]] = {}
     for row in history:
         for name in row:
-            if not name.endswith(("recall_at_5", "/auroc")):
+            if not name.endswith(("recall_at_5", "/auroc_within_level")):
                 continue
             split, evaluator, path, measure = split_name(name)
             panel = curves.setdefault((split, evaluator, measure), {})
