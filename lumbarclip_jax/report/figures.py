@@ -55,7 +55,7 @@ _CURVE_TITLES = {"lr": "Learning rate", "pairs_per_s": "Image-report pairs per s
 
 
 def evaluation_curves(history: list[dict]) -> list[Picture]:
-    """Recall at 5 and AUROC within level, with interval and chance, where measured twice or more."""
+    """Recall at 5 and AUROC within level over training, with interval and chance."""
     curves: dict[tuple[str, str, str], dict[str, list[tuple]]] = {}
     for row in history:
         for name in row:
