@@ -57,7 +57,7 @@ def test_names_find_their_place():
         (Row("recall_at_1", 0.25, 0.2, 0.3, 0.1), "25.0 %", "20.0 – 30.0 %", "better"),
         (Row("auroc", 0.55, 0.45, 0.65, 0.5), "0.550", "0.450 – 0.650", "unclear"),
         (Row("auroc", 0.3, 0.2, 0.4, 0.5), "0.300", "0.200 – 0.400", "worse"),
-        (Row("median_rank", 4.0, 3.0, 5.5, 20.0), "4", "3 – 5.5", "better"),
+        (Row("median_rank", 4.0, 3.01, 5.5, 20.0), "4", "3 – 5.5", "better"),
         (
             Row("auroc_gain_over_level", -0.1, -0.2, 0.1, 0.0),
             "−0.100",

@@ -77,7 +77,7 @@ class Row:
 
     def show(self, value: float) -> str:
         if self.is_rank:
-            return f"{value:.0f}" if value == round(value) else f"{value:.1f}"
+            return f"{value:.1f}".removesuffix(".0")
         if self.measure.startswith("recall_") or self.measure.endswith("accuracy"):
             return f"{100 * value:.1f}{PERCENT}"
         return f"{value:+.3f}".replace("-", MINUS) if self.is_difference else f"{value:.3f}"
