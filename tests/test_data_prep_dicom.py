@@ -126,6 +126,17 @@ def test_a_refusal_quotes_nothing_of_the_file(tmp_path, capfd, caplog):
     assert caught.value.detail == "ValueError"
 
 
+def test_a_warning_of_the_reader_is_neither_shown_nor_a_refusal(tmp_path, capfd, caplog):
+    path = saved(tmp_path)
+    # An illegal character set, which pydicom quotes in a warning; warnings are errors here.
+    planted = b"\x08\x00\x05\x00CS\x06\x00" + cohort.CANARY.encode()
+    start = path.read_bytes().index(b"\x08\x00\x08\x00CS")
+    path.write_bytes(path.read_bytes()[:start] + planted + path.read_bytes()[start:])
+    assert dicom.read_header(path).sequence == "T1"
+    assert pixels.read(path, 8).any()
+    assert cohort.CANARY not in "".join(capfd.readouterr()) + caplog.text
+
+
 def test_a_deflated_bomb_is_refused_before_it_is_unpacked(tmp_path, monkeypatch):
     dataset = cohort.slice_dataset([0, 0, 0], np.zeros((4, 4), np.uint16), orientation=AXIAL)
     dataset.file_meta.TransferSyntaxUID = DeflatedExplicitVRLittleEndian
