@@ -23,9 +23,7 @@ class Checkpointer:
         return self._manager.latest_step()
 
     def save(self, step: int, state, data_state: dict) -> None:
-        """Starts saving; does nothing when this step is already saved."""
-        if step == self._manager.latest_step():
-            return
+        """Starts saving in the background."""
         self._manager.save(
             step,
             args=ocp.args.Composite(

@@ -9,6 +9,8 @@ import tensorboardX
 class MetricWriter:
     """Appends a JSON object a line, `{"step": 20, "loss": 3.1, ...}`, and the same to TensorBoard.
 
+    A context manager: files are closed at the end of the block.
+
     Args:
       workdir: the run's folder; files go to `metrics.jsonl` and `tensorboard/`.
       start_step: rows beyond it are dropped first, so that a run resumed from an older checkpoint
@@ -26,8 +28,16 @@ class MetricWriter:
         self._file = path.open("a")
         # TensorBoard hides what an earlier run wrote beyond purge_step.
         self._board = tensorboardX.SummaryWriter(
-            str(workdir / "tensorboard"), purge_step=start_step + 1, write_to_disk=True
+            str(workdir / "tensorboard"), purge_step=start_step + 1
         )
+
+    def __enter__(self) -> "MetricWriter":
+        return self
+
+    def __exit__(self, *exception) -> None:
+        if self._active:
+            self._file.close()
+            self._board.close()
 
     def write(self, step: int, scalars: dict[str, float]) -> None:
         """Writes one row; it is on disk when the call returns."""
@@ -37,11 +47,6 @@ class MetricWriter:
         self._file.flush()
         for name, value in scalars.items():
             self._board.add_scalar(name, value, step)
-
-    def close(self) -> None:
-        if self._active:
-            self._file.close()
-            self._board.close()
 
 
 def read_history(workdir: pathlib.Path) -> list[dict]:

@@ -1,5 +1,6 @@
 """One run from config to report: build, restore, then (log, save, evaluate, step) until the end."""
 
+import contextlib
 import logging
 import math
 import pathlib
@@ -82,43 +83,42 @@ def train_and_evaluate(config: ConfigDict, workdir: str | pathlib.Path) -> dict[
     step = int(state.step)
     take_step = train_step.make_train_step(model, optimizer, config, mesh)
     embedder = run.Run(config, mesh, tokenizer, model, state).embedder(dataset)
-    writer = MetricWriter(workdir, step, active=jax.process_index() == 0)
     progress = Progress(step, config.total_steps, config.data.global_batch_size)
 
-    def save(step: int) -> None:
-        checkpointer.save(step, state, batches.get_state())
+    def save() -> None:
+        if step != checkpointer.latest_step:
+            require_finite(float(metrics["loss"]), step, checkpointer.latest_step)
+            checkpointer.save(step, state, batches.get_state())
 
-    # The order below is an invariant: a checkpoint holds the state before its next batch is drawn,
-    # and evaluation sees exactly what was saved.
-    with preemption.StopRequest() as stop:
+    with contextlib.ExitStack() as stack:
+        stack.callback(checkpointer.close)
+        writer = stack.enter_context(MetricWriter(workdir, step, jax.process_index() == 0))
+        stop = stack.enter_context(preemption.StopRequest())
         while step < config.total_steps and not stop.requested:
             batch = sharding.shard_batch(next(batches), mesh)
             lr = optim.learning_rate(config.optim, step, config.total_steps)
             state, metrics = take_step(state, batch, lr)
             step += 1
+            # The order below is an invariant: a checkpoint is saved last, so that every row up to
+            # its step is written, and only after its loss was seen to be finite.
             if step % config.log_every_steps == 0 or step == config.total_steps:
                 # The only wait for the device inside the loop.
                 values = {name: float(value) for name, value in metrics.items()}
-                require_finite(values["loss"], step, checkpointer.latest_step)
                 writer.write(step, {**values, "lr": lr, **progress.update(step, values["loss"])})
-            if step % config.checkpoint.every_steps == 0:
-                save(step)
             if config.eval.every_steps and step % config.eval.every_steps == 0:
                 with progress.paused():
                     writer.write(step, validation_metrics(embedder, state))
-        save(step)
-        checkpointer.close()
+            if step % config.checkpoint.every_steps == 0:
+                save()
+        save()
     if stop.requested:
         log.info("stopped at step %d and saved; run the same command to continue", step)
-        writer.close()
         return {}
 
     split = config.eval.final_split
     metrics, evaluators = evaluate_split(
         embedder, state, split, resamples=config.eval.bootstrap_resamples
     )
-    writer.write(step, metrics)
-    writer.close()
     log_metrics(metrics)
     if jax.process_index() == 0:
         save_metrics(metrics, workdir / "metrics.json")

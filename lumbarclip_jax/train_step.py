@@ -127,7 +127,7 @@ def make_train_step(model, optimizer, config: ConfigDict, mesh: Mesh):
             params = {**params, "logit_scale": scale}
         metrics = {
             "loss": loss,
-            "grad_norm": optax.global_norm(grads),
+            "grad_norm": optax.tree.norm(grads),
             "temperature": jnp.exp(-params["logit_scale"]),
         }
         return TrainState(state.step + 1, params, batch_stats, opt_state), metrics

@@ -1,0 +1,127 @@
+"""The real `train_and_evaluate` on a tiny data set: to the end, twice the same, and resumed."""
+
+import json
+import os
+import re
+import signal
+
+import pytest
+
+from configs import vit_linear
+from lumbarclip_jax import metric_writer, preemption, train
+from lumbarclip_jax.data.dataset import Dataset
+from lumbarclip_jax.evaluators.suite import evaluate_split
+from lumbarclip_jax.run import load_run
+
+STEPS = 6
+
+
+def tiny_config(folder):
+    config = vit_linear.get_config("quick")
+    config.total_steps = STEPS
+    config.log_every_steps = 1
+    config.data.update(
+        dir=str(folder), global_batch_size=8, image_size_px=32, crop_px=32, max_tokens=12
+    )
+    config.model.embed_dim = 16
+    config.optim.warmup_steps = 2
+    config.eval.update(every_steps=4, batch_size=8, bootstrap_resamples=20)
+    config.checkpoint.every_steps = 4
+    return config
+
+
+@pytest.fixture(scope="module")
+def finished(tiny_dataset, tmp_path_factory):
+    """A run that was never stopped, and the metrics it returned."""
+    workdir = tmp_path_factory.mktemp("finished")
+    return workdir, train.train_and_evaluate(tiny_config(tiny_dataset), workdir)
+
+
+def training_rows(workdir):
+    rows = [row for row in metric_writer.read_history(workdir) if "loss" in row]
+    return [(row["step"], row["loss"], row["grad_norm"], row["lr"]) for row in rows]
+
+
+def test_a_run_leaves_its_report_metrics_and_definition(finished):
+    workdir, metrics = finished
+    assert json.loads((workdir / "metrics.json").read_text()) == metrics
+    assert "test/retrieval/image_to_text_recall_at_1" in metrics
+    page = (workdir / "report.html").read_text()
+    assert "vit_linear_quick" in page
+    assert not re.search(r"""(src|href)=["']https?:""", page)
+    assert {"config.json", "vocab.txt", "checkpoints"} <= {p.name for p in workdir.iterdir()}
+    steps = [row[0] for row in training_rows(workdir)]
+    assert steps == list(range(1, STEPS + 1))
+
+
+def test_the_same_seed_gives_the_same_bits(finished, tiny_dataset, tmp_path):
+    train.train_and_evaluate(tiny_config(tiny_dataset), tmp_path)
+    assert training_rows(tmp_path) == training_rows(finished[0])
+
+
+def test_another_seed_gives_another_run(finished, tiny_dataset, tmp_path):
+    config = tiny_config(tiny_dataset)
+    config.seed = 1
+    train.train_and_evaluate(config, tmp_path)
+    assert training_rows(tmp_path)[0] != training_rows(finished[0])[0]
+
+
+def test_a_run_stopped_by_sigterm_continues_as_if_it_had_not(
+    finished, tiny_dataset, tmp_path, monkeypatch
+):
+    class StopAfterThree(train.Progress):
+        def update(self, step, loss):
+            if step == 3:
+                os.kill(os.getpid(), signal.SIGTERM)
+            return super().update(step, loss)
+
+    monkeypatch.setattr(train, "Progress", StopAfterThree)
+    assert train.train_and_evaluate(tiny_config(tiny_dataset), tmp_path) == {}
+    assert [row[0] for row in training_rows(tmp_path)] == [1, 2, 3]
+    monkeypatch.undo()
+    metrics = train.train_and_evaluate(tiny_config(tiny_dataset), tmp_path)
+    assert training_rows(tmp_path) == training_rows(finished[0])
+    assert metrics == finished[1]
+
+
+def test_resuming_an_older_checkpoint_leaves_no_row_twice(finished, tiny_dataset, tmp_path):
+    for name in ("config.json", "vocab.txt", "metrics.jsonl"):
+        (tmp_path / name).write_bytes((finished[0] / name).read_bytes())
+    with (tmp_path / "metrics.jsonl").open("a") as file:
+        file.write('{"step": 7, "lo')  # a line cut by a crash
+    train.train_and_evaluate(tiny_config(tiny_dataset), tmp_path)
+    assert training_rows(tmp_path) == training_rows(finished[0])
+
+
+def test_a_run_loads_and_measures_the_same(finished, tiny_dataset):
+    workdir, metrics = finished
+    run = load_run(workdir)
+    again, _ = evaluate_split(
+        run.embedder(Dataset(tiny_dataset)), run.state, "test", resamples=20
+    )
+    assert again.keys() == metrics.keys()
+    name = "test/retrieval/image_to_text_mrr"
+    assert again[name] == pytest.approx(metrics[name], abs=1e-5)
+
+
+def test_continuing_with_another_model_is_refused(finished, tiny_dataset):
+    config = tiny_config(tiny_dataset)
+    config.model.embed_dim = 24
+    definition = (finished[0] / "config.json").read_bytes()
+    with pytest.raises(ValueError, match="does not fit this config's model"):
+        train.train_and_evaluate(config, finished[0])
+    assert (finished[0] / "config.json").read_bytes() == definition
+
+
+def test_a_loss_that_is_no_number_stops_the_run():
+    with pytest.raises(FloatingPointError, match=r"loss is nan at step 7 .*lower --config.optim.lr"):
+        train.require_finite(float("nan"), 7, None)
+
+
+def test_a_second_signal_takes_its_usual_effect():
+    with preemption.StopRequest() as stop:
+        os.kill(os.getpid(), signal.SIGINT)
+        assert stop.requested
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
