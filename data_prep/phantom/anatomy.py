@@ -199,7 +199,7 @@ def _draw_level(index, rng, wear, difficulty, tilt_deg, centre_mm) -> Level:
     foramina = [
         float(
             np.clip(
-                0.13 * bulge
+                0.15 * bulge
                 + 0.3 * facet
                 + 0.16 * n
                 + 0.3 * max(0.0, s * side) * has_protrusion

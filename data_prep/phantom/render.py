@@ -46,7 +46,7 @@ def render_block(patient: Patient, level_index: int, offsets_mm=(0.0,)):
     textures = draw_textures(patient, level_index)
     canvas = blank_canvas(patient, level_index)
     paint_surround(canvas, patient, level_index, textures)
-    box = canvas.window(-38, 38, -30, 72)
+    box = canvas.window(-38, 38, -30, 78)
     spine_textures = textures.window(box)
     signal = np.repeat(canvas.image[None], len(offsets_mm), axis=0)
     for image, offset_mm in zip(signal, offsets_mm, strict=True):

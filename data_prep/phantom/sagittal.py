@@ -76,7 +76,7 @@ def render_sagittal(patient) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         canvas.bone(_body(y, z, upper, lower), 1.2)
     for disc in discs:
         _paint_disc(canvas, disc)
-    back_y = discs[-2].y + 60 + patient.fat_mm
+    back_y = discs[-2].y + 66 + patient.fat_mm
     depth = np.float32(back_y) - 8.0 * (1 - bump(z - 60, 90.0)) - y
     canvas.fill(depth - 2.0, SKIN, softness_mm=2.0)
     canvas.fill(depth, AIR, softness_mm=1.6)

@@ -95,8 +95,8 @@ def _paint_arch(canvas, level, u, w, sac_v, apex_v, offset_mm, textures):
     superior = np.maximum(superior, 1.3 - inferior)
     base_v = apex_v + 5.0
     lamina = capsule(w, v, (13.5, sac_v + 10.0), (0.0, base_v), 2.9)
-    stem = capsule(w, v, (0.0, base_v), (0.0, base_v + 19.0 - offset_mm), 2.3)
-    tip = ellipse(w, v, 0.0, base_v + 17.0 - offset_mm, 3.0, 6.5)
+    stem = capsule(w, v, (0.0, base_v), (0.0, base_v + 24.0 - offset_mm), 2.3)
+    tip = ellipse(w, v, 0.0, base_v + 22.0 - offset_mm, 3.0, 7.0)
     arch = np.minimum(np.minimum(inferior, lamina), np.minimum(stem, tip))
 
     halo = coverage(arch - 2.6, 3.0) * smooth_step(textures.streaks, -1.2, 0.8)

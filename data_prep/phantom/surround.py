@@ -15,8 +15,8 @@ from data_prep.phantom.shapes import (
 # (centre u, centre v, half width, half depth, turn) of each muscle, mm, one entry a level.
 _PSOAS = ((38, -1, 15.5, 19, 20), (43, -3, 19, 21, 15), (44, -15, 17, 18, 0))
 _QUADRATUS = ((72, 21, 22, 8, -6), (74, 17, 22, 6.5, -8), None)
-_BACK = ((37, 44, 35, 21, 0), (36, 43, 34, 21, -6), (27, 43, 25.5, 20, -14))
-_FASCIA_V = (64.0, 63.0, 61.5)
+_BACK = ((37, 47, 35, 24, 0), (36, 46.5, 34, 24.5, -6), (27, 46.5, 25.5, 23.5, -14))
+_FASCIA_V = (71.0, 71.0, 70.0)
 _VESSELS = (
     ((9, -9, 8, 8), (-13, -8, 10, 7.5)),
     ((12, -8, 6, 5), (-10, -7, 7, 5.5), (-1, -9, 5, 4.5)),
@@ -47,7 +47,7 @@ def paint_surround(canvas, patient, level_index, textures):
 def skin_depth(patient, level_index, u):
     """The `v` of the skin behind each `u`: fascia, fat, flanks curving forward, midline furrow."""
     furrow = min(7.0, 0.15 * patient.fat_mm + 1.5) * bump(u, 14.0)
-    flank = u * u * np.float32(1 / 620.0)
+    flank = u * u * np.float32(1 / 800.0)
     return np.float32(_FASCIA_V[level_index] + 5.0 + patient.fat_mm) - flank - furrow
 
 
@@ -75,7 +75,7 @@ def _paint_muscles(canvas, patient, level_index, textures, w):
         textures.patches + 1.5 * patient.infiltration, -0.4, 1.4
     )
 
-    multifidus = ellipse(w, v, 15.0, 43.5, 14.0, 17.5)
+    multifidus = ellipse(w, v, 15.0, 47.0, 14.0, 21.0)
     back = np.minimum(_muscle(w, v, _BACK[level_index], bulk), multifidus)
     back = np.maximum(back, 2.8 - w)
     canvas.paint(0.8 * coverage(back - 0.7), CORTEX)
@@ -84,7 +84,7 @@ def _paint_muscles(canvas, patient, level_index, textures, w):
     # Clefts between multifidus, longissimus and iliocostalis, and fat that starts at the lamina.
     patchy = smooth_step(textures.patches + 2.0 * patient.infiltration, -0.6, 1.2)
     for foot, tip in ((17, 26), (36, 52)):
-        middle = foot + (tip - foot) * (v - 24) / 40 + 2.2 * textures.coarse
+        middle = foot + (tip - foot) * (v - 24) / 46 + 2.2 * textures.coarse
         cleft = bump(w - middle, 0.6 + 1.2 * patient.infiltration)
         canvas.paint(0.8 * inside * cleft * patchy, FAT)
     lamina = bump(np.hypot(w - 8, 0.55 * (v - 40)), 9.0) + 0.8 * bump(
@@ -93,13 +93,13 @@ def _paint_muscles(canvas, patient, level_index, textures, w):
     wasting = 0.8 * textures.streaks + 0.3 * textures.patches + 1.7 * lamina
     wasting = wasting + 2.2 * patient.infiltration + 0.2 * level_index
     wasted = smooth_step(wasting, 1.5, 2.6)
-    canvas.paint(inside * np.maximum(0.95 * wasted, 0.9 * streaks), FAT)
+    canvas.paint(inside * np.maximum(0.95 * wasted, 0.8 * streaks), FAT)
 
     for muscle in (_PSOAS[level_index], _QUADRATUS[level_index]):
         if muscle is not None:
             distance = _muscle(w, v, muscle, bulk)
             canvas.fill(distance, fibre)
-            canvas.paint(0.6 * coverage(distance + 2.0) * streaks, FAT)
+            canvas.paint(0.4 * coverage(distance + 2.0) * streaks, FAT)
 
 
 def _muscle(w, v, shape, bulk):
@@ -117,7 +117,7 @@ def _paint_pelvis(canvas, textures, w):
     shade = 1 + 0.08 * textures.fine
     fibre = (MUSCLE[0] * shade, MUSCLE[1] * shade)
     canvas.fill(np.minimum(beside, behind), fibre)
-    canvas.paint(0.6 * coverage(np.minimum(beside, behind)) * ridge(textures.streaks, 0.25), FAT)
+    canvas.paint(0.4 * coverage(np.minimum(beside, behind)) * ridge(textures.streaks, 0.25), FAT)
     canvas.bone(wing, 1.5, marrow)
     canvas.bone(ellipse(w, v, 33, 13, 9, 8, 25), 1.0, marrow)
 
