@@ -84,6 +84,7 @@ class Bert(nn.Module):
         x = words + types + positions
         x = layer_norm(self.norm_epsilon, dtype=self.dtype, name="embedding_norm")(x)
         x = nn.Dropout(self.dropout)(x, deterministic=not train)
+        self.sow("intermediates", "hidden_states", x)
 
         # exp(lowest - max) is exactly 0: a padded token has no weight at all.
         lowest = jnp.finfo(jnp.float32).min

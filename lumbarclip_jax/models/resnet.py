@@ -142,11 +142,7 @@ class BatchNorm(nn.Module):
 
         mean, var = running_mean.value, running_var.value
         if train:
-            # One pass over x. Shifting by the running mean keeps E[d²] - E[d]² from cancelling.
-            shifted = x.astype(jnp.float32) - per_channel(mean)
-            shift = shifted.mean(axis=(0, 1, 2))
-            var = jnp.square(shifted).mean(axis=(0, 1, 2)) - jnp.square(shift)
-            mean = mean + shift
+            mean, var = batch_statistics(x)
             if self.is_mutable_collection("batch_stats") and not self.is_initializing():
                 count = x.size // x.shape[-1]
                 unbiased = var * count / max(count - 1, 1)
@@ -156,6 +152,25 @@ class BatchNorm(nn.Module):
         factor = scale * lax.rsqrt(var + self.epsilon)
         out = (x.astype(jnp.float32) - per_channel(mean)) * per_channel(factor)
         return (out + per_channel(offset)).astype(self.dtype)
+
+
+def batch_statistics(
+    x: Float[Array, "B H W D"],
+) -> tuple[Float[Array, "D"], Float[Array, "D"]]:
+    """Mean and biased variance over batch and space in float32, reading x once.
+
+    E[x²] - E[x]² would cancel where a channel's mean is far from 0. Each image is therefore shifted
+    by one of its own pixels, and the images' statistics are combined (Chan et al. 1979).
+    """
+    x = x.astype(jnp.float32)
+    shift = lax.stop_gradient(x[:, :1, :1])
+    shifted = x - shift
+    shifted_mean = shifted.mean(axis=(1, 2), keepdims=True)
+    within = jnp.square(shifted).mean(axis=(1, 2), keepdims=True) - jnp.square(shifted_mean)
+    image_mean = shift + shifted_mean
+    mean = image_mean.mean(axis=(0, 1, 2))
+    between = jnp.square(image_mean - per_channel(mean))
+    return mean, (within + between).mean(axis=(0, 1, 2))
 
 
 def per_channel(vector: Float[Array, "D"]) -> Float[Array, "1 1 1 D"]:

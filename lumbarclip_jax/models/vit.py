@@ -72,6 +72,7 @@ class ViT(nn.Module):
         )
         x = x + self.positions((grid[0], grid[1])).astype(self.dtype)[None]
         x = nn.Dropout(self.dropout)(x, deterministic=not train)
+        self.sow("intermediates", "hidden_states", x)
         x = run_layers(
             self.block,
             self.depth,
