@@ -88,7 +88,7 @@ def get_config() -> ConfigDict:
     config.checkpoint.keep = 2
 
     config.log_every_steps = 20
-    return config
+    return config.lock()
 
 
 def resize(config: ConfigDict, size: str) -> None:

@@ -81,6 +81,7 @@ def train_and_evaluate(config: ConfigDict, workdir: str | pathlib.Path) -> dict[
     log.info("%s: %.1f M parameters", config.name, count / 1e6)
 
     step = int(state.step)
+    key = jax.random.key(config.seed)
     take_step = train_step.make_train_step(model, optimizer, config, mesh)
     embedder = run.Run(config, mesh, tokenizer, model, state).embedder(dataset)
     progress = Progress(step, config.total_steps, config.data.global_batch_size)
@@ -97,7 +98,7 @@ def train_and_evaluate(config: ConfigDict, workdir: str | pathlib.Path) -> dict[
         while step < config.total_steps and not stop.requested:
             batch = sharding.shard_batch(next(batches), mesh)
             lr = optim.learning_rate(config.optim, step, config.total_steps)
-            state, metrics = take_step(state, batch, lr)
+            state, metrics = take_step(state, batch, lr, key)
             step += 1
             # The order below is an invariant: a checkpoint is saved last, so that every row up to
             # its step is written, and only after its loss was seen to be finite.

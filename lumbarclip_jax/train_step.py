@@ -13,6 +13,8 @@ from lumbarclip_jax import optim, sharding
 from lumbarclip_jax.images import augment_images, prepare_images
 from lumbarclip_jax.losses import soft_clip_loss
 
+KEY_SHAPE = jax.eval_shape(lambda: jax.random.key(0))
+
 
 @functools.partial(
     jax.tree_util.register_dataclass,
@@ -42,7 +44,8 @@ def compute_dtype(config: ConfigDict) -> jnp.dtype:
 def create_train_state(model, config: ConfigDict, mesh: Mesh):
     """Returns (initial state, optimizer); the state is made on the devices that keep it."""
     init, optimizer, state_shardings = _state_plan(model, config, mesh)
-    return jax.jit(lambda: sharding.unbox(init()), out_shardings=state_shardings)(), optimizer
+    make = jax.jit(lambda key: sharding.unbox(init(key)), out_shardings=state_shardings)
+    return make(jax.random.key(config.seed)), optimizer
 
 
 def abstract_train_state(model, config: ConfigDict, mesh: Mesh):
@@ -50,7 +53,7 @@ def abstract_train_state(model, config: ConfigDict, mesh: Mesh):
     init, optimizer, state_shardings = _state_plan(model, config, mesh)
     state = jax.tree.map(
         lambda leaf, s: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=s),
-        sharding.unbox(jax.eval_shape(init)),
+        sharding.unbox(jax.eval_shape(init, KEY_SHAPE)),
         state_shardings,
     )
     return state, optimizer
@@ -60,15 +63,15 @@ def _state_plan(model, config: ConfigDict, mesh: Mesh):
     size, tokens = config.data.image_size_px, config.data.max_tokens
     inputs = (jnp.zeros((1, size, size, 1)), *(2 * [jnp.ones((1, tokens), jnp.int32)]))
 
-    def variables():
-        return model.init(jax.random.key(config.seed), *inputs)
+    def variables(key):
+        return model.init(key, *inputs)
 
     optimizer = optim.make_optimizer(
-        config.optim, sharding.unbox(jax.eval_shape(variables))["params"]
+        config.optim, sharding.unbox(jax.eval_shape(variables, KEY_SHAPE))["params"]
     )
 
-    def init() -> TrainState:
-        made = variables()
+    def init(key) -> TrainState:
+        made = variables(key)
         return TrainState(
             step=jnp.zeros((), jnp.int32),
             params=made["params"],
@@ -76,14 +79,15 @@ def _state_plan(model, config: ConfigDict, mesh: Mesh):
             opt_state=optimizer.init(made["params"]),
         )
 
-    return init, optimizer, sharding.shardings(jax.eval_shape(init), mesh)
+    return init, optimizer, sharding.shardings(jax.eval_shape(init, KEY_SHAPE), mesh)
 
 
 def make_train_step(model, optimizer, config: ConfigDict, mesh: Mesh):
-    """Compiles nothing yet: returns `train_step(state, batch, lr) -> (state, metrics)`.
+    """Compiles nothing yet: returns `train_step(state, batch, lr, key) -> (state, metrics)`.
 
-    The state is donated. Every random draw is a function of (config.seed, state.step), so a resumed
-    run repeats the one that was not stopped. Metrics are scalars on the device.
+    The state is donated. Every random draw is a function of (key, state.step), so a resumed run
+    repeats the one that was not stopped. Rate and key are arguments, not constants of the program:
+    runs that differ in them alone share one compilation. Metrics are scalars on the device.
     """
 
     def loss_fn(params, state: TrainState, batch, train_mask, images, dropout_key):
@@ -111,9 +115,8 @@ def make_train_step(model, optimizer, config: ConfigDict, mesh: Mesh):
         )
         return loss, updated.get("batch_stats", {})
 
-    def train_step(state: TrainState, batch, lr):
-        key = jax.random.fold_in(jax.random.key(config.seed), state.step)
-        augment_key, dropout_key = jax.random.split(key)
+    def train_step(state: TrainState, batch, lr, key):
+        augment_key, dropout_key = jax.random.split(jax.random.fold_in(key, state.step))
         images = augment_images(augment_key, batch["images"], config.data)
         train_mask = optim.trainable(config.optim, state.params)
         (loss, batch_stats), grads = jax.value_and_grad(loss_fn, has_aux=True)(

@@ -1,0 +1,92 @@
+"""Every run file loads, validates and describes a model that can be built; mistakes are named."""
+
+import importlib
+import pathlib
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+from configs import base, vit_linear
+from lumbarclip_jax import config_check
+from lumbarclip_jax.models import build_model
+
+RUN_FILES = sorted(
+    path
+    for path in (pathlib.Path(__file__).parents[1] / "configs").glob("*.py")
+    if path.stem not in ("__init__", "base")
+)
+
+
+def load(path: pathlib.Path, size: str):
+    return importlib.import_module(f"configs.{path.stem}").get_config(size)
+
+
+def parameter_counts(config, vocab_size: int) -> dict[str, int]:
+    model = build_model(config.model, vocab_size, jnp.float32)
+    side, tokens = config.data.image_size_px, config.data.max_tokens
+    inputs = (jnp.zeros((1, side, side, 1)), *(2 * [jnp.ones((1, tokens), jnp.int32)]))
+    params = jax.eval_shape(lambda: model.init(jax.random.key(0), *inputs))["params"]
+    return {name: sum(x.size for x in jax.tree.leaves(tree)) for name, tree in params.items()}
+
+
+@pytest.mark.parametrize("size", ["full", "quick"])
+@pytest.mark.parametrize("path", RUN_FILES, ids=lambda path: path.stem)
+def test_run_files_describe_a_model(path, size):
+    config = load(path, size)
+    config_check.validate(config)
+    assert config.name == path.stem + ("_quick" if size == "quick" else "")
+    assert parameter_counts(config, vocab_size=1000)["logit_scale"] == 1
+    assert len(path.read_text().splitlines()) <= 40
+
+
+def test_full_size_counts_are_the_published_ones():
+    counts = parameter_counts(vit_linear.get_config(), vocab_size=30_522)
+    # ViT-B/16 at 224 px without its classifier, and BERT-base without its pooler.
+    assert counts["image_encoder"] == 85_798_656
+    assert counts["text_encoder"] == 109_482_240 - (768 * 768 + 768)
+    assert counts["image_projection"] == 768 * 512 + 512
+
+
+def test_an_unknown_size_is_named():
+    with pytest.raises(ValueError, match="no :qick form"):
+        vit_linear.get_config("qick")
+
+
+def test_an_unknown_field_is_an_error():
+    with pytest.raises(AttributeError, match='Did you mean "lr"'):
+        base.get_config().optim.lrr = 1
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("dtype", "float16"),
+        ("total_steps", 0),
+        ("data.global_batch_size", 0),
+        ("data.max_tokens", 2),
+        ("data.phantom_difficulty", 1.5),
+        ("data.image_size_px", -1),
+        ("loss.targets", "rows"),
+        ("loss.method", "dens"),
+        ("loss.hard_weight", 1.01),
+        ("loss.target_scale", -1.0),
+        ("optim.lr", -1e-3),
+        ("optim.frozen", ("text_encoder/(",)),
+        ("mesh.fsdp", 0),
+        ("checkpoint.keep", 0),
+    ],
+)
+def test_values_that_cannot_run_are_named(field, value):
+    config = base.get_config()
+    config.update_from_flattened_dict({field: value})
+    with pytest.raises(ValueError, match="the config cannot run") as error:
+        config_check.validate(config)
+    assert str(value[0] if isinstance(value, tuple) else value) in str(error.value)
+
+
+def test_every_broken_rule_is_reported_at_once():
+    config = base.get_config()
+    config.total_steps, config.dtype = 0, "float8"
+    with pytest.raises(ValueError, match=r"dtype='float8'.*; total_steps=0"):
+        config_check.validate(config)
