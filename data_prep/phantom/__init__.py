@@ -27,6 +27,6 @@ Not modelled
 The map: `anatomy` parameters and priors, `shapes` distances and random fields, `canvas` tissues,
 `surround` and `spine` the drawing, `render` one block of slices, `sagittal` the other views,
 `acquisition` the scanner, `geometry` planes in the patient, `identities` planted names,
-`dicom_files` and `study` the files, `reports` and `phrases` the notes, `tables` the sheets,
-`generate` the set.
+`dicom_files` and `study` the files, `reader`, `reports` and `phrases` the notes, `tables` the
+sheets, `generate` the set.
 """

@@ -51,11 +51,10 @@ class Canvas:
         self.fill(distance + cortex_mm, marrow, softness_mm=1.4)
 
     def window(self, u_low, u_high, v_low, v_high):
-        """The rows and columns of a rectangle of the anatomy, in mm. Small structures cost a
-        fifth when drawn on views of these alone."""
+        """The rows and columns of a rectangle of the anatomy, in mm; none when it lies outside the
+        picture. Small structures cost a fifth when drawn on views of these alone."""
         inside = (self.u > u_low) & (self.u < u_high) & (self.v > v_low) & (self.v < v_high)
-        rows, columns = np.flatnonzero(inside.any(1)), np.flatnonzero(inside.any(0))
-        return slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
+        return _span(inside.any(axis=1)), _span(inside.any(axis=0))
 
     def view(self, box) -> "Canvas":
         """These rows and columns: paint there is paint here."""
@@ -85,3 +84,8 @@ def blank_canvas(patient, level_index: int) -> Canvas:
         axis_mm += strength * smooth_field(rng, u.shape, (7, 7))
         axis_mm += np.float32(0.4) * smooth_field(rng, u.shape, (28, 28))
     return Canvas(u, v, np.zeros((2, SIZE_PX, SIZE_PX), np.float32))
+
+
+def _span(flags):
+    index = np.flatnonzero(flags)
+    return slice(index[0], index[-1] + 1) if index.size else slice(0)

@@ -1,20 +1,12 @@
-"""The radiologist: looks at a patient's true parameters and writes the note, with omissions,
-hedges and typing slips. The findings a report states are recorded as it is written."""
+"""The note of the radiologist, with hedges and typing slips. The findings it states are recorded
+as it is written."""
 
 import dataclasses
 import re
 
 from data_prep.phantom import phrases
-from data_prep.phantom.anatomy import (
-    BULGE_MM,
-    EXTRUSION_MM,
-    FACET_HYPERTROPHY,
-    FORAMINAL_NARROWING,
-    INDENTATION_MM,
-    PROTRUSION_MM,
-    STENOSIS,
-    Patient,
-)
+from data_prep.phantom.anatomy import Patient
+from data_prep.phantom.reader import look
 
 FINDINGS = (
     "disc_bulge",
@@ -72,68 +64,17 @@ class Report:
         )
 
 
-@dataclasses.dataclass(frozen=True)
-class _Sight:
-    """What the reader makes of one level: names of findings, and the words' degrees."""
-
-    name: str
-    lesion: tuple[str, ...]  # of bulge, protrusion, extrusion
-    size: int  # 0 small .. 2 large
-    side: str  # of the protrusion, or ""
-    sac: int  # 0 free, 1 touched, 2 indented, 3 effaced
-    roots: str  # "", left, right, both
-    stenosis: bool
-    facet: bool
-    tear: bool
-    grade: float
-
-
 def write_report(patient: Patient) -> Report:
     """The note on `patient`: about one in ten is left empty."""
     rng = patient.rng("report")
     if rng.random() < EMPTY_RATE:
         return Report("")
     writer = _Writer(patient, rng)
-    sights = [_look(level, patient.difficulty, rng) for level in patient.levels]
+    sights = [look(level, patient.difficulty, rng) for level in patient.levels]
     writer.write(sights)
     report = writer.report
     report.text = "\n".join(writer.lines)
     return report.in_order()
-
-
-def _look(level, difficulty, rng) -> _Sight:
-    """A reader's impression: truth plus noise that matters near the thresholds, and now and then
-    a level passed over."""
-
-    def seen(value, noise):
-        return value + noise * difficulty * rng.normal()
-
-    missed = rng.random() < 0.06 * difficulty
-    bulge, protrusion = seen(level.bulge_mm, 0.5), seen(level.protrusion_mm, 0.6)
-    indentation = seen(level.sac_indentation_mm, 0.5)
-    left = seen(level.root_narrowing("left"), 0.15) >= FORAMINAL_NARROWING
-    right = seen(level.root_narrowing("right"), 0.15) >= FORAMINAL_NARROWING
-    lesion = ()
-    if bulge >= BULGE_MM:
-        lesion += ("disc_bulge",)
-    if protrusion >= PROTRUSION_MM:
-        lesion += ("disc_extrusion" if protrusion >= EXTRUSION_MM else "disc_protrusion",)
-    worst = max(bulge / 4.5, protrusion / 6.5)
-    displaced = bool(lesion) and not missed
-    return _Sight(
-        name=level.name,
-        lesion=lesion if displaced else (),
-        size=0 if worst < 0.62 else 1 if worst < 1.0 else 2,
-        side=level.side or "central",
-        sac=sum(indentation >= limit for limit in (INDENTATION_MM, 1.3, 4.5)) if displaced else 0,
-        roots=("both" if left and right else "left" if left else "right" if right else "")
-        if displaced
-        else "",
-        stenosis=seen(level.stenosis, 0.1) >= STENOSIS,
-        facet=seen(max(level.facet_left, level.facet_right), 0.1) >= FACET_HYPERTROPHY,
-        tear=level.annular_tear and rng.random() < 0.85,
-        grade=seen(level.degeneration, 0.4),
-    )
 
 
 class _Writer:
