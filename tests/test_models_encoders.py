@@ -241,7 +241,7 @@ def test_bicubic_matrix():
 
 
 def test_windows_are_taken_row_by_row():
-    image = jnp.arange(16).reshape(1, 4, 4, 1)
+    image = jnp.arange(16.0).reshape(1, 4, 4, 1)
     windows = window_partition(image, 2)
     assert windows[0, :, :, 0].tolist() == [
         [0, 1, 4, 5],
@@ -264,8 +264,8 @@ def test_relative_position_index_of_a_two_by_two_window():
 def test_shift_mask_by_brute_force():
     """After rolling by `shift`, tokens may attend to those that the roll left next to them."""
     rows, columns, window, shift = 6, 9, 3, 1
-    coordinates = np.stack(np.mgrid[:rows, :columns], axis=-1)[None]
-    rolled = np.roll(coordinates, (-shift, -shift), axis=(1, 2))
+    coordinates = jnp.stack(jnp.mgrid[:rows, :columns], axis=-1)[None].astype(jnp.float32)
+    rolled = jnp.roll(coordinates, (-shift, -shift), axis=(1, 2))
     windows = np.asarray(window_partition(rolled, window))[0]
     mask = shift_mask((rows, columns), window, shift)
     assert mask.shape == (6, 9, 9)

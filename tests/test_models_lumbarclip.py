@@ -141,14 +141,16 @@ def test_mlp_projection():
     module = Projection(3, "mlp", dropout=0.5)
     x = jax.random.normal(jax.random.key(0), (2, 4))
     params = random_variables(module, x)["params"]
-    h = np.asarray(x @ params["fc1"]["kernel"]) + params["fc1"]["bias"]
+    out = module.apply({"params": params}, x)
+    rngs = {"dropout": jax.random.key(2)}
+    assert not np.allclose(module.apply({"params": params}, x, train=True, rngs=rngs), out)
+    params = jax.tree.map(np.asarray, params)
+    h = np.asarray(x) @ params["fc1"]["kernel"] + params["fc1"]["bias"]
     gelu = h * (1 + erf(h / np.sqrt(2))) / 2
     y = h + gelu @ params["fc2"]["kernel"] + params["fc2"]["bias"]
     normed = (y - y.mean(1, keepdims=True)) / np.sqrt(y.var(1, keepdims=True) + 1e-5)
     expected = normed * params["norm"]["scale"] + params["norm"]["bias"]
-    np.testing.assert_allclose(module.apply({"params": params}, x), expected, rtol=1e-4, atol=1e-5)
-    rngs = {"dropout": jax.random.key(2)}
-    assert not np.allclose(module.apply({"params": params}, x, train=True, rngs=rngs), expected)
+    np.testing.assert_allclose(out, expected, rtol=1e-4, atol=1e-5)
 
 
 def test_a_zero_embedding_has_a_finite_gradient():

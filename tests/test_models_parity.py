@@ -48,7 +48,7 @@ def ours(name: str, source: str) -> dict:
     case, arrays = CASES[name], reference(name, source)
     variables, unknown = key_tables.to_flax(part(arrays, "weights/"), case.table)
     assert unknown == []
-    args = part(arrays, "inputs/")
+    variables, args = jax.tree.map(jnp.asarray, (variables, part(arrays, "inputs/")))
     stats = {key: tree for key, tree in variables.items() if key != "params"}
 
     def loss(params):

@@ -119,7 +119,7 @@ def insert(tree: Tree, path: str, array: np.ndarray) -> None:
     tree[name] = array
 
 
-def flatten(tree: Tree, prefix: str = "") -> list[tuple[str, np.ndarray]]:
+def flatten(tree: Tree, prefix: str = "") -> list[tuple[str, Any]]:
     """All (path, array) of a nested dict, paths joined by `/`."""
     items = []
     for name, sub in tree.items():

@@ -4,6 +4,7 @@ import dataclasses
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 from flax.core import meta
@@ -104,8 +105,8 @@ def random_variables(module: nn.Module, *inputs: Any) -> dict[str, Any]:
     rng = np.random.default_rng(0)
     shapes = meta.unbox(jax.eval_shape(module.init, jax.random.key(0), *inputs))
 
-    def draw(path: Any, leaf: jax.ShapeDtypeStruct) -> np.ndarray:
+    def draw(path: Any, leaf: jax.ShapeDtypeStruct) -> jax.Array:
         centre = 1.0 if path[-1].key in ("scale", "var") else 0.0
-        return (centre + rng.uniform(-0.3, 0.3, leaf.shape)).astype(np.float32)
+        return jnp.asarray(centre + rng.uniform(-0.3, 0.3, leaf.shape), jnp.float32)
 
     return jax.tree_util.tree_map_with_path(draw, shapes)
