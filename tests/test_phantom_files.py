@@ -236,3 +236,12 @@ def test_command_line_reports_one_sentence(tmp_path):
     run = subprocess.run([*command, tmp_path / "x"], capture_output=True, text=True, check=False)
     assert run.returncode == 2
     assert run.stderr == "make_phantom: patients is 0; choose a value from 1 to 9999.\n"
+
+
+def test_command_line_writes_the_set_and_one_line_of_progress(tmp_path):
+    flags = ["--patients=4", "--seed=2", "--slices_per_disc=1", f"--out={tmp_path / 'set'}"]
+    command = [sys.executable, "-m", "data_prep.make_phantom", *flags]
+    run = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert run.stdout == f"{tmp_path / 'set'}\n"
+    assert re.fullmatch(r"phantom: 4/4 patients, \d+ s\n", run.stderr)
+    assert len(list((tmp_path / "set" / "01_MRI_Data").iterdir())) == 4

@@ -2,6 +2,7 @@
 
 import datetime
 import hashlib
+import logging
 import pathlib
 
 import numpy as np
@@ -24,6 +25,9 @@ from pydicom.uid import (
 from data_prep.phantom.anatomy import Patient
 from data_prep.phantom.geometry import SLICE_SPACING_MM, SLICE_THICKNESS_MM, Plane
 from data_prep.phantom.identities import Identity
+
+# The encoder reports every picture at INFO, which absl programs print.
+logging.getLogger("openjpeg").setLevel(logging.WARNING)
 
 # One entry a patient, in turn: the first ten meet all six. JPEG 2000, deflate and RLE encode
 # slowly, so only one patient in twenty has each.
