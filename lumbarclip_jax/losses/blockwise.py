@@ -1,20 +1,20 @@
 """Losses over all pairings of a batch, computed a block at a time.
 
 A loss here is a sum over rows (one row is one pair) of something that needs every key (every pair
-again), such as a log-sum-exp of logits. `OneDevice.sweep` walks the rows in blocks and, for each,
+again), such as a log-sum-exp of logits. `sweep_blocks` walks the rows in blocks and, for each,
 the keys in blocks, folding each block of pairings into what the row block carries: memory is the
 carry and one block, never a B×B matrix. Gradients are recomputed from the blocks in a second walk.
 
 Both orientations of a pairing are computed where the row is (texts of the row against images of
 the keys, and images of the row against texts of the keys). This costs one more matrix product and
-makes everything about a row local to it: statistics and gradients never travel. The same walk
-therefore runs over a mesh (`sharded.py`), where only the way the keys arrive differs.
+makes the gradient of a row a sum at the row: gradients never travel. The same walk therefore runs
+over a mesh (`sharded.py`), where only the exchange differs: how keys and what they know arrive.
 """
 
 import dataclasses
 import functools
 from collections.abc import Callable
-from typing import Any, NamedTuple, Protocol, Self
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -35,61 +35,76 @@ class Pairs(NamedTuple):
         """[1, B]: False for the keys that only fill the last block."""
         return (self.number > 0)[None, :]
 
-    def matches(self, keys: Self) -> Array:
-        """[rows, keys]: 1 where row and key are the same pair, else 0."""
-        return (self.number[:, None] == keys.number[None, :]).astype(jnp.float32)
+    def matches(self, keys: "Pairs") -> Array:
+        """[rows, keys]: True where row and key are the same pair."""
+        return self.number[:, None] == keys.number[None, :]
+
+
+@runtime_checkable
+class Exchange(Protocol):
+    """How rows meet keys. Hashable: it is a static argument, as objectives are."""
+
+    def share(self, tree: PyTree) -> PyTree:
+        """Local rows as keys, in whatever form `sweep` takes them."""
+
+    def sweep(self, fold: Fold, carry: PyTree, rows: PyTree, keys: PyTree) -> PyTree:
+        """Fold every key into the carry of every local row; a leaf has one row a pair."""
+
+    def total(self, tree: PyTree) -> PyTree:
+        """Sum over devices."""
+
+    def run(self, function: Callable, inputs: tuple[str, ...], outputs: tuple[str, ...]):
+        """`function` over the devices; each input and output is "rows", "keys" or "same"."""
+
+
+@runtime_checkable
+class Objective(Protocol):
+    """A loss that can be streamed."""
+
+    def forward(self, exchange: Exchange, pairs: Pairs, scalars) -> tuple[Array, Pairs, PyTree]:
+        """(sum of the loss over all rows, the pairs as keys, statistics of the local rows)."""
+
+    def backward(self, exchange: Exchange, pairs: Pairs, keys, statistics, scalars, cotangent):
+        """Gradients of cotangent × sum: (local image_embeds, local text_embeds, scalars)."""
 
 
 @dataclasses.dataclass(frozen=True)
 class OneDevice:
-    """How rows meet keys when the whole batch is on one device.
-
-    `sharded.Gather` and `sharded.Ring` are the other two ways and have the same methods.
-    """
+    """The exchange of a batch that is all on one device."""
 
     block_size: int
 
-    def sweep(self, fold: Fold, carry: PyTree, rows: PyTree, keys: PyTree) -> PyTree:
-        """Fold every key into the carry of every row; leaves are arrays with one row a pair."""
-        return sweep_blocks(fold, carry, rows, keys, self.block_size)
-
     def share(self, tree: PyTree) -> PyTree:
-        """Local rows, in the form in which `sweep` takes keys."""
         return tree
 
+    def sweep(self, fold: Fold, carry: PyTree, rows: PyTree, keys: PyTree) -> PyTree:
+        return sweep_blocks(fold, carry, rows, keys, self.block_size)
+
     def total(self, tree: PyTree) -> PyTree:
-        """Sum over devices."""
         return tree
 
     def run(self, function: Callable, inputs: tuple[str, ...], outputs: tuple[str, ...]):
-        """`function` over the devices; every input and output is "rows", "keys" or "same"."""
         del inputs, outputs
         return function
 
 
-class Objective(Protocol):
-    """A loss that can be streamed. Hashable: it is a static argument."""
-
-    def forward(self, exchange, pairs: Pairs, scalars) -> tuple[Array, Pairs, PyTree]:
-        """(sum of the loss over all rows, the pairs as keys, statistics of the local rows)."""
-
-    def backward(self, exchange, pairs: Pairs, keys, statistics, scalars, cotangent):
-        """Gradients of cotangent × sum: (local image_embeds, local text_embeds, scalars)."""
-
-
 @functools.partial(jax.jit, static_argnums=(0, 1))
-@functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1))
 def streamed(
     objective: Objective,
-    exchange: OneDevice,
+    exchange: Exchange,
     image_embeds: Float[Array, "B E"],
     text_embeds: Float[Array, "B E"],
     scalars: tuple[Float[Array, ""], ...],
 ) -> Float[Array, ""]:
     """The sum of `objective` over the batch, with gradients for embeddings and scalars.
 
-    The gradient is defined here, outside the mesh program: no collective is ever transposed.
+    The gradient is defined outside the mesh program: no collective is ever transposed.
     """
+    return _streamed(objective, exchange, image_embeds, text_embeds, scalars)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1))
+def _streamed(objective, exchange, image_embeds, text_embeds, scalars):
     return _forward(objective, exchange, image_embeds, text_embeds, scalars)[0]
 
 
@@ -122,7 +137,7 @@ def _backward(objective, exchange, residuals, cotangent):
     )
 
 
-streamed.__wrapped__.defvjp(_forward, _backward)
+_streamed.defvjp(_forward, _backward)
 
 
 def sweep_blocks(fold: Fold, carry: PyTree, rows: PyTree, keys: PyTree, block_size: int) -> PyTree:

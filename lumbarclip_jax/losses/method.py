@@ -4,7 +4,7 @@ from typing import Literal
 
 from jax.sharding import Mesh
 
-from lumbarclip_jax.losses.blockwise import OneDevice
+from lumbarclip_jax.losses.blockwise import Exchange, OneDevice
 from lumbarclip_jax.losses.sharded import Gather, Ring
 
 Method = Literal["auto", "dense", "blockwise", "gather", "ring"]
@@ -20,8 +20,8 @@ GATHER_LIMIT_BYTES = 4 * 2**30  # B = 1 M at E = 512 in float32
 
 def choose_exchange(
     method: Method, mesh: Mesh | None, block_size: int, image_embeds, text_embeds
-) -> OneDevice | Gather | Ring | None:
-    """The way rows meet keys, or None for the dense form.
+) -> Exchange | None:
+    """How rows meet keys, or None for the dense form.
 
     "auto" on one device (no mesh, or a mesh of one) is dense while that takes at most 1 GiB, then
     blockwise. On a mesh it is gather while the gathered embeddings take at most 4 GiB a device,
@@ -29,13 +29,15 @@ def choose_exchange(
 
     Raises:
       ValueError: if the embeddings are not two [B, E] arrays of one shape, the method is unknown,
-        needs a mesh or cannot use one, or the mesh does not divide the batch.
+        needs a mesh or cannot use one, the mesh does not divide the batch, or a block is empty.
     """
-    if image_embeds.shape != text_embeds.shape:
+    if image_embeds.shape != text_embeds.shape or image_embeds.ndim != 2:
         raise ValueError(
             f"image_embeds {image_embeds.shape} and text_embeds {text_embeds.shape} must have the "
-            "same shape: row i of both is pair i."
+            "same shape [B, E]: row i of both is pair i."
         )
+    if block_size < 1:
+        raise ValueError(f"block_size must be at least 1, not {block_size}.")
     if method not in METHODS:
         raise ValueError(f"method must be one of {', '.join(METHODS)}, not {method!r}.")
     batch = len(image_embeds)
@@ -44,7 +46,7 @@ def choose_exchange(
         dense_bytes = DENSE_BYTES_PER_PAIRING * batch**2
         method = "dense" if dense_bytes <= DENSE_LIMIT_BYTES else "blockwise"
     elif method == "auto":
-        gathered_bytes = image_embeds.nbytes + text_embeds.nbytes
+        gathered_bytes = 2 * image_embeds.size * image_embeds.dtype.itemsize
         method = "gather" if gathered_bytes <= GATHER_LIMIT_BYTES else "ring"
 
     if method == "dense":

@@ -22,7 +22,7 @@ PyTree = Any
 
 @dataclasses.dataclass(frozen=True)
 class Gather:
-    """Every device holds all keys. See `blockwise.OneDevice` for the methods."""
+    """The exchange in which every device holds all keys."""
 
     block_size: int
     mesh: Mesh
@@ -42,7 +42,7 @@ class Gather:
 
 @dataclasses.dataclass(frozen=True)
 class Ring:
-    """Keys travel from device to device. See `blockwise.OneDevice` for the methods."""
+    """The exchange in which keys travel from device to device."""
 
     block_size: int
     mesh: Mesh

@@ -65,7 +65,7 @@ class Scalars(NamedTuple):
 def _dense(image_embeds, text_embeds, scalars: Scalars):
     similarities = similarity(text_embeds, image_embeds)
     logits = jnp.exp(scalars.logit_scale) * similarities + scalars.logit_bias
-    signs = 2 * jnp.eye(len(logits)) - 1
+    signs = 2 * jnp.eye(len(logits), dtype=jnp.float32) - 1
     return jnp.sum(jax.nn.softplus(-signs * logits)) / len(logits)
 
 
@@ -75,13 +75,13 @@ class SigLip:
 
     def forward(self, exchange, pairs: Pairs, scalars: Scalars):
         def fold(loss, rows: Pairs, keys: Pairs):
-            signs = 2 * rows.matches(keys) - 1
+            signs = jnp.where(rows.matches(keys), 1.0, -1.0)
             logits = jnp.exp(scalars.logit_scale) * similarity(rows.text_embeds, keys.image_embeds)
             costs = jax.nn.softplus(-signs * (logits + scalars.logit_bias))
             return loss + jnp.sum(jnp.where(keys.is_real(), costs, 0.0), axis=1)
 
         keys = exchange.share(pairs)
-        loss = exchange.sweep(fold, jnp.zeros(len(pairs.number)), pairs, keys)
+        loss = exchange.sweep(fold, jnp.zeros(len(pairs.number), jnp.float32), pairs, keys)
         return exchange.total(jnp.sum(loss)), keys, None
 
     def backward(self, exchange, pairs: Pairs, keys, statistics, scalars: Scalars, cotangent):
@@ -93,7 +93,7 @@ class SigLip:
 
         def fold(gradients, rows: Pairs, keys: Pairs):
             dI, dT, dlogit_scale, dlogit_bias = gradients
-            signs = 2 * rows.matches(keys) - 1
+            signs = jnp.where(rows.matches(keys), 1.0, -1.0)
             scaled = alpha * similarity(rows.text_embeds, keys.image_embeds)
             gL = jnp.where(keys.is_real(), logit_gradient(signs, scaled), 0.0)
             scaled_back = alpha * similarity(rows.image_embeds, keys.text_embeds)
@@ -105,7 +105,8 @@ class SigLip:
             dlogit_bias += jnp.sum(gL, axis=1)
             return dI, dT, dlogit_scale, dlogit_bias
 
-        zeros, no_gradient = jnp.zeros(len(pairs.number)), jnp.zeros(pairs.image_embeds.shape)
+        no_gradient = jnp.zeros(pairs.image_embeds.shape, jnp.float32)
+        zeros = no_gradient[:, 0]
         dI, dT, *scalar_gradients = exchange.sweep(
             fold, (no_gradient, no_gradient, zeros, zeros), pairs, keys
         )

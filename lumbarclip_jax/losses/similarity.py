@@ -19,3 +19,8 @@ def product(left: Float[Array, "R K"], right: Float[Array, "K E"]) -> Float[Arra
     return jnp.matmul(
         left.astype(jnp.float32), right.astype(jnp.float32), precision=jax.lax.Precision.HIGHEST
     )
+
+
+def similarity_of_pairs(left: Float[Array, "B E"], right: Float[Array, "B E"]) -> Float[Array, "B"]:
+    """Inner product of each row with the same row of the other, float32."""
+    return jnp.sum(left.astype(jnp.float32) * right.astype(jnp.float32), axis=1)

@@ -84,7 +84,7 @@ def soft_clip_loss(
 
 def _dense(image_embeds, text_embeds, scales: Scales, options: SoftClip):
     logits_per_text = jnp.exp(scales.logit_scale) * similarity(text_embeds, image_embeds)
-    soft_targets = jnp.eye(len(image_embeds))
+    soft_targets = jnp.eye(len(image_embeds), dtype=jnp.float32)
     if options.hard_weight < 1.0:
         likeness = similarity(image_embeds, image_embeds) + similarity(text_embeds, text_embeds)
         # A constant of the row changes no softmax, but the gradient of a sharp one's scale is a

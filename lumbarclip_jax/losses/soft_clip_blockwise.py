@@ -1,55 +1,59 @@
 """The soft CLIP loss and its gradients as sums over blocks of pairings.
 
-The notation is that of `soft_clip.py`, with α = exp(logit_scale), β = target_scale, h = hard_weight
-and p = softmax_row(A); the code below uses the same letters. For a row i and a key k both
+The notation is that of `soft_clip.py`, with α = exp(logit_scale), β = target_scale, M = Lᵀ,
+h = hard_weight, p = softmax_row(A) and S = I Iᵀ + T Tᵀ; the code uses the same letters. All logits
+of a row i and a key k are computed where the row is:
 
-    L_ik = α T_i·I_k  and  M_ik = α I_i·T_k = L_ki
+    L_ik = α T_i·I_k      M_ik = α I_i·T_k = L_ki      A_ik = β/2 S_ik = A_ki
 
-are computed where the row is; A_ik = A_ki. Let V = L + M for row targets and V = 2 L for transposed
-ones, so that P·V is what both directions are credited with. Each row needs five numbers:
+Softmaxes do not change when a constant is taken from a row, so each is counted from the pair's own
+logit, x_i = L_ii = M_ii: then r below is the cross-entropy of text i with its own image, c that of
+the image, and the loss of a sharp, well-trained model is not a difference of large numbers. Let
 
-    r_i = logsumexp_k L_ik      c_i = logsumexp_k M_ik      a_i = logsumexp_k A_ik
-    w_i = 1 for row targets;  h + (1 - h) Σ_k exp(A_ik - a_k) for transposed ones
-    u_i = Σ_k p_ik (q_k - V_ik),  q = 0 for row targets;  q = c for transposed ones
+    V_ik = (L_ik - x_i) + (M_ik - x_i) for row targets
+    V_ik = (L_ik - x_i) + (L_ik - x_k) for transposed ones
 
-(w is the mass of image i's targets, a column of P when they are transposed.) Then
+be what a target P_ik is credited with in both directions; V_ii = 0. A row needs five numbers:
 
-    2B loss = Σ_i [ r_i + w_i c_i - h V_ii - (1 - h) Σ_k p_ik V_ik ].
+    r_i = logsumexp_k (L_ik - x_i)              c_i = logsumexp_k (M_ik - x_i)
+    a_i = logsumexp_k β/2 (S_ik - S_ii)         u_i = Σ_k p_ik (q_k - V_ik)
+    w_i = 1, q_i = 0                            for row targets
+    w_i = h + (1 - h) Σ_k p_ki, q_i = c_i       for transposed ones
 
-One walk over the blocks gives r, c, a and Σ_k p_ik V_ik: online softmaxes, the last one that of an
-attention whose values are the logits. Transposed targets need a second walk, because w and u ask
-for a_k and c_k of every key. Differentiating 2B loss by L_ik, and by L_ki = M_ik:
+(w is the mass of image i's targets, a column of P when they are transposed), and with them
 
-    gL_ik = exp(L_ik - r_i) + w_k exp(L_ik - c_k) - D_ik
-    gM_ik = exp(M_ik - r_k) + w_i exp(M_ik - c_i) - D_ki
+    2B loss = Σ_i [ r_i + w_i c_i - (1 - h) Σ_k p_ik V_ik ].
+
+One walk over the blocks gives r, c, a and Σ_k p_ik V_ik: online softmaxes, the last that of an
+attention whose values are V. Transposed targets need a second walk, because w and u ask for the a
+and c of every key. Differentiating 2B loss by L_ik, and by L_ki = M_ik:
+
+    gL_ik = exp(L_ik - x_i - r_i) + w_k exp(L_ik - x_k - c_k) - D_ik
+    gM_ik = exp(M_ik - x_k - r_k) + w_i exp(M_ik - x_i - c_i) - D_ki
     D_ik  = P_ik + P_ki for row targets;  2 P_ik for transposed ones
 
-and, unless the targets are detached, by A_ik and A_ki together:
+and, unless the targets are detached, by A_ik and by A_ki, which are one number:
 
-    gA_ik = (1 - h) [ p_ik (q_k - V_ik - u_i) + p_ki (q_i - V_ki - u_k) ].
+    gA_ik = G_ik + G_ki,   G_ik = (1 - h) p_ik (q_k - V_ik - u_i).
 
-The gradients of row i are sums over keys of what the row and the five numbers of a key determine:
+So the gradients of row i are sums over keys of what the row and five numbers of each key determine:
 
-    dT_i = Σ_k α gL_ik I_k + β/2 gA_ik T_k
-    dI_i = Σ_k α gM_ik T_k + β/2 gA_ik I_k
-    dlogit_scale  = Σ_ik gL_ik L_ik
-    dtarget_scale = 1/2 Σ_ik (1 - h) p_ik (q_k - V_ik - u_i) (S_ik - S_ii),  S = I Iᵀ + T Tᵀ.
-
-S_ii multiplies a sum over k that is zero: it is there for the digits it saves when p is sharp.
+    dT_i = Σ_k α gL_ik I_k + β/2 gA_ik T_k      dlogit_scale  = Σ_ik gL_ik L_ik
+    dI_i = Σ_k α gM_ik T_k + β/2 gA_ik I_k      dtarget_scale = 1/2 Σ_ik G_ik (S_ik - S_ii).
 
 FLOPs in units of B² E: forward 8 (12 transposed), backward 16 (12 detached). With h = 1 nothing of
 A exists: plain CLIP, 4 forward and 8 backward.
 """
 
 import dataclasses
-from typing import NamedTuple, Self
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from lumbarclip_jax.losses.blockwise import Pairs
-from lumbarclip_jax.losses.similarity import product, similarity
+from lumbarclip_jax.losses.similarity import product, similarity, similarity_of_pairs
 
 # Stands for minus infinity at padded keys: its exp is exactly 0, and 0 times it is 0, not NaN.
 MASKED = -1e30
@@ -69,10 +73,10 @@ class OnlineSoftmax(NamedTuple):
     mass: Float[Array, "B"]
 
     @classmethod
-    def of_nothing(cls, rows: int) -> Self:
-        return cls(jnp.full(rows, -jnp.inf), jnp.zeros(rows))
+    def of_nothing(cls, rows: int) -> "OnlineSoftmax":
+        return cls(jnp.full(rows, -jnp.inf, jnp.float32), jnp.zeros(rows, jnp.float32))
 
-    def add(self, logits: Float[Array, "B K"]) -> Self:
+    def add(self, logits: Float[Array, "B K"]) -> "OnlineSoftmax":
         peak = jnp.maximum(self.peak, jnp.max(logits, axis=1))
         mass = self.mass * jnp.exp(self.peak - peak)
         return OnlineSoftmax(peak, mass + jnp.sum(jnp.exp(logits - peak[:, None]), axis=1))
@@ -84,11 +88,10 @@ class OnlineSoftmax(NamedTuple):
 class Sums(NamedTuple):
     """What the first walk carries for each row; the last two are None when h = 1."""
 
-    text: OnlineSoftmax  # of L
-    image: OnlineSoftmax  # of M
-    match: Float[Array, "B"]  # V_ii
-    target: OnlineSoftmax | None  # of A
-    credit: Float[Array, "B"] | None  # Σ_k exp(A_ik - target.peak_i) V_ik
+    text: OnlineSoftmax
+    image: OnlineSoftmax
+    target: OnlineSoftmax | None
+    credit: Float[Array, "B"] | None  # of V, weighted as in `target`
 
 
 class Statistics(NamedTuple):
@@ -99,6 +102,15 @@ class Statistics(NamedTuple):
     w: Float[Array, "B"]
     a: Float[Array, "B"] | None
     u: Float[Array, "B"] | None
+
+
+class Logits(NamedTuple):
+    """One kind of logits in a block, counted from the row's own logit and from the key's."""
+
+    similarity: Float[Array, "R K"]
+    excess: Float[Array, "R K"]  # over the own similarity of the row; logits without their scale
+    from_row: Float[Array, "R K"]
+    from_key: Float[Array, "R K"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -114,32 +126,29 @@ class SoftClip:
             L, M = _logits(rows, keys, scales)
             target, credit = sums.target, sums.credit
             if self._is_soft:
-                A = _target_logits(keys, _likeness(rows, keys), scales)
-                target = target.add(A)
+                A = _target_logits(rows, keys, scales)
+                target = target.add(A.from_row)
                 credit *= jnp.exp(sums.target.peak - target.peak)
-                credit += jnp.sum(jnp.exp(A - target.peak[:, None]) * self._V(L, M), axis=1)
-            match = sums.match + 2 * jnp.sum(rows.matches(keys) * L, axis=1)
-            return Sums(sums.text.add(L), sums.image.add(M), match, target, credit)
+                weights = jnp.exp(A.from_row - target.peak[:, None])
+                credit += jnp.sum(weights * self._credits(L, M)[0], axis=1)
+            return Sums(sums.text.add(L.from_row), sums.image.add(M.from_row), target, credit)
 
         keys = exchange.share(pairs)
-        zeros = jnp.zeros(len(pairs.number))
+        zeros = jnp.zeros(len(pairs.number), jnp.float32)
         nothing = OnlineSoftmax.of_nothing(len(zeros))
-        start = Sums(nothing, nothing, zeros, nothing, zeros)
+        start = Sums(nothing, nothing, nothing, zeros)
         if not self._is_soft:
             start = start._replace(target=None, credit=None)
         sums = exchange.sweep(fold, start, pairs, keys)
 
-        statistics = Statistics(
-            sums.text.logsumexp(), sums.image.logsumexp(), jnp.ones_like(zeros), None, None
-        )
-        expected = sums.match
-        if self._is_soft:
-            mean = sums.credit / sums.target.mass
-            expected = self.hard_weight * sums.match + (1.0 - self.hard_weight) * mean
-            statistics = statistics._replace(a=sums.target.logsumexp(), u=-mean)
-            if self.targets == "transposed":
-                statistics = self._second_walk(exchange, pairs, keys, statistics, scales)
-        loss = statistics.r + statistics.w * statistics.c - expected
+        r, c, w = sums.text.logsumexp(), sums.image.logsumexp(), jnp.ones_like(zeros)
+        if not self._is_soft:
+            return exchange.total(jnp.sum(r + c)), keys, Statistics(r, c, w, None, None)
+        expected = sums.credit / sums.target.mass
+        statistics = Statistics(r, c, w, sums.target.logsumexp(), -expected)
+        if not self._by_row:
+            statistics = self._second_walk(exchange, pairs, keys, statistics, scales)
+        loss = r + statistics.w * c - (1.0 - self.hard_weight) * expected
         return exchange.total(jnp.sum(loss)), keys, statistics
 
     def _second_walk(self, exchange, pairs: Pairs, keys, statistics: Statistics, scales: Scales):
@@ -148,9 +157,9 @@ class SoftClip:
         def fold(carry, rows, keys):
             mass, u = carry
             (rows, a_i), (keys, a_k, c_k) = rows, keys
-            A = _target_logits(keys, _likeness(rows, keys), scales)
-            mass += jnp.sum(jnp.exp(A - a_k[None, :]), axis=1)
-            u += jnp.sum(jnp.exp(A - a_i[:, None]) * c_k[None, :], axis=1)
+            A = _target_logits(rows, keys, scales)
+            mass += jnp.sum(jnp.exp(A.from_key - a_k[None, :]), axis=1)
+            u += jnp.sum(jnp.exp(A.from_row - a_i[:, None]) * c_k[None, :], axis=1)
             return mass, u
 
         mass, u = exchange.sweep(
@@ -163,6 +172,7 @@ class SoftClip:
 
     def backward(self, exchange, pairs: Pairs, keys, statistics, scales: Scales, cotangent):
         alpha, beta = jnp.exp(scales.logit_scale), scales.target_scale
+        soft_weight = 1.0 - self.hard_weight
 
         def fold(gradients, rows, keys):
             dI, dT, dlogit_scale, dtarget_scale = gradients
@@ -170,40 +180,41 @@ class SoftClip:
             i = jax.tree.map(lambda leaf: leaf[:, None], i)
             k = jax.tree.map(lambda leaf: leaf[None, :], k)
             L, M = _logits(rows, keys, scales)
-            P_ik = P_ki = rows.matches(keys)
+            P_ik = P_ki = self.hard_weight * rows.matches(keys)
             if self._is_soft:
-                likeness = _likeness(rows, keys)
-                A = _target_logits(keys, likeness, scales)
-                p_ik, p_ki = jnp.exp(A - i.a), jnp.exp(A - k.a)
-                P_ik = self.hard_weight * P_ik + (1.0 - self.hard_weight) * p_ik
-                P_ki = self.hard_weight * P_ki + (1.0 - self.hard_weight) * p_ki
-            both_ways = P_ik + P_ki
-            D_ik, D_ki = (both_ways, both_ways) if self._by_row else (2 * P_ik, 2 * P_ki)
+                A = _target_logits(rows, keys, scales)
+                p_ik, p_ki = jnp.exp(A.from_row - i.a), jnp.exp(A.from_key - k.a)
+                P_ik, P_ki = P_ik + soft_weight * p_ik, P_ki + soft_weight * p_ki
+            if self._by_row:
+                D_ik = D_ki = P_ik + P_ki
+            else:
+                D_ik, D_ki = 2 * P_ik, 2 * P_ki
 
-            gL = jnp.exp(L - i.r) + k.w * jnp.exp(L - k.c) - D_ik
-            gM = jnp.exp(M - k.r) + i.w * jnp.exp(M - i.c) - D_ki
+            gL = jnp.exp(L.from_row - i.r) + k.w * jnp.exp(L.from_key - k.c) - D_ik
+            gM = jnp.exp(M.from_key - k.r) + i.w * jnp.exp(M.from_row - i.c) - D_ki
             dT += product(cotangent * alpha * gL, keys.image_embeds)
             dI += product(cotangent * alpha * gM, keys.text_embeds)
-            dlogit_scale += jnp.sum(gL * L, axis=1)
+            dlogit_scale += cotangent * alpha * jnp.sum(gL * L.similarity, axis=1)
             if self._is_soft and not self.detach_targets:
                 q_i, q_k = (0.0, 0.0) if self._by_row else (i.c, k.c)
-                there = (1.0 - self.hard_weight) * p_ik * (q_k - self._V(L, M) - i.u)
-                back = (1.0 - self.hard_weight) * p_ki * (q_i - self._V(M, L) - k.u)
-                gA = there + back
-                dT += product(cotangent * beta / 2 * gA, keys.text_embeds)
-                dI += product(cotangent * beta / 2 * gA, keys.image_embeds)
-                dtarget_scale += jnp.sum(there * (likeness - _own_likeness(rows)), axis=1) / 2
+                V_ik, V_ki = self._credits(L, M)
+                G_ik = soft_weight * p_ik * (q_k - V_ik - i.u)
+                G_ki = soft_weight * p_ki * (q_i - V_ki - k.u)
+                gA = cotangent * (G_ik + G_ki)
+                dT += product(beta / 2 * gA, keys.text_embeds)
+                dI += product(beta / 2 * gA, keys.image_embeds)
+                dtarget_scale += cotangent / 2 * jnp.sum(G_ik * A.excess, axis=1)
             return dI, dT, dlogit_scale, dtarget_scale
 
-        zeros, no_gradient = jnp.zeros(len(pairs.number)), jnp.zeros(pairs.image_embeds.shape)
+        no_gradient = jnp.zeros(pairs.image_embeds.shape, jnp.float32)
+        zeros = no_gradient[:, 0]
         dI, dT, *scale_gradients = exchange.sweep(
             fold,
             (no_gradient, no_gradient, zeros, zeros),
             (pairs, statistics),
             (keys, exchange.share(statistics)),
         )
-        scale_gradients = Scales(*(cotangent * jnp.sum(leaf) for leaf in scale_gradients))
-        return dI, dT, exchange.total(scale_gradients)
+        return dI, dT, exchange.total(Scales(*map(jnp.sum, scale_gradients)))
 
     @property
     def _is_soft(self) -> bool:
@@ -213,33 +224,46 @@ class SoftClip:
     def _by_row(self) -> bool:
         return self.targets == "row"
 
-    def _V(self, L, M):
-        """V_ik of L_ik and M_ik; with the two exchanged, V_ki."""
-        return L + (M if self._by_row else L)
+    def _credits(self, L: Logits, M: Logits):
+        """V_ik and V_ki."""
+        if self._by_row:
+            return L.from_row + M.from_row, M.from_key + L.from_key
+        return L.from_row + L.from_key, M.from_key + M.from_row
 
 
-def _logits(rows: Pairs, keys: Pairs, scales: Scales):
+def _logits(rows: Pairs, keys: Pairs, scales: Scales) -> tuple[Logits, Logits]:
     """L and M."""
-    alpha = jnp.exp(scales.logit_scale)
-    L = alpha * similarity(rows.text_embeds, keys.image_embeds)
-    M = alpha * similarity(rows.image_embeds, keys.text_embeds)
-    return jnp.where(keys.is_real(), L, MASKED), jnp.where(keys.is_real(), M, MASKED)
-
-
-def _likeness(rows: Pairs, keys: Pairs):
-    """S: how alike the images and the texts are."""
-    images = similarity(rows.image_embeds, keys.image_embeds)
-    return images + similarity(rows.text_embeds, keys.text_embeds)
-
-
-def _own_likeness(rows: Pairs):
-    """[R, 1]: S_ii."""
-    return sum(
-        jnp.sum(jnp.square(embeds.astype(jnp.float32)), axis=1, keepdims=True)
-        for embeds in (rows.image_embeds, rows.text_embeds)
+    own_of_rows, own_of_keys = (
+        similarity_of_pairs(pairs.text_embeds, pairs.image_embeds) for pairs in (rows, keys)
+    )
+    return tuple(
+        _scale_and_mask(
+            jnp.exp(scales.logit_scale), similarities, own_of_rows, own_of_keys, rows, keys
+        )
+        for similarities in (
+            similarity(rows.text_embeds, keys.image_embeds),
+            similarity(rows.image_embeds, keys.text_embeds),
+        )
     )
 
 
-def _target_logits(keys: Pairs, likeness, scales: Scales):
+def _target_logits(rows: Pairs, keys: Pairs, scales: Scales) -> Logits:
     """A."""
-    return jnp.where(keys.is_real(), scales.target_scale / 2 * likeness, MASKED)
+    own_of_rows, own_of_keys = (
+        similarity_of_pairs(pairs.image_embeds, pairs.image_embeds)
+        + similarity_of_pairs(pairs.text_embeds, pairs.text_embeds)
+        for pairs in (rows, keys)
+    )
+    likeness = similarity(rows.image_embeds, keys.image_embeds)
+    likeness += similarity(rows.text_embeds, keys.text_embeds)
+    return _scale_and_mask(scales.target_scale / 2, likeness, own_of_rows, own_of_keys, rows, keys)
+
+
+def _scale_and_mask(scale, similarities, own_of_rows, own_of_keys, rows, keys) -> Logits:
+    def logits(excess):
+        # A pair's own logit is its reference: exactly 0, whatever the matrix product rounded to.
+        logits = jnp.where(rows.matches(keys), 0.0, scale * excess)
+        return jnp.where(keys.is_real(), logits, MASKED)
+
+    excess = similarities - own_of_rows[:, None]
+    return Logits(similarities, excess, logits(excess), logits(similarities - own_of_keys[None, :]))
