@@ -75,7 +75,7 @@ def soft_clip_loss(
         raise ValueError(f"hard_weight must lie between 0 and 1, not {hard_weight}.")
     exchange = choose_exchange(method, mesh, block_size, image_embeds, text_embeds)
     scales = Scales(jnp.float32(logit_scale), jnp.float32(target_scale))
-    objective = SoftClip(targets, detach_targets, hard_weight)
+    objective = SoftClip(targets, detach_targets, float(hard_weight))
     if exchange is None:
         return _dense(image_embeds, text_embeds, scales, objective)
     summed = streamed(objective, exchange, image_embeds, text_embeds, scales)

@@ -108,7 +108,7 @@ class Logits(NamedTuple):
     """One kind of logits in a block, counted from the row's own logit and from the key's."""
 
     similarity: Float[Array, "R K"]
-    excess: Float[Array, "R K"]  # over the own similarity of the row; logits without their scale
+    excess: Float[Array, "R K"]  # similarity over the row's own: not scaled, not masked
     from_row: Float[Array, "R K"]
     from_key: Float[Array, "R K"]
 
