@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 import tensorflow_datasets as tfds
 
 from data_prep import drops as drops_lib
-from data_prep import pixels, schema, vocabulary
+from data_prep import findings, pixels, schema, vocabulary
 from data_prep.drops import Drop
 from data_prep.identity import Pseudonyms
 from data_prep.plan import CREATED_BY
@@ -72,9 +72,9 @@ def commit(
         **provenance,
         "splits": {split: _counts(split_shards) for split, split_shards in by_split.items()},
         "image": {"size_px": size_px, "spacing_mm": pixels.SPACING_MM},
-        "findings": schema.FINDINGS,
-        "level_findings": schema.LEVEL_FINDINGS,
-        "finding_status": schema.STATUS,
+        "findings": findings.FINDINGS,
+        "level_findings": findings.LEVEL_FINDINGS,
+        "finding_status": findings.STATUS,
         "vocabulary": _write_vocabulary(folder, by_split.get("train", [])),
         "shards": entries,
         "dropped_by_reason": drops_lib.count(drops),

@@ -74,6 +74,7 @@ def _build(folder: pathlib.Path, *, patients: int, seed: int, difficulty: float)
             studies,
             studies / "Radiologists Report.xlsx",
             folder,
+            source="phantom",
             grades_file=studies / "PfirrmannGrade.csv",
             findings_file=studies / "report_findings.jsonl",
             seed=seed,

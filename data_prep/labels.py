@@ -6,20 +6,19 @@ import pathlib
 from collections.abc import Callable, Mapping
 
 from data_prep import schema
+from data_prep.findings import FINDINGS, LEVEL_FINDINGS, STATUS
 
-ABSENT, PRESENT, UNCERTAIN = (schema.STATUS[name] for name in ("absent", "present", "uncertain"))
-NOT_MENTIONED = schema.STATUS["not_mentioned"]
+ABSENT, PRESENT, UNCERTAIN = (STATUS[name] for name in ("absent", "present", "uncertain"))
+NOT_MENTIONED = STATUS["not_mentioned"]
 
 
 @dataclasses.dataclass(frozen=True)
 class Findings:
     """Status codes of one report: `patient` [17], and `levels` [8] for each of `schema.LEVELS`."""
 
-    patient: tuple[int, ...] = (NOT_MENTIONED,) * len(schema.FINDINGS)
+    patient: tuple[int, ...] = (NOT_MENTIONED,) * len(FINDINGS)
     levels: Mapping[str, tuple[int, ...]] = dataclasses.field(
-        default_factory=lambda: dict.fromkeys(
-            schema.LEVELS, (NOT_MENTIONED,) * len(schema.LEVEL_FINDINGS)
-        )
+        default_factory=lambda: dict.fromkeys(schema.LEVELS, (NOT_MENTIONED,) * len(LEVEL_FINDINGS))
     )
 
 
@@ -61,18 +60,18 @@ def read_findings(
 
 def _codes(statuses: Mapping[str, str], levels: Mapping[str, list[str]]) -> Findings:
     for name in [*statuses, *(name for names in levels.values() for name in names)]:
-        if name not in schema.FINDINGS:
+        if name not in FINDINGS:
             raise ValueError(f"unknown finding {name}")
-    patient = {name: schema.STATUS[status] for name, status in statuses.items()}
+    patient = {name: STATUS[status] for name, status in statuses.items()}
     located = {name for names in levels.values() for name in names}
     return Findings(
-        patient=tuple(patient.get(name, NOT_MENTIONED) for name in schema.FINDINGS),
+        patient=tuple(patient.get(name, NOT_MENTIONED) for name in FINDINGS),
         levels={
             level: tuple(
                 PRESENT
                 if name in levels.get(level, ())
                 else _status_elsewhere(patient.get(name, NOT_MENTIONED), name in located)
-                for name in schema.LEVEL_FINDINGS
+                for name in LEVEL_FINDINGS
             )
             for level in schema.LEVELS
         },

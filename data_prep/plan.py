@@ -8,8 +8,9 @@ from importlib import metadata
 
 import numpy as np
 
-from data_prep import schema, splits
+from data_prep import splits
 from data_prep.drops import Drop, Reason
+from data_prep.findings import LEVEL_FINDINGS
 from data_prep.identity import Pseudonyms
 from data_prep.labels import PRESENT, Findings
 from data_prep.reports import report_group
@@ -127,7 +128,7 @@ def _pair(
 
 def _stratum(findings: Findings | None) -> str:
     """Splits get equal parts of patients with and without a finding at a disc."""
-    level_findings = findings.patient[: len(schema.LEVEL_FINDINGS)] if findings else ()
+    level_findings = findings.patient[: len(LEVEL_FINDINGS)] if findings else ()
     return "abnormal" if PRESENT in level_findings else "normal"
 
 

@@ -1,7 +1,9 @@
-"""The record of a data set: its features, the names behind its label vectors and their codes."""
+"""The record of a data set: its features and the names of its splits and levels."""
 
 import numpy as np
 import tensorflow_datasets as tfds
+
+from data_prep.findings import FINDINGS, LEVEL_FINDINGS
 
 NAME = "lumbar_mri"
 VERSION = "1.0.0"
@@ -9,29 +11,6 @@ SCHEMA_VERSION = 1
 
 SPLITS = ("train", "validation", "test")
 LEVELS = ("L3-L4", "L4-L5", "L5-S1")
-
-FINDINGS = (
-    "disc_bulge",
-    "disc_protrusion",
-    "disc_extrusion",
-    "disc_herniation",
-    "thecal_sac_compression",
-    "nerve_root_compression",
-    "canal_stenosis",
-    "annular_tear",
-    "disc_degeneration",
-    "facet_or_flavum_hypertrophy",
-    "spondylosis",
-    "schmorl_node",
-    "spondylolisthesis",
-    "fracture",
-    "muscle_spasm",
-    "marrow_lesion",
-    "postoperative",
-)
-LEVEL_FINDINGS = FINDINGS[:8]
-
-STATUS = {"not_mentioned": 0, "present": 1, "absent": 2, "uncertain": 3}
 
 
 def features(size_px: int) -> tfds.features.FeaturesDict:

@@ -4,20 +4,12 @@ import re
 
 import numpy as np
 
+from data_prep.findings import LEVEL_FINDINGS
 from lumbarclip_jax.embedder import EmbeddedSplit
 from lumbarclip_jax.evaluators import EVALUATORS
 
 LEVELS = ("L3-L4", "L4-L5", "L5-S1")
-LEVEL_NAMES = (
-    "disc_bulge",
-    "disc_protrusion",
-    "disc_extrusion",
-    "disc_herniation",
-    "thecal_sac_compression",
-    "nerve_root_compression",
-    "canal_stenosis",
-    "annular_tear",
-)
+LEVEL_NAMES = LEVEL_FINDINGS
 EMBED = 16
 
 

@@ -70,7 +70,16 @@ def test_only_models_and_sharding_use_flax():
 
 
 def test_losses_know_only_arrays():
-    allowed = {"jax", "jaxtyping", "numpy", "math", "functools", "typing", "dataclasses", "collections"}
+    allowed = {
+        "jax",
+        "jaxtyping",
+        "numpy",
+        "math",
+        "functools",
+        "typing",
+        "dataclasses",
+        "collections",
+    }
     assert not offenders(
         files("lumbarclip_jax/losses"),
         lambda name: root(name) not in allowed and not name.startswith("lumbarclip_jax.losses"),

@@ -96,9 +96,7 @@ def test_resuming_an_older_checkpoint_leaves_no_row_twice(finished, tiny_dataset
 def test_a_run_loads_and_measures_the_same(finished, tiny_dataset):
     workdir, metrics = finished
     run = load_run(workdir)
-    again, _ = evaluate_split(
-        run.embedder(Dataset(tiny_dataset)), run.state, "test", resamples=20
-    )
+    again, _ = evaluate_split(run.embedder(Dataset(tiny_dataset)), run.state, "test", resamples=20)
     assert again.keys() == metrics.keys()
     name = "test/retrieval/image_to_text_mrr"
     assert again[name] == pytest.approx(metrics[name], abs=1e-5)
@@ -114,7 +112,7 @@ def test_continuing_with_another_model_is_refused(finished, tiny_dataset):
 
 
 def test_a_loss_that_is_no_number_stops_the_run():
-    with pytest.raises(FloatingPointError, match="loss is nan at step 7 .*lower"):
+    with pytest.raises(FloatingPointError, match=r"loss is nan at step 7 .*lower"):
         train.require_finite(float("nan"), 7, None)
 
 

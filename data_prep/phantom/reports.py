@@ -4,30 +4,11 @@ as it is written."""
 import dataclasses
 import re
 
+from data_prep.findings import FINDINGS, LEVEL_FINDINGS
 from data_prep.phantom import phrases
 from data_prep.phantom.anatomy import Patient
 from data_prep.phantom.reader import look
 
-FINDINGS = (
-    "disc_bulge",
-    "disc_protrusion",
-    "disc_extrusion",
-    "disc_herniation",
-    "thecal_sac_compression",
-    "nerve_root_compression",
-    "canal_stenosis",
-    "annular_tear",
-    "disc_degeneration",
-    "facet_or_flavum_hypertrophy",
-    "spondylosis",
-    "schmorl_node",
-    "spondylolisthesis",
-    "fracture",
-    "muscle_spasm",
-    "marrow_lesion",
-    "postoperative",
-)
-LEVEL_FINDINGS = FINDINGS[:8]
 EMPTY_RATE = 0.10
 
 _STRENGTH = {"absent": 0, "uncertain": 1, "present": 2}
