@@ -39,7 +39,7 @@ def get_config() -> ConfigDict:
     config.model = model = ConfigDict()
     model.embed_dim = 512  # E, size of the shared embedding
     model.image_encoder = ConfigDict()
-    model.image_encoder.name = "vit"
+    model.image_encoder.name = "vit"  # vit | swin | resnet
     model.image_encoder.variant = "B/16"  # see lumbarclip_jax/models/variants.py
     model.image_encoder.pooling = "cls"  # cls | mean
     model.image_encoder.drop_path = 0.0  # stochastic depth of the last block
