@@ -1,32 +1,37 @@
-"""A trained run on disk: its config, vocabulary, model and state."""
+"""A trained model on disk, in the folder of its run or of its export."""
 
 import dataclasses
 import json
 import pathlib
 
 import jax
+import jax.numpy as jnp
 from ml_collections import ConfigDict
 
-from lumbarclip_jax import sharding, train_step
+from lumbarclip_jax import checksums, sharding, train_step, weights_file
 from lumbarclip_jax.checkpoints import Checkpointer
 from lumbarclip_jax.data.dataset import Dataset
 from lumbarclip_jax.data.tokenizer import Tokenizer
 from lumbarclip_jax.embedder import Embedder
 from lumbarclip_jax.models import build_model
+from lumbarclip_jax.train_step import TrainState
 
 CONFIG_FILE = "config.json"
 VOCABULARY_FILE = "vocab.txt"
+DATA_MANIFEST_FILE = "data_manifest.json"
+METRICS_FILE = "metrics.json"
 
 
 @dataclasses.dataclass(frozen=True)
 class Run:
     """What is needed to use a model: `embedder(dataset)` gives access to its embeddings."""
 
+    folder: pathlib.Path
     config: ConfigDict
     mesh: jax.sharding.Mesh
     tokenizer: Tokenizer
     model: object  # the LumbarCLIP linen module
-    state: train_step.TrainState
+    state: TrainState
 
     def embedder(self, dataset: Dataset) -> Embedder:
         encode_image, encode_text = train_step.make_encoders(self.model, self.config, self.mesh)
@@ -40,9 +45,32 @@ class Run:
             level_prefix=self.config.data.level_prefix,
         )
 
+    @property
+    def data_manifest(self) -> dict:
+        """The manifest of the data set it was trained on, less its lists of shards and drops.
 
-def save_definition(workdir: pathlib.Path, config: ConfigDict, vocabulary: pathlib.Path) -> None:
-    """Writes what a checkpoint alone does not say: the resolved config and the vocabulary.
+        Raises:
+          FileNotFoundError: the run is older than this file.
+        """
+        path = self.folder / DATA_MANIFEST_FILE
+        if not path.is_file():
+            raise FileNotFoundError(
+                f"{path} is missing: run the training command of {self.folder} once more, which "
+                "adds it and trains no further"
+            )
+        return json.loads(path.read_text())
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """What was measured when training ended; empty before that."""
+        path = self.folder / METRICS_FILE
+        return json.loads(path.read_text()) if path.is_file() else {}
+
+
+def save_definition(
+    workdir: pathlib.Path, config: ConfigDict, vocabulary: pathlib.Path, data_manifest: dict
+) -> None:
+    """Writes what weights alone do not say: the resolved config, the vocabulary and the data.
 
     Raises:
       ValueError: the run was trained with another vocabulary, whose token ids mean other words.
@@ -55,28 +83,48 @@ def save_definition(workdir: pathlib.Path, config: ConfigDict, vocabulary: pathl
             "own data set, or choose another --workdir"
         )
     kept.write_bytes(vocabulary.read_bytes())
-    (workdir / CONFIG_FILE).write_text(json.dumps(config.to_dict(), indent=2) + "\n")
+    summary = {k: v for k, v in data_manifest.items() if k not in ("shards", "dropped")}
+    for name, content in ((CONFIG_FILE, config.to_dict()), (DATA_MANIFEST_FILE, summary)):
+        (workdir / name).write_text(json.dumps(content, indent=2) + "\n")
 
 
-def load_run(workdir: str | pathlib.Path) -> Run:
-    """Loads the latest checkpoint of a training run.
+def load_run(folder: str | pathlib.Path) -> Run:
+    """Loads the latest checkpoint of a training run, or the weights of its safetensors export.
+
+    An export has no optimizer state, so it can be used and measured but not trained further.
 
     Raises:
-      FileNotFoundError: the folder is not a run, or holds no checkpoint yet.
+      FileNotFoundError: the folder is neither, lacks a file, or holds no checkpoint yet.
+      ValueError: a file of an export is not the one that was exported.
     """
-    workdir = pathlib.Path(workdir)
-    path = workdir / CONFIG_FILE
+    folder = pathlib.Path(folder)
+    is_export = any((folder / name).is_file() for name in (weights_file.FILE, checksums.FILE))
+    if is_export:
+        required = (CONFIG_FILE, VOCABULARY_FILE, DATA_MANIFEST_FILE, weights_file.FILE)
+        checksums.verify(folder, required=required)
+    path = folder / CONFIG_FILE
     if not path.is_file():
         raise FileNotFoundError(
-            f"{workdir} is not a training run (no {CONFIG_FILE}): pass the --workdir of "
-            "`python -m lumbarclip_jax.main`"
+            f"{folder} is not a training run (no {CONFIG_FILE}): pass the --workdir of "
+            "`python -m lumbarclip_jax.main`, or a folder exported with --format=safetensors"
         )
     config = ConfigDict(json.loads(path.read_text()))
     mesh = sharding.make_mesh()
-    tokenizer = Tokenizer(workdir / VOCABULARY_FILE, config.data.max_tokens)
+    tokenizer = Tokenizer(folder / VOCABULARY_FILE, config.data.max_tokens)
     model = build_model(config.model, tokenizer.vocab_size, train_step.compute_dtype(config))
-    checkpointer = Checkpointer(workdir)
     abstract, _ = train_step.abstract_train_state(model, config, mesh)
+    restore = _exported_state if is_export else _latest_state
+    return Run(folder, config, mesh, tokenizer, model, restore(folder, abstract))
+
+
+def _latest_state(folder: pathlib.Path, abstract: TrainState) -> TrainState:
+    checkpointer = Checkpointer(folder)
     state, _ = checkpointer.restore(abstract)
     checkpointer.close()
-    return Run(config, mesh, tokenizer, model, state)
+    return state
+
+
+def _exported_state(folder: pathlib.Path, abstract: TrainState) -> TrainState:
+    shapes = {"params": abstract.params, "batch_stats": abstract.batch_stats}
+    variables, step = weights_file.load(folder / weights_file.FILE, shapes)
+    return TrainState(step=jnp.asarray(step, jnp.int32), opt_state=(), **variables)

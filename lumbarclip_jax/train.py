@@ -35,8 +35,8 @@ def train_and_evaluate(config: ConfigDict, workdir: str | pathlib.Path) -> dict[
 
     Args:
       config: a config as in `configs/`, with `config.data.dir` set.
-      workdir: gets config.json, vocab.txt, metrics.jsonl, tensorboard/, checkpoints/, metrics.json
-        and report.html.
+      workdir: gets config.json, vocab.txt, data_manifest.json, metrics.jsonl, tensorboard/,
+        checkpoints/, metrics.json and report.html.
 
     Returns:
       The final metrics, empty when a signal stopped the run early.
@@ -76,14 +76,14 @@ def train_and_evaluate(config: ConfigDict, workdir: str | pathlib.Path) -> dict[
         state, position = checkpointer.restore(abstract)
         batches.set_state(position)
         log.info("resuming %s at step %d", workdir, checkpointer.latest_step)
-    run.save_definition(workdir, config, vocabulary)
+    run.save_definition(workdir, config, vocabulary, dataset.manifest)
     count = sum(leaf.size for leaf in jax.tree.leaves(state.params))
     log.info("%s: %.1f M parameters", config.name, count / 1e6)
 
     step = int(state.step)
     key = jax.random.key(config.seed)
     take_step = train_step.make_train_step(model, optimizer, config, mesh)
-    embedder = run.Run(config, mesh, tokenizer, model, state).embedder(dataset)
+    embedder = run.Run(workdir, config, mesh, tokenizer, model, state).embedder(dataset)
     progress = Progress(step, config.total_steps, config.data.global_batch_size)
 
     def save() -> None:
@@ -122,7 +122,7 @@ def train_and_evaluate(config: ConfigDict, workdir: str | pathlib.Path) -> dict[
     )
     log_metrics(metrics)
     if jax.process_index() == 0:
-        save_metrics(metrics, workdir / "metrics.json")
+        save_metrics(metrics, workdir / run.METRICS_FILE)
         page = write_report(
             workdir,
             metrics=metrics,

@@ -49,7 +49,8 @@ def test_a_run_leaves_its_report_metrics_and_definition(finished):
     page = (workdir / "report.html").read_text()
     assert "vit_linear_quick" in page
     assert not re.search(r"""(src|href)=["']https?:""", page)
-    assert {"config.json", "vocab.txt", "checkpoints"} <= {p.name for p in workdir.iterdir()}
+    kept = {"config.json", "vocab.txt", "data_manifest.json", "checkpoints"}
+    assert kept <= {p.name for p in workdir.iterdir()}
     steps = [row[0] for row in training_rows(workdir)]
     assert steps == list(range(1, STEPS + 1))
 

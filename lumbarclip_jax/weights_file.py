@@ -1,0 +1,55 @@
+"""All parameters and running statistics of a model in one safetensors file, under our names."""
+
+import pathlib
+
+import jax
+import numpy as np
+import safetensors.numpy
+
+from lumbarclip_jax.models import key_tables
+
+FILE = "model.safetensors"
+
+
+def flat(variables: dict) -> dict[str, np.ndarray]:
+    """Host arrays by path, `params/image_encoder/...` and `batch_stats/...`."""
+    return {path: np.asarray(leaf) for path, leaf in key_tables.flatten(jax.device_get(variables))}
+
+
+def nested(arrays: dict) -> dict:
+    """The inverse of `flat`; a model without running statistics has no `batch_stats`."""
+    variables: dict = {}
+    for path, array in arrays.items():
+        key_tables.insert(variables, path, array)
+    return variables
+
+
+def save(path: pathlib.Path, variables: dict, step: int) -> None:
+    """Writes {"params": ..., "batch_stats": ...} and the optimizer step they are from."""
+    safetensors.numpy.save_file(flat(variables), path, metadata={"step": str(step)})
+
+
+def load(path: pathlib.Path, abstract: dict) -> tuple[dict, int]:
+    """Returns (variables, step), each array on the sharding of its abstract one.
+
+    Raises:
+      ValueError: the arrays are not those of `abstract`; every difference is listed.
+    """
+    with safetensors.safe_open(path, framework="numpy") as file:
+        arrays = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (no mapping)
+        step = int(file.metadata()["step"])
+    expected = dict(key_tables.flatten(abstract))
+    differences = [f"{key} is missing" for key in expected.keys() - arrays.keys()]
+    differences += [f"{key} is unexpected" for key in arrays.keys() - expected.keys()]
+    differences += [
+        f"{key} is {arrays[key].shape}, not {expected[key].shape}"
+        for key in expected.keys() & arrays.keys()
+        if arrays[key].shape != expected[key].shape
+    ]
+    if differences:
+        raise ValueError(
+            f"{path} does not fit the model of its config.json: {'; '.join(sorted(differences))}. "
+            "Use both files of one export"
+        )
+    placed = {key: jax.device_put(arrays[key], expected[key].sharding) for key in expected}
+    return {"params": {}, "batch_stats": {}} | nested(placed), step
