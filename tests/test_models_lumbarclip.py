@@ -3,6 +3,7 @@
 import re
 
 import jax
+import jax.export
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -81,6 +82,18 @@ def test_each_tower_alone_gives_what_both_give():
     for name in ("image_embeds", "text_embeds"):
         np.testing.assert_allclose(np.linalg.norm(out[name], axis=1), 1.0, rtol=1e-6)
     assert out["logit_scale"] == variables["params"]["logit_scale"]
+
+
+@pytest.mark.parametrize("encoder", ENCODERS)
+def test_the_batch_size_may_be_symbolic(encoder):
+    """As `jax.export` needs it for an artefact that takes batches of any size."""
+    model = build_model(config(image_encoder=ENCODERS[encoder]), 30)
+    variables = random_variables(model, IMAGES, IDS, MASK)
+    (batch,) = jax.export.symbolic_shape("batch")
+    images = jax.ShapeDtypeStruct((batch, 48, 48, 1), jnp.float32)
+    ids = jax.ShapeDtypeStruct((batch, 4), jnp.int32)
+    exported = jax.export.export(jax.jit(model.apply))(variables, images, ids, ids)
+    assert [str(array.shape) for array in exported.out_avals].count("(batch, 24)") == 2
 
 
 def test_training_with_scan_remat_and_bfloat16_gives_finite_float32():

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lumbarclip_jax.models import key_tables, weights_hf
+from lumbarclip_jax.models import key_tables, stack_layers, weights_hf
 from lumbarclip_jax.models.bert import Bert
 from lumbarclip_jax.models.resnet import ResNet
 from lumbarclip_jax.models.swin import Swin
@@ -71,7 +71,11 @@ def test_every_level_of_a_published_size(family):
     variables, unknown = key_tables.to_flax(weights, table)
     assert unknown == []
 
-    out, sown = jax.jit(lambda v: module.apply(v, **inputs, mutable="intermediates"))(variables)
+    @jax.jit
+    def apply(variables, inputs):
+        return module.apply(variables, **inputs, mutable="intermediates")
+
+    out, sown = apply(variables, inputs)
     assert error(out["last_hidden_state"], expected["last_hidden_state"]) <= 1e-5
     assert error(out["pooled"], expected["pooled"]) <= 1e-5
     sown = sown["intermediates"]
@@ -95,22 +99,23 @@ def test_gradients_of_resnet_50_in_training_mode():
     check_gradients(module, table, expected, train=True)
 
 
-def test_gradients_of_vit_b_16():
+def test_gradients_of_vit_b_16_with_scanned_layers():
     make, module, table, _ = MODELS["vit"]
     images = {"images": IMAGES["images"][:, :96, :64]}
     expected = reference.run(reference.randomise(make(), 0.01), images)
-    check_gradients(module, table, expected, train=False)
+    check_gradients(module.clone(scan_layers=True), table, expected, train=False)
 
 
 def check_gradients(module, table, expected, train):
     weights = {k.removeprefix("weights/"): a for k, a in expected.items() if "weights/" in k}
     variables, _ = key_tables.to_flax(weights, table)
-    stats = {"batch_stats": variables.get("batch_stats", {})}
+    stats = {"batch_stats": jax.tree.map(jnp.asarray, variables.get("batch_stats", {}))}
+    images = jnp.asarray(expected["inputs/images"])
 
     def loss(params):
-        out, _ = module.apply(
-            {"params": params} | stats, expected["inputs/images"], train=train, mutable=[*stats]
-        )
+        if getattr(module, "scan_layers", False):
+            params = stack_layers(params)
+        out, _ = module.apply({"params": params} | stats, images, train=train, mutable=[*stats])
         last, pooled = out["last_hidden_state"], out["pooled"]
         return jnp.sum(last * probe(last.shape)) + jnp.sum(pooled * probe(pooled.shape))
 

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 Tree = dict[str, Any]
+Tensors = dict[str, np.ndarray]  # key in the checkpoint -> array
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,7 +66,107 @@ KINDS: dict[str, tuple[Leaf, ...]] = {
     "array": (Leaf("", "params", ""),),
     # A table that the published model keeps with a leading axis of one.
     "row": (Leaf("", "params", "", lambda x: x[0], lambda x: x[None]),),
+    # A third of a linear layer that makes queries, keys and values at once; see `split_fused`.
+    **{
+        part: (
+            Leaf(f".weight[{part}]", "params", "/kernel", np.transpose, np.transpose),
+            Leaf(f".bias[{part}]", "params", "/bias"),
+        )
+        for part in ("query", "key", "value")
+    },
 }
+
+
+@dataclasses.dataclass(frozen=True)
+class Layout:
+    """How a publisher lays out the checkpoints of one kind of encoder.
+
+    Keys that begin with one of `heads` belong to the task the checkpoint was trained for, keys that
+    end with one of `buffers` are no parameters; both are left out. `prefix` stands before the
+    encoder's keys where it was saved as a part of a larger model. `adapt` brings the encoder's
+    tensors, old spellings among them, to the names of `rules`.
+    """
+
+    rules: tuple[Rule, ...]
+    prefix: str = ""
+    heads: tuple[str, ...] = ()
+    buffers: tuple[str, ...] = ()
+    adapt: Callable[[Tensors], Tensors] = dict
+
+
+def encoder_tensors(tensors: Tensors, layout: Layout) -> tuple[Tensors, list[str]]:
+    """The encoder's own tensors under the names of the rules, and the keys of task heads left out.
+
+    A key that is neither stays among the tensors, so that `fit` refuses it.
+    """
+    prefix = layout.prefix if any(key.startswith(layout.prefix) for key in tensors) else ""
+    kept, heads = {}, []
+    for key, tensor in tensors.items():
+        if key.startswith(layout.heads):
+            heads.append(key)
+        elif not key.startswith(prefix):
+            # Its bare name could pass for one of the encoder's.
+            kept[f"{key} outside {prefix}"] = tensor
+        elif not key.endswith(layout.buffers):
+            kept[key.removeprefix(prefix)] = tensor
+    return layout.adapt(kept), heads
+
+
+def split_fused(tensors: Tensors) -> Tensors:
+    """Cuts every `...qkv.weight` and `...qkv.bias` into its thirds, `...qkv.weight[query]` etc."""
+    split = {}
+    for key, tensor in tensors.items():
+        if key.endswith(("qkv.weight", "qkv.bias")) and len(tensor) % 3 == 0:
+            thirds = zip(("query", "key", "value"), np.split(tensor, 3), strict=True)
+            split |= {f"{key}[{part}]": third for part, third in thirds}
+        else:
+            split[key] = tensor
+    return split
+
+
+def fit(tensors: Tensors, shapes: Tree, rules: tuple[Rule, ...], source: Any) -> Tree:
+    """Variables from checkpoint tensors that are exactly those of `shapes` {collection: nested}.
+
+    Raises:
+      ValueError: a tensor is missing, unexpected or of another shape; they are listed by the
+        checkpoint's names, after the `source`.
+    """
+    expected = published_shapes(shapes, rules)
+    reshaped = [
+        f"{key} {list(tensors[key].shape)} instead of {list(shape)}"
+        for key, shape in expected.items()
+        if key in tensors and tensors[key].shape != shape
+    ]
+    problems = [
+        listing("missing", [key for key in expected if key not in tensors]),
+        listing("unexpected", [key for key in tensors if key not in expected]),
+        listing("of another shape", reshaped),
+    ]
+    if any(problems):
+        raise ValueError(
+            f"the weights in {source} are not those of the model its config describes: "
+            f"{'; '.join(filter(None, problems))}; pass a folder whose config and weights belong "
+            "together"
+        )
+    return to_flax(tensors, rules)[0]
+
+
+def listing(what: str, names: list[str]) -> str:
+    """"12 missing (a, b, ...)", with the first ten names; empty without names."""
+    if not names:
+        return ""
+    more = ", ..." if len(names) > 10 else ""
+    return f"{len(names)} {what} ({', '.join(names[:10])}{more})"
+
+
+def published_shapes(shapes: Tree, rules: tuple[Rule, ...]) -> dict[str, tuple[int, ...]]:
+    """Shape by key of the checkpoint that the leaves of `shapes`, which have a `.shape`, lie in."""
+    published = {}
+    for path, leaf in flatten(shapes):
+        key, change = published_key(path, rules)
+        # A broadcast zero takes no memory and shows what the change of layout does to the shape.
+        published[key] = change.to_published(np.broadcast_to(np.float32(0), leaf.shape)).shape
+    return published
 
 
 def to_flax(tensors: Mapping[str, np.ndarray], rules: tuple[Rule, ...]) -> tuple[Tree, list[str]]:
@@ -77,29 +178,33 @@ def to_flax(tensors: Mapping[str, np.ndarray], rules: tuple[Rule, ...]) -> tuple
             numbers = match(rule.published + leaf.suffix, key)
             if numbers is not None:
                 path = leaf.collection + "/" + rule.ours.format(*numbers) + leaf.name
-                insert(variables, path, np.ascontiguousarray(leaf.to_flax(tensor)))
+                insert(variables, path, np.asarray(leaf.to_flax(tensor), order="C"))
                 break
         else:
             unknown.append(key)
     return variables, unknown
 
 
-def to_published(
-    variables: Tree, rules: tuple[Rule, ...]
-) -> tuple[dict[str, np.ndarray], list[str]]:
+def to_published(variables: Tree, rules: tuple[Rule, ...]) -> tuple[Tensors, list[str]]:
     """Checkpoint tensors from variables, and the paths no rule covers: the inverse of `to_flax`."""
     tensors = {}
     unknown = []
     for path, array in flatten(variables):
-        for rule, leaf in leaves(rules):
-            numbers = match(leaf.collection + "/" + rule.ours + leaf.name, path)
-            if numbers is not None:
-                key = rule.published.format(*numbers) + leaf.suffix
-                tensors[key] = np.ascontiguousarray(leaf.to_published(np.asarray(array)))
-                break
-        else:
+        key, leaf = published_key(path, rules) or (None, None)
+        if leaf is None:
             unknown.append(path)
+        else:
+            tensors[key] = np.asarray(leaf.to_published(np.asarray(array)), order="C")
     return tensors, unknown
+
+
+def published_key(path: str, rules: tuple[Rule, ...]) -> tuple[str, Leaf] | None:
+    """The checkpoint's key of our `path` and the leaf that lies there, None without a rule."""
+    for rule, leaf in leaves(rules):
+        numbers = match(leaf.collection + "/" + rule.ours + leaf.name, path)
+        if numbers is not None:
+            return rule.published.format(*numbers) + leaf.suffix, leaf
+    return None
 
 
 def leaves(rules: tuple[Rule, ...]) -> list[tuple[Rule, Leaf]]:

@@ -52,13 +52,13 @@ class PatchEmbed(nn.Module):
         )
         bias = self.param("bias", partitioned(nn.initializers.zeros, "conv_out"), (self.width,))
         kernel = match_channels(kernel, images).reshape(-1, self.width)
-        batch, rows, columns = images.shape[0], images.shape[1] // size, images.shape[2] // size
-        patches = images[:, : rows * size, : columns * size].reshape(
-            batch, rows, size, columns, size, -1
-        )
-        patches = patches.swapaxes(2, 3).reshape(batch, rows, columns, -1)
-        embedded = jnp.matmul(patches.astype(self.dtype), kernel.astype(self.dtype))
-        return embedded + bias.astype(self.dtype)[None, None, None]
+        batch, height, width, channels = images.shape
+        rows, columns = height // size, width // size
+        patches = images[:, : rows * size, : columns * size]
+        patches = patches.reshape(batch, rows, size, columns, size, channels).swapaxes(2, 3)
+        patches = patches.reshape(-1, size * size * channels).astype(self.dtype)
+        embedded = jnp.matmul(patches, kernel.astype(self.dtype)) + bias.astype(self.dtype)[None]
+        return embedded.reshape(batch, rows, columns, self.width)
 
 
 def resize_positions(

@@ -149,9 +149,11 @@ class BatchNorm(nn.Module):
                 running_mean.value += self.momentum * (mean - running_mean.value)
                 running_var.value += self.momentum * (unbiased - running_var.value)
 
+        # One row a pixel: XLA's CPU gradient of a broadcast over three axes is 20 times slower.
+        rows = x.astype(jnp.float32).reshape(-1, x.shape[-1])
         factor = scale * lax.rsqrt(var + self.epsilon)
-        out = (x.astype(jnp.float32) - per_channel(mean)) * per_channel(factor)
-        return (out + per_channel(offset)).astype(self.dtype)
+        out = (rows - mean[None]) * factor[None] + offset[None]
+        return out.astype(self.dtype).reshape(x.shape)
 
 
 def batch_statistics(
@@ -162,16 +164,12 @@ def batch_statistics(
     E[x²] - E[x]² would cancel where a channel's mean is far from 0. Each image is therefore shifted
     by one of its own pixels, and the images' statistics are combined (Chan et al. 1979).
     """
-    x = x.astype(jnp.float32)
-    shift = lax.stop_gradient(x[:, :1, :1])
-    shifted = x - shift
-    shifted_mean = shifted.mean(axis=(1, 2), keepdims=True)
-    within = jnp.square(shifted).mean(axis=(1, 2), keepdims=True) - jnp.square(shifted_mean)
-    image_mean = shift + shifted_mean
-    mean = image_mean.mean(axis=(0, 1, 2))
-    between = jnp.square(image_mean - per_channel(mean))
-    return mean, (within + between).mean(axis=(0, 1, 2))
-
-
-def per_channel(vector: Float[Array, "D"]) -> Float[Array, "1 1 1 D"]:
-    return vector[None, None, None]
+    pixels = x.astype(jnp.float32).reshape(x.shape[0], -1, x.shape[-1])
+    shift = lax.stop_gradient(pixels[:, :1])
+    shifted = pixels - shift
+    shifted_mean = shifted.mean(axis=1)
+    within = jnp.square(shifted).mean(axis=1) - jnp.square(shifted_mean)
+    image_mean = shift[:, 0] + shifted_mean
+    mean = image_mean.mean(axis=0)
+    between = jnp.square(image_mean - mean[None])
+    return mean, (within + between).mean(axis=0)

@@ -75,7 +75,7 @@ class Swin(nn.Module):
             self.sow("intermediates", "hidden_states", x)
         x = layer_norm(self.norm_epsilon, dtype=self.dtype, name="norm")(x)
         pooled = x.mean(axis=(1, 2), dtype=jnp.float32).astype(x.dtype)
-        return {"last_hidden_state": x.reshape(len(x), -1, x.shape[-1]), "pooled": pooled}
+        return {"last_hidden_state": x.reshape(x.shape[0], -1, x.shape[-1]), "pooled": pooled}
 
     def block(self, stage: int, index: int, heads: int) -> "SwinBlock":
         return SwinBlock(
@@ -169,8 +169,9 @@ def window_merge(
 ) -> Float[Array, "B H W D"]:
     """The inverse of `window_partition` for a map of `shape`."""
     rows, columns = shape
-    x = x.reshape(len(x), rows // window, columns // window, window, window, -1)
-    return x.swapaxes(2, 3).reshape(len(x), rows, columns, -1)
+    batch, _, _, width = x.shape
+    x = x.reshape(batch, rows // window, columns // window, window, window, width)
+    return x.swapaxes(2, 3).reshape(batch, rows, columns, width)
 
 
 def relative_position_index(window: int) -> np.ndarray:

@@ -1,6 +1,12 @@
-"""Key tables of Hugging Face checkpoints, in the names that `save_pretrained` writes to disk."""
+"""Hugging Face checkpoints: key tables in the names that `save_pretrained` writes, and configs."""
 
-from lumbarclip_jax.models.key_tables import Rule
+import dataclasses
+import pathlib
+from typing import Any
+
+from lumbarclip_jax.models.checkpoint_files import square_side
+from lumbarclip_jax.models.key_tables import Layout, Rule, Tensors
+from lumbarclip_jax.models.layers import ACTIVATIONS
 
 BERT = (
     Rule("embeddings.word_embeddings", "word_embedding", "embedding"),
@@ -69,3 +75,148 @@ RESNET = (
         )
     ),
 )
+
+
+def modern_names(tensors: Tensors) -> Tensors:
+    """Renames `gamma` and `beta`, as checkpoints converted from TensorFlow call scale and bias."""
+
+    def modern(key: str) -> str:
+        stem, _, last = key.rpartition(".")
+        return f"{stem}.{ {'gamma': 'weight', 'beta': 'bias'}.get(last, last)}"
+
+    return {modern(key): tensor for key, tensor in tensors.items()}
+
+
+LAYOUTS = {
+    "bert": Layout(
+        BERT,
+        prefix="bert.",
+        heads=("cls.", "classifier.", "qa_outputs."),
+        buffers=("embeddings.position_ids", "embeddings.token_type_ids"),
+        adapt=modern_names,
+    ),
+    "vit": Layout(
+        VIT, prefix="vit.", heads=("classifier.", "decoder."), buffers=("embeddings.mask_token",)
+    ),
+    "swin": Layout(
+        SWIN,
+        prefix="swin.",
+        heads=("classifier.", "decoder."),
+        buffers=("embeddings.mask_token", "relative_position_index"),
+    ),
+    "resnet": Layout(
+        RESNET, prefix="resnet.", heads=("classifier.",), buffers=("num_batches_tracked",)
+    ),
+}
+
+REQUIRED = object()
+
+
+@dataclasses.dataclass(frozen=True)
+class Fields:
+    """What a family's config.json says.
+
+    `sizes` names for each field of our module the published field and the value that
+    `transformers` takes for it where config.json is silent. `fixed` are published options of which
+    our modules know this one value.
+    """
+
+    sizes: dict[str, tuple[str, Any]]
+    fixed: dict[str, Any]
+
+
+TRANSFORMER = {
+    "width": ("hidden_size", REQUIRED),
+    "depth": ("num_hidden_layers", REQUIRED),
+    "heads": ("num_attention_heads", REQUIRED),
+    "mlp_width": ("intermediate_size", REQUIRED),
+    "norm_epsilon": ("layer_norm_eps", 1e-12),
+    "activation": ("hidden_act", "gelu"),
+}
+
+FIELDS = {
+    "bert": Fields(
+        TRANSFORMER
+        | {
+            "vocab_size": ("vocab_size", REQUIRED),
+            "max_positions": ("max_position_embeddings", 512),
+            "token_types": ("type_vocab_size", 2),
+            "dropout": ("hidden_dropout_prob", 0.1),
+            "attention_dropout": ("attention_probs_dropout_prob", 0.1),
+        },
+        {"position_embedding_type": "absolute", "is_decoder": False, "add_cross_attention": False},
+    ),
+    "vit": Fields(
+        TRANSFORMER
+        | {
+            "patch_size": ("patch_size", 16),
+            "use_qkv_bias": ("qkv_bias", True),
+            "dropout": ("hidden_dropout_prob", 0.0),
+            "attention_dropout": ("attention_probs_dropout_prob", 0.0),
+            "in_channels": ("num_channels", 3),
+        },
+        {"pooler_act": "tanh"},
+    ),
+    "swin": Fields(
+        {
+            "width": ("embed_dim", REQUIRED),
+            "stage_depths": ("depths", REQUIRED),
+            "stage_heads": ("num_heads", REQUIRED),
+            "patch_size": ("patch_size", 4),
+            "window": ("window_size", 7),
+            "mlp_ratio": ("mlp_ratio", 4.0),
+            "use_qkv_bias": ("qkv_bias", True),
+            "activation": ("hidden_act", "gelu"),
+            "in_channels": ("num_channels", 3),
+        },
+        {"use_absolute_embeddings": False, "layer_norm_eps": 1e-5},
+    ),
+    "resnet": Fields(
+        {
+            "stem_width": ("embedding_size", REQUIRED),
+            "stage_widths": ("hidden_sizes", REQUIRED),
+            "stage_depths": ("depths", REQUIRED),
+            "in_channels": ("num_channels", 3),
+        },
+        {
+            "layer_type": "bottleneck",
+            "hidden_act": "relu",
+            "downsample_in_first_stage": False,
+            "downsample_in_bottleneck": False,
+        },
+    ),
+}
+
+
+def read_sizes(config: dict[str, Any], path: pathlib.Path) -> tuple[str, dict[str, Any]]:
+    """The family that a config.json names, and the fields of our module for it.
+
+    Raises:
+      ValueError: another architecture, or an option of it that is not known here.
+    """
+    family = config["model_type"]
+    if family not in FIELDS:
+        raise ValueError(
+            f"{path} describes a model of type {family!r}: pass one of {', '.join(FIELDS)}"
+        )
+    fields = FIELDS[family]
+    for name, value in fields.fixed.items():
+        if config.get(name, value) != value:
+            raise ValueError(
+                f"{path} sets {name}={config[name]!r}, which is not known here: pass a checkpoint "
+                f"with {name}={value!r}"
+            )
+    sizes = {}
+    for ours, (published, default) in fields.sizes.items():
+        value = config.get(published, default)
+        if value is REQUIRED:
+            raise ValueError(f"{path} lacks {published}: pass the config.json of a {family} model")
+        if published == "patch_size":
+            value = square_side(value, path)
+        sizes[ours] = tuple(value) if isinstance(value, list) else value
+    if sizes.get("activation", "gelu") not in ACTIVATIONS:
+        raise ValueError(
+            f"{path} sets hidden_act={sizes['activation']!r}: pass a checkpoint with one of "
+            f"{', '.join(ACTIVATIONS)}"
+        )
+    return family, sizes
