@@ -163,7 +163,8 @@ def conversion(path: pathlib.Path) -> str:
         "import torch, safetensors.torch as st; "
         f"w = torch.load(r'{path}', map_location='cpu', weights_only=True); "
         "w = w.get('state_dict', w.get('model', w)); "
-        f"st.save_file({{k: v.contiguous().clone() for k, v in w.items()}}, r'{path.parent}/model.safetensors')"
+        "w = {k: v.contiguous().clone() for k, v in w.items()}; "
+        f"st.save_file(w, r'{path.parent / 'model.safetensors'}')"
     )
     return f'python -c "{code}"'
 

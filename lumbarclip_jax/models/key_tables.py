@@ -152,7 +152,7 @@ def fit(tensors: Tensors, shapes: Tree, rules: tuple[Rule, ...], source: Any) ->
 
 
 def listing(what: str, names: list[str]) -> str:
-    """"12 missing (a, b, ...)", with the first ten names; empty without names."""
+    """ "12 missing (a, b, ...)", with the first ten names; empty without names."""
     if not names:
         return ""
     more = ", ..." if len(names) > 10 else ""

@@ -6,16 +6,20 @@ from jaxtyping import Array, Float
 
 from lumbarclip_jax.models.layers import ACTIVATIONS, Dtype, dense, layer_norm
 
-KINDS = ("linear", "mlp", "convirt")
+KINDS = ("linear", "mlp", "convirt", "linear_no_bias", "gelu")
+WITHOUT_BIAS = ("convirt", "linear_no_bias", "gelu")
 
 
 class Projection(nn.Module):
-    """A head of one of three kinds.
+    """A head of one of five kinds.
 
     - `linear`: W x + b.
     - `mlp`: h = W1 x + b1, LayerNorm(h + Dropout(W2 GELU(h) + b2)), the residual head of CXR-CLIP
       (arXiv 2310.13292) and earlier image-text code.
     - `convirt`: W2 ReLU(W1 x), without biases, after ConVIRT (arXiv 2010.00747).
+    - `linear_no_bias`: W x, as in CLIP (arXiv 2103.00020).
+    - `gelu`: W2 GELU(W1 x), without biases, through (D + E) / 2 features: the text head of
+      open_clip's models with a BERT, BiomedCLIP (arXiv 2303.00915) among them.
     """
 
     features: int
@@ -30,12 +34,11 @@ class Projection(nn.Module):
 
     @nn.compact
     def __call__(self, x: Float[Array, "B D"], *, train: bool = False) -> Float[Array, "B E"]:
-        use_bias = self.kind != "convirt"
-        first = dense(
-            self.features, ("embed", "shared"), dtype=self.dtype, name="fc1", use_bias=use_bias
-        )
+        use_bias = self.kind not in WITHOUT_BIAS
+        hidden = (x.shape[-1] + self.features) // 2 if self.kind == "gelu" else self.features
+        first = dense(hidden, ("embed", "shared"), dtype=self.dtype, name="fc1", use_bias=use_bias)
         x = first(x)
-        if self.kind == "linear":
+        if self.kind in ("linear", "linear_no_bias"):
             return x
         # The kernel's two axes are both shared features; a mesh axis may split only one of them.
         second = dense(
@@ -43,6 +46,8 @@ class Projection(nn.Module):
         )
         if self.kind == "convirt":
             return second(nn.relu(x))
+        if self.kind == "gelu":
+            return second(ACTIVATIONS["gelu"](x))
         branch = second(ACTIVATIONS["gelu"](x))
         branch = nn.Dropout(self.dropout)(branch, deterministic=not train)
         return layer_norm(1e-5, dtype=self.dtype, name="norm")(x + branch)

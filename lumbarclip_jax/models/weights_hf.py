@@ -82,7 +82,7 @@ def modern_names(tensors: Tensors) -> Tensors:
 
     def modern(key: str) -> str:
         stem, _, last = key.rpartition(".")
-        return f"{stem}.{ {'gamma': 'weight', 'beta': 'bias'}.get(last, last)}"
+        return f"{stem}.{ {'gamma': 'weight', 'beta': 'bias'}.get(last, last) }"
 
     return {modern(key): tensor for key, tensor in tensors.items()}
 
@@ -220,3 +220,8 @@ def read_sizes(config: dict[str, Any], path: pathlib.Path) -> tuple[str, dict[st
             f"{', '.join(ACTIVATIONS)}"
         )
     return family, sizes
+
+
+def image_size_px(config: dict[str, Any], path: pathlib.Path) -> int:
+    """The side of the images that a config.json says the model was made for."""
+    return square_side(config.get("image_size", 224), path)

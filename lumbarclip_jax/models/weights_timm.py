@@ -98,7 +98,6 @@ ARCHITECTURES = {
     "swin": r"swin_(tiny|small|base|large)_patch4_window(\d+)_(\d+)",
     "resnet": r"resnet(50|101|152)",
 }
-LETTERS = {"tiny": "T", "small": "S", "base": "B", "large": "L"}
 EXAMPLES = "vit_base_patch16_224, swin_tiny_patch4_window7_224, resnet50"
 
 # Arguments that `create_model` was given, and the fields of our modules they set.
@@ -141,21 +140,20 @@ def read_sizes(
       ValueError: another architecture, or an argument that is not known here.
     """
     name = architecture.partition(".")[0]
-    for family, pattern in ARCHITECTURES.items():
-        if found := re.fullmatch(pattern, name):
-            break
-    else:
+    matches = {family: re.fullmatch(p, name) for family, p in ARCHITECTURES.items()}
+    family, found = next(((f, m) for f, m in matches.items() if m), (None, None))
+    if found is None:
         raise ValueError(
             f"{path} describes a timm {architecture!r}: pass a plain ViT, Swin or ResNet such as "
             f"{EXAMPLES}"
         )
     if family == "vit":
         size, patch, image = found.groups()
-        letter = "Ti" if size == "tiny" else LETTERS[size]
-        sizes = vit_sizes(f"{letter}/{patch}") | {"norm_epsilon": 1e-6}
+        letters = "Ti" if size == "tiny" else size[0].upper()
+        sizes = vit_sizes(f"{letters}/{patch}") | {"norm_epsilon": 1e-6}
     elif family == "swin":
         size, window, image = found.groups()
-        sizes = swin_sizes(LETTERS[size]) | {"window": int(window)}
+        sizes = swin_sizes(size[0].upper()) | {"window": int(window)}
     else:
         sizes, image = resnet_sizes(found[1]), 224
 
