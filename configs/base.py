@@ -25,6 +25,7 @@ def get_config() -> ConfigDict:
     data.image_size_px = 224  # side of the square the encoder sees
     data.crop_px = 224  # side of the central square cut from the stored image, before resizing
     data.max_tokens = 128  # reports are cut to this length, [CLS] and [SEP] included
+    data.lowercase = True  # of texts, before tokenizing; a pretrained text encoder has its own rule
     data.level_prefix = True  # put the slice's disc level before the report, "L4-L5 : ..."
     data.read_threads = 2  # Grain reader threads
     data.prefetch_batches = 4  # batches kept ready on the host
@@ -43,9 +44,15 @@ def get_config() -> ConfigDict:
     model.image_encoder.variant = "B/16"  # see lumbarclip_jax/models/variants.py
     model.image_encoder.pooling = "cls"  # cls | mean
     model.image_encoder.drop_path = 0.0  # stochastic depth of the last block
+    # A published checkpoint to start from: a folder, or a name on the Hugging Face hub. See
+    # lumbarclip_jax/models/pretrained.py for what can be read.
+    model.image_encoder.pretrained = ""
+    model.image_encoder.sizes = placeholder(dict)  # filled from the checkpoint, in place of variant
     model.text_encoder = ConfigDict()
     model.text_encoder.variant = "base"
     model.text_encoder.pooling = "cls"  # cls | mean | last
+    model.text_encoder.pretrained = ""  # brings its own vocabulary
+    model.text_encoder.sizes = placeholder(dict)
     model.projection = ConfigDict()
     model.projection.kind = "linear"  # linear | mlp | convirt
     model.projection.dropout = 0.1  # inside the mlp head

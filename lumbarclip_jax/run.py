@@ -11,7 +11,7 @@ from ml_collections import ConfigDict
 from lumbarclip_jax import checksums, sharding, train_step, weights_file
 from lumbarclip_jax.checkpoints import Checkpointer
 from lumbarclip_jax.data.dataset import Dataset
-from lumbarclip_jax.data.tokenizer import Tokenizer
+from lumbarclip_jax.data.tokenizer import Tokenizer, read_vocabulary
 from lumbarclip_jax.embedder import Embedder
 from lumbarclip_jax.models import build_model
 from lumbarclip_jax.train_step import TrainState
@@ -68,7 +68,7 @@ class Run:
 
 
 def save_definition(
-    workdir: pathlib.Path, config: ConfigDict, vocabulary: pathlib.Path, data_manifest: dict
+    workdir: pathlib.Path, config: ConfigDict, tokenizer: Tokenizer, data_manifest: dict
 ) -> None:
     """Writes what weights alone do not say: the resolved config, the vocabulary and the data.
 
@@ -77,12 +77,12 @@ def save_definition(
     """
     workdir.mkdir(parents=True, exist_ok=True)
     kept = workdir / VOCABULARY_FILE
-    if kept.is_file() and kept.read_bytes() != vocabulary.read_bytes():
+    if kept.is_file() and read_vocabulary(kept) != tokenizer.tokens:
         raise ValueError(
-            f"{workdir} was trained with another vocabulary than {vocabulary}: continue it on its "
-            "own data set, or choose another --workdir"
+            f"{workdir} was trained with another vocabulary than {tokenizer.vocab_file}: continue "
+            "it on its own data set and checkpoint, or choose another --workdir"
         )
-    kept.write_bytes(vocabulary.read_bytes())
+    kept.write_text("\n".join(tokenizer.tokens) + "\n", encoding="utf-8")
     summary = {k: v for k, v in data_manifest.items() if k not in ("shards", "dropped")}
     for name, content in ((CONFIG_FILE, config.to_dict()), (DATA_MANIFEST_FILE, summary)):
         (workdir / name).write_text(json.dumps(content, indent=2) + "\n")
@@ -110,7 +110,7 @@ def load_run(folder: str | pathlib.Path) -> Run:
         )
     config = ConfigDict(json.loads(path.read_text()))
     mesh = sharding.make_mesh()
-    tokenizer = Tokenizer(folder / VOCABULARY_FILE, config.data.max_tokens)
+    tokenizer = Tokenizer(folder / VOCABULARY_FILE, config.data.max_tokens, config.data.lowercase)
     model = build_model(config.model, tokenizer.vocab_size, train_step.compute_dtype(config))
     abstract, _ = train_step.abstract_train_state(model, config, mesh)
     restore = _exported_state if is_export else _latest_state

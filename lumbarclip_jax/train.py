@@ -15,6 +15,7 @@ from lumbarclip_jax import (
     run,
     sharding,
     train_step,
+    warm_start,
 )
 from lumbarclip_jax.checkpoints import Checkpointer
 from lumbarclip_jax.data.dataset import Dataset
@@ -53,8 +54,9 @@ def train_and_evaluate(config: ConfigDict, workdir: str | pathlib.Path) -> dict[
     log.info("%d x %s, mesh %s", mesh.size, jax.devices()[0].device_kind, dict(mesh.shape))
 
     dataset = Dataset(config.data.dir)
-    vocabulary = dataset.folder / "vocab.txt"
-    tokenizer = Tokenizer(vocabulary, config.data.max_tokens)
+    start = warm_start.adopt(config)
+    vocabulary = start.vocabulary or dataset.folder / "vocab.txt"
+    tokenizer = Tokenizer(vocabulary, config.data.max_tokens, config.data.lowercase)
     batches = train_iterator(
         dataset,
         tokenizer,
@@ -71,12 +73,13 @@ def train_and_evaluate(config: ConfigDict, workdir: str | pathlib.Path) -> dict[
     checkpointer = Checkpointer(workdir, config.checkpoint.keep)
     if checkpointer.latest_step is None:
         state, optimizer = train_step.create_train_state(model, config, mesh)
+        state = train_step.replace_variables(state, start.variables(model))
     else:
         abstract, optimizer = train_step.abstract_train_state(model, config, mesh)
         state, position = checkpointer.restore(abstract)
         batches.set_state(position)
         log.info("resuming %s at step %d", workdir, checkpointer.latest_step)
-    run.save_definition(workdir, config, vocabulary, dataset.manifest)
+    run.save_definition(workdir, config, tokenizer, dataset.manifest)
     count = sum(leaf.size for leaf in jax.tree.leaves(state.params))
     log.info("%s: %.1f M parameters", config.name, count / 1e6)
 

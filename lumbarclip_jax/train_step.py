@@ -5,6 +5,7 @@ import functools
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from ml_collections import ConfigDict
@@ -46,6 +47,27 @@ def create_train_state(model, config: ConfigDict, mesh: Mesh):
     init, optimizer, state_shardings = _state_plan(model, config, mesh)
     make = jax.jit(lambda key: sharding.unbox(init(key)), out_shardings=state_shardings)
     return make(jax.random.key(config.seed)), optimizer
+
+
+def replace_variables(state: TrainState, variables: dict) -> TrainState:
+    """The state with the arrays of a part of the variables tree in place of its own.
+
+    Args:
+      variables: host or device arrays under "params" and "batch_stats". Every device is given its
+        own slice, on the shardings of the arrays that are replaced.
+    """
+
+    def replace(own, given):
+        if isinstance(given, dict):
+            return own | {name: replace(own[name], tree) for name, tree in given.items()}
+        given = np.asarray(given, own.dtype)
+        return jax.make_array_from_callback(own.shape, own.sharding, given.__getitem__)
+
+    return dataclasses.replace(
+        state,
+        params=replace(state.params, variables["params"]),
+        batch_stats=replace(state.batch_stats, variables["batch_stats"]),
+    )
 
 
 def abstract_train_state(model, config: ConfigDict, mesh: Mesh):

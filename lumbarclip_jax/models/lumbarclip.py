@@ -1,5 +1,6 @@
 """LumbarCLIP: an image and a text encoder, a projection each, one learned temperature."""
 
+from collections.abc import Callable
 from typing import Any
 
 import jax.numpy as jnp
@@ -98,12 +99,11 @@ def build_model(config: Any, vocab_size: int, dtype: Dtype = jnp.float32) -> Lum
     return LumbarCLIP(
         image_encoder=build_image_encoder(config, dtype),
         text_encoder=Bert(
-            vocab_size=vocab_size,
             pooling=config.text_encoder.pooling,
             remat=config.remat,
             scan_layers=config.scan_layers,
             dtype=dtype,
-            **bert_sizes(config.text_encoder.variant),
+            **{"vocab_size": vocab_size} | sizes_of(config.text_encoder, bert_sizes),
         ),
         image_projection=project(),
         text_projection=project(),
@@ -122,9 +122,18 @@ def build_image_encoder(config: Any, dtype: Dtype) -> nn.Module:
     drop_path = getattr(encoder, "drop_path", 0.0)
     if encoder.name == "vit":
         options |= {"drop_path": drop_path, "scan_layers": config.scan_layers}
-        return ViT(**vit_sizes(encoder.variant), **options)
+        return ViT(**sizes_of(encoder, vit_sizes), **options)
     if encoder.name == "swin":
-        return Swin(**swin_sizes(encoder.variant), **options, drop_path=drop_path)
+        return Swin(**sizes_of(encoder, swin_sizes), **options, drop_path=drop_path)
     if encoder.name == "resnet":
-        return ResNet(**resnet_sizes(encoder.variant), **options)
+        return ResNet(**sizes_of(encoder, resnet_sizes), **options)
     raise ValueError(f"image encoder {encoder.name!r} is not one of vit, swin, resnet")
+
+
+def sizes_of(encoder: Any, variant_sizes: Callable[[str], dict[str, Any]]) -> dict[str, Any]:
+    """Fields of an encoder: those a checkpoint brought along (`encoder.sizes`) or its variant's."""
+    sizes = getattr(encoder, "sizes", None)
+    if not sizes:
+        return variant_sizes(encoder.variant)
+    # A config that was saved as JSON has lists for tuples.
+    return {name: tuple(x) if isinstance(x, list) else x for name, x in sizes.items()}
