@@ -4,8 +4,31 @@ Shape letters used throughout: B batch, H W C image, T tokens, D features, E sha
 N heads.
 """
 
+import pathlib
+from typing import TYPE_CHECKING
+
 from lumbarclip_jax import xla_guard
+
+if TYPE_CHECKING:
+    from lumbarclip_jax.inference import Model
 
 __version__ = "0.1.0"
 
 xla_guard.install()
+
+
+def load(folder: str | pathlib.Path) -> "Model":
+    """A trained model with `encode_image`, `encode_text` and `zero_shot`.
+
+    Args:
+      folder: of a run of `lumbarclip_jax.main`, or of its `lumbarclip_jax.export
+        --format=safetensors`.
+
+    Raises:
+      FileNotFoundError: the folder holds no trained model, or lacks a file.
+      ValueError: a file of an export is not the one that was exported.
+    """
+    # Not at the top: importing the package starts neither JAX nor anything else that takes seconds.
+    from lumbarclip_jax import inference
+
+    return inference.load(folder)

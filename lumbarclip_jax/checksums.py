@@ -8,7 +8,8 @@ FILE = "SHA256SUMS"
 
 def write(folder: pathlib.Path, *, but: tuple[str, ...] = ()) -> None:
     """Lists every file under the folder in its `SHA256SUMS`, except those named in `but`."""
-    paths = sorted(path for path in folder.rglob("*") if path.is_file() and path.name not in but)
+    skipped = {FILE, *but}
+    paths = sorted(p for p in folder.rglob("*") if p.is_file() and p.name not in skipped)
     lines = [f"{_sha256(path)}  {path.relative_to(folder).as_posix()}\n" for path in paths]
     (folder / FILE).write_text("".join(lines), encoding="utf-8")
 

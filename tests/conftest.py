@@ -17,6 +17,7 @@ import pytest
 import lumbarclip_jax  # noqa: F401  (installs the XLA guard before JAX starts)
 from data_prep.build import build
 from tests import data_prep_cohort as cohort
+from tests import tiny_runs
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update(
@@ -53,3 +54,10 @@ def tiny_dataset(tmp_path_factory) -> pathlib.Path:
         size_px=32,
     )
     return root / "dataset"
+
+
+@pytest.fixture(scope="session")
+def tiny_run(tiny_dataset, tmp_path_factory):
+    """A run folder with a checkpoint of random weights, as a `Run`."""
+    folder = tmp_path_factory.mktemp("tiny_run")
+    return tiny_runs.write_run(folder, tiny_runs.tiny_config(tiny_dataset))

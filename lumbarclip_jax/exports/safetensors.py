@@ -1,0 +1,18 @@
+"""Everything in our own names: what `lumbarclip_jax.load` reads, and training is not needed for."""
+
+import pathlib
+
+from lumbarclip_jax import weights_file
+from lumbarclip_jax.evaluators.suite import save_metrics
+from lumbarclip_jax.exports import model_card
+from lumbarclip_jax.run import METRICS_FILE, Run, save_definition
+
+
+def write(run: Run, folder: pathlib.Path) -> None:
+    """Writes one safetensors file, and beside it what says how to use it."""
+    variables = {"params": run.state.params, "batch_stats": run.state.batch_stats}
+    weights_file.save(folder / weights_file.FILE, variables, int(run.state.step))
+    save_definition(folder, run.config, run.tokenizer, run.data_manifest)
+    if run.metrics:
+        save_metrics(run.metrics, folder / METRICS_FILE)
+    model_card.write(run, folder, usage="safetensors.md.j2")

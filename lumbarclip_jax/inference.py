@@ -1,0 +1,175 @@
+"""A trained model for use: pictures and texts to unit vectors, and what follows from them."""
+
+import os
+import pathlib
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from data_prep import pixels, schema
+from data_prep.dicom import Rejected
+from lumbarclip_jax import sharding, train_step
+from lumbarclip_jax.data.dataset import with_level
+from lumbarclip_jax.run import Run, load_run
+
+Picture = np.ndarray | str | os.PathLike
+
+
+class ZeroShot(NamedTuple):
+    """What `Model.zero_shot` says of B images."""
+
+    probabilities: np.ndarray  # float32 [B, K], rows that sum to 1
+    classes: tuple[str, ...]  # K names, in the order of the columns
+
+
+class Model:
+    """The encoders of a trained run. Made by `lumbarclip_jax.load`.
+
+    Images are uint8 arrays [H, W], [H, W, 1], [B, H, W] or [B, H, W, 1] of 0.6875 mm pixels, or a
+    sequence of such slices and of paths. A path ending in .png is taken as it is; any other is read
+    as DICOM, exactly as `data_prep.build` does: rescaled, inverted if MONOCHROME1, resampled to
+    0.6875 mm and stretched to 8 bits. Slices are then cut or padded around their centre to the size
+    of the training data's, so one of any size will do.
+    """
+
+    def __init__(self, run: Run):
+        self.run = run
+        self._image_size_px = run.data_manifest["image"]["size_px"]
+        self._encode_image, self._encode_text = train_step.make_encoders(
+            run.model, run.config, run.mesh
+        )
+
+    def encode_image(self, images: Picture | Sequence[Picture]) -> np.ndarray:
+        """Embeddings of images, float32 [B, E] of unit length.
+
+        Raises:
+          FileNotFoundError: there is no file of a path.
+          ValueError: a file cannot be read, or an array is not an 8-bit slice.
+        """
+
+        def encode(slices: list) -> Any:
+            stored = np.stack([stored_slice(item, self._image_size_px) for item in slices])
+            images = sharding.shard_batch({"images": stored}, self.run.mesh)["images"]
+            return self._encode_image(self.run.state, images)["image_embeds"]
+
+        return self._in_batches(encode, slices_of(images))
+
+    def encode_text(self, texts: str | Sequence[str], level: str | None = None) -> np.ndarray:
+        """Embeddings of texts, float32 [B, E] of unit length. Long texts are cut, as in training.
+
+        Args:
+          texts: sentences or reports.
+          level: the disc they speak of, "L3-L4", "L4-L5" or "L5-S1". It is put in front, as in
+            "L4-L5 : ...", where the training reports had it (`config.data.level_prefix`); without
+            a level texts are encoded as they are.
+
+        Raises:
+          ValueError: there is no such level, or the model was trained without levels.
+        """
+
+        def encode(texts: list) -> Any:
+            tokens = sharding.shard_batch(self.run.tokenizer(texts), self.run.mesh)
+            return self._encode_text(self.run.state, tokens)["text_embeds"]
+
+        self._check_level(level)
+        texts = [texts] if isinstance(texts, str) else texts
+        return self._in_batches(encode, [with_level(text, level, bool(level)) for text in texts])
+
+    def zero_shot(
+        self,
+        images: Picture | Sequence[Picture],
+        classes: Mapping[str, Sequence[str]],
+        level: str | None = None,
+    ) -> ZeroShot:
+        """Probabilities of classes that are described in words.
+
+        A class's embedding is the mean of its prompts', normalised again; its probability is the
+        softmax over classes of cosine / temperature, with the temperature learnt in training
+        (CLIP, arXiv 2103.00020, sections 2.3 and 3.1.4). It compares the classes given with one
+        another and is not calibrated.
+
+        Args:
+          images: as for `encode_image`.
+          classes: name to prompts; two or more classes.
+          level: of the prompts, as for `encode_text`.
+
+        Raises:
+          FileNotFoundError, ValueError: as `encode_image` and `encode_text`; fewer than two
+            classes, or one without a prompt.
+        """
+        prompts = {n: [p] if isinstance(p, str) else list(p) for n, p in classes.items()}
+        if len(prompts) < 2 or not all(prompts.values()):
+            raise ValueError("zero_shot compares classes: give two or more, each with a prompt")
+        means = np.stack([self.encode_text(texts, level).mean(0) for texts in prompts.values()])
+        class_embeds = means / np.linalg.norm(means, axis=1, keepdims=True)
+        scale = np.exp(np.asarray(self.run.state.params["logit_scale"], np.float32))
+        logits = scale * self.encode_image(images) @ class_embeds.T
+        odds = np.exp(logits - logits.max(axis=1, keepdims=True))
+        return ZeroShot(odds / odds.sum(axis=1, keepdims=True), tuple(prompts))
+
+    def _check_level(self, level: str | None) -> None:
+        if level is None:
+            return
+        if not self.run.config.data.level_prefix:
+            raise ValueError("this model was trained without levels before its texts: give none")
+        if level not in schema.LEVELS:
+            raise ValueError(f"level {level!r} is not one of {', '.join(schema.LEVELS)}")
+
+    def _in_batches(self, encode: Callable[[list], Any], items: list) -> np.ndarray:
+        """Rows of `encode` for all items, in batches of few sizes, since each size is compiled.
+
+        A batch is a power of two times the number of devices; the last one repeats its last item.
+        """
+        embeds = [np.zeros((0, self.run.config.model.embed_dim), np.float32)]
+        for start in range(0, len(items), self.run.config.eval.batch_size):
+            rows = items[start : start + self.run.config.eval.batch_size]
+            size = self.run.mesh.size
+            while size < len(rows):
+                size *= 2
+            padded = rows + [rows[-1]] * (size - len(rows))
+            embeds.append(np.asarray(encode(padded), np.float32)[: len(rows)])
+        return np.concatenate(embeds)
+
+
+def load(folder: str | pathlib.Path) -> Model:
+    """The model of a run's folder, or of a folder exported with `--format=safetensors`.
+
+    Raises:
+      FileNotFoundError, ValueError: as `run.load_run`.
+    """
+    return Model(load_run(folder))
+
+
+def slices_of(images: Picture | Sequence[Picture]) -> list[Picture]:
+    """One item a slice."""
+    if isinstance(images, str | os.PathLike):
+        return [images]
+    if isinstance(images, np.ndarray) and (images.ndim == 2 or images.shape[2:] == (1,)):
+        return [images]
+    return list(images)
+
+
+def stored_slice(item: Picture, size_px: int) -> np.ndarray:
+    """A slice as the data set stores it, uint8 [S, S, 1].
+
+    Raises:
+      FileNotFoundError: there is no such file.
+      ValueError: a file cannot be read, or an array is not an 8-bit slice.
+    """
+    if not isinstance(item, np.ndarray):
+        path = pathlib.Path(item)
+        if not path.is_file():
+            raise FileNotFoundError(f"there is no image {path}")
+        try:
+            return pixels.read(path, size_px)
+        except Rejected as error:
+            detail = f" ({error.detail})" if error.detail else ""
+            raise ValueError(f"{path} cannot be used: {error.reason.meaning}{detail}") from None
+    image = item[..., 0] if item.ndim == 3 and item.shape[2] == 1 else item
+    if image.ndim != 2 or image.dtype != np.uint8:
+        raise ValueError(
+            f"an image is {item.dtype} {list(item.shape)}: give uint8 arrays [H, W] or [B, H, W], "
+            "or the paths of DICOM and PNG files"
+        )
+    return pixels.fit(image, size_px)[..., None]

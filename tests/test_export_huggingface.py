@@ -1,0 +1,213 @@
+"""Exported encoders in `transformers`: the same bits, the same features."""
+
+import dataclasses
+import re
+
+import jax
+import numpy as np
+import pytest
+
+from lumbarclip_jax import inference
+from lumbarclip_jax.exports import huggingface
+from lumbarclip_jax.images import prepare_images
+from lumbarclip_jax.models import key_tables
+from lumbarclip_jax.models.bert import Bert
+from lumbarclip_jax.models.resnet import ResNet
+from lumbarclip_jax.models.swin import Swin
+from lumbarclip_jax.models.vit import ViT
+from lumbarclip_jax.models.weights_hf import LAYOUTS
+from tests.tiny_runs import make_run, tiny_config
+
+torch = pytest.importorskip("torch")
+transformers = pytest.importorskip("transformers")
+
+from transformers import (  # noqa: E402
+    AutoModel,
+    AutoTokenizer,
+    BertConfig,
+    BertModel,
+    ResNetConfig,
+    ResNetModel,
+    SwinConfig,
+    SwinModel,
+    ViTConfig,
+    ViTModel,
+)
+
+from tests.golden.reference import checkpoint, randomise  # noqa: E402
+
+# No field at its default, so that one lost on the way changes the features.
+TRANSFORMER = {
+    "hidden_size": 16,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "intermediate_size": 24,
+    "layer_norm_eps": 1e-2,
+}
+SIZES = {"width": 16, "depth": 2, "heads": 2, "mlp_width": 24, "norm_epsilon": 1e-2}
+IMAGES = torch.tensor(np.random.default_rng(0).normal(size=(2, 1, 24, 24)), dtype=torch.float32)
+TOKENS = torch.tensor(np.random.default_rng(0).integers(1, 40, (2, 12)))
+FAMILIES = {
+    "bert": (
+        lambda: BertModel(
+            BertConfig(
+                **TRANSFORMER,
+                vocab_size=40,
+                max_position_embeddings=12,
+                type_vocab_size=3,
+                hidden_act="gelu_new",
+            )
+        ),
+        Bert(40, **SIZES, pooling="pooler", max_positions=12, token_types=3, activation="gelu_new"),
+        {"input_ids": TOKENS, "attention_mask": (TOKENS > 8).long()},
+    ),
+    "vit": (
+        lambda: ViTModel(
+            ViTConfig(
+                **TRANSFORMER,
+                patch_size=6,
+                image_size=24,
+                num_channels=1,
+                qkv_bias=False,
+                hidden_act="relu",
+            )
+        ),
+        ViT(
+            **SIZES,
+            pooling="pooler",
+            patch_size=6,
+            in_channels=1,
+            use_qkv_bias=False,
+            activation="relu",
+        ),
+        {"pixel_values": IMAGES},
+    ),
+    "swin": (
+        lambda: SwinModel(
+            SwinConfig(
+                embed_dim=8,
+                depths=[2, 1],
+                num_heads=[1, 4],
+                patch_size=2,
+                window_size=3,
+                mlp_ratio=2.0,
+                num_channels=1,
+                qkv_bias=False,
+                hidden_act="relu",
+            )
+        ),
+        Swin(
+            8,
+            (2, 1),
+            (1, 4),
+            patch_size=2,
+            window=3,
+            mlp_ratio=2.0,
+            use_qkv_bias=False,
+            activation="relu",
+            in_channels=1,
+        ),
+        {"pixel_values": IMAGES},
+    ),
+    "resnet": (
+        lambda: ResNetModel(
+            ResNetConfig(embedding_size=8, hidden_sizes=[16, 32], depths=[2, 1], num_channels=1)
+        ),
+        ResNet(8, (16, 32), (2, 1), in_channels=1),
+        {"pixel_values": IMAGES},
+    ),
+}
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_from_pytorch_through_our_layout_and_back(family, tmp_path):
+    make, module, inputs = FAMILIES[family]
+    original = randomise(make())
+    table = LAYOUTS[huggingface.family_of(module)].rules
+    variables, unknown = key_tables.to_flax(checkpoint(original), table)
+    assert unknown == []
+
+    huggingface.write_encoder(tmp_path, module, variables, 24)
+    loaded, report = AutoModel.from_pretrained(tmp_path, output_loading_info=True)
+    assert type(loaded) is type(original)
+    assert not any(report.values())
+    ours, theirs = loaded.state_dict(), original.state_dict()
+    assert ours.keys() == theirs.keys()
+    for key, tensor in theirs.items():
+        assert torch.equal(ours[key], tensor), key
+    with torch.no_grad():
+        actual, expected = loaded.eval()(**inputs), original(**inputs)
+    assert torch.equal(actual.last_hidden_state, expected.last_hidden_state)
+    assert torch.equal(actual.pooler_output, expected.pooler_output)
+
+
+RUNS = {
+    "vit cls, linear": {},
+    "vit mean, mlp, scanned": {
+        "image_encoder": {"pooling": "mean"},
+        "text_encoder": {"pooling": "mean"},
+        "projection": {"kind": "mlp"},
+        "scan_layers": True,
+    },
+    "resnet, convirt": {
+        "image_encoder": {"name": "resnet", "variant": "XS", "pooling": "mean"},
+        "text_encoder": {"pooling": "last"},
+        "projection": {"kind": "convirt"},
+        "logit_bias_init": -1.0,
+    },
+    "swin, pooler": {
+        "image_encoder": {"name": "swin", "variant": "XS", "pooling": "mean"},
+        "text_encoder": {"pooling": "pooler"},
+    },
+}
+TEXTS = ["disc protrusion touching the thecal sac", "normal study of the discs . ", "disc"]
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_the_code_of_the_card_gives_our_embeddings(name, tiny_dataset, tmp_path, monkeypatch):
+    config = tiny_config(tiny_dataset)
+    config.model.update(RUNS[name])
+    if "swin" in name:
+        config.data.image_size_px = 112  # maps no smaller than a window
+    run = make_run(tmp_path / "run", config)
+    folder = tmp_path / "out"
+    folder.mkdir()
+    huggingface.write(run, folder)
+
+    monkeypatch.chdir(folder)
+    card = {}
+    exec(re.search(r"```python\n(.*?)```", (folder / "README.md").read_text(), re.S)[1], card)
+    slices = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 1), np.uint8)
+    pixels = np.asarray(jax.jit(lambda x: prepare_images(x, config.data))(slices))
+    pixel_values = torch.tensor(pixels).permute(0, 3, 1, 2).repeat(1, 3, 1, 1)
+    model = inference.Model(run)
+    for actual, expected in (
+        (card["encode_image"](pixel_values).numpy(), model.encode_image(slices)),
+        (card["encode_text"](TEXTS).numpy(), model.encode_text(TEXTS)),
+    ):
+        assert np.linalg.norm(actual - expected) <= 1e-5 * np.linalg.norm(expected)
+    assert np.linalg.norm(expected[0] - expected[1]) > 0.01
+
+
+def test_the_tokenizer_gives_our_ids(tiny_run, tmp_path):
+    huggingface.write(tiny_run, tmp_path)
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path / "text_encoder")
+    texts = [*TEXTS, "Élan: L4-L5 DISC-protrusion?! " * 5, ""]
+    theirs = tokenizer(texts, padding="max_length", truncation=True, return_tensors="np")
+    for name, ours in tiny_run.tokenizer(texts).items():
+        np.testing.assert_array_equal(theirs[name], ours)
+
+
+def test_what_transformers_has_no_place_for_is_refused(tmp_path):
+    _, module, _ = FAMILIES["resnet"]
+    variables = {"params": {"stem_conv": {"kernel": np.zeros((7, 7, 1, 8)), "extra": np.zeros(1)}}}
+    with pytest.raises(ValueError, match="no place for params/stem_conv/extra: export with"):
+        huggingface.write_encoder(tmp_path, module, variables, 24)
+
+
+def test_maps_smaller_than_a_window_of_swin_are_refused(tmp_path):
+    _, module, _ = FAMILIES["swin"]
+    variables = {"params": {"patch_embed": {"kernel": np.zeros((2, 2, 1, 8))}}}
+    module = dataclasses.replace(module, window=7)
+    with pytest.raises(ValueError, match="of 24 px images is 6 x 6, smaller than the window of 7"):
+        huggingface.write_encoder(tmp_path, module, variables, 24)
