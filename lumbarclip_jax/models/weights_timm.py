@@ -122,8 +122,8 @@ ARGUMENTS = {
     },
     "resnet": {"layers": "stage_depths", "in_chans": "in_channels"},
 }
-# Of no concern for the features, or read elsewhere in this file.
-OTHER_ARGUMENTS = r"num_classes|img_size|global_pool|strict_img_size|dynamic_img_size|\w*_rate"
+# Of no concern for the features, read elsewhere, or seen in the weights' names.
+OTHER_ARGUMENTS = r"num_classes|global_pool|fc_norm|(?:strict_|dynamic_)?img_size|\w*_rate"
 
 
 def read_sizes(
