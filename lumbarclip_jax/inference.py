@@ -16,7 +16,7 @@ from lumbarclip_jax.run import Run, load_run
 Picture = np.ndarray | str | os.PathLike
 
 
-class ZeroShot(NamedTuple):
+class ClassProbabilities(NamedTuple):
     """What `Model.zero_shot` says of B images."""
 
     probabilities: np.ndarray  # float32 [B, K], rows that sum to 1
@@ -81,7 +81,7 @@ class Model:
         images: Picture | Sequence[Picture],
         classes: Mapping[str, Sequence[str]],
         level: str | None = None,
-    ) -> ZeroShot:
+    ) -> ClassProbabilities:
         """Probabilities of classes that are described in words.
 
         A class's embedding is the mean of its prompts', normalised again; its probability is the
@@ -106,7 +106,7 @@ class Model:
         scale = np.exp(np.asarray(self.run.state.params["logit_scale"], np.float32))
         logits = scale * self.encode_image(images) @ class_embeds.T
         odds = np.exp(logits - logits.max(axis=1, keepdims=True))
-        return ZeroShot(odds / odds.sum(axis=1, keepdims=True), tuple(prompts))
+        return ClassProbabilities(odds / odds.sum(axis=1, keepdims=True), tuple(prompts))
 
     def _check_level(self, level: str | None) -> None:
         if level is None:

@@ -23,7 +23,7 @@ inputs = np.load(sys.argv[1])
 encode_image, encode_text = load("encode_image"), load("encode_text")
 assert not {"flax", "lumbarclip_jax", "safetensors"} & set(sys.modules)
 out = {}
-for size in (1, 5):
+for size in map(int, sys.argv[3:]):
     out[f"image_{size}"] = encode_image(inputs["images"][:size])
     out[f"text_{size}"] = encode_text(inputs["input_ids"][:size], inputs["attention_mask"][:size])
 np.savez(sys.argv[2], **out)
@@ -49,12 +49,12 @@ def packages(tmp_path_factory):
     return folder
 
 
-def run_alone(folder, packages, inputs):
+def run_alone(folder, packages, inputs, sizes):
     np.savez(folder.parent / "inputs.npz", **inputs)
     environment = {k: v for k, v in os.environ.items() if k != "XLA_FLAGS"}
     result = subprocess.run(
         # -S leaves out the packages of this environment.
-        [sys.executable, "-S", "-c", PROGRAM, "../inputs.npz", "../outputs.npz"],
+        [sys.executable, "-S", "-c", PROGRAM, "../inputs.npz", "../outputs.npz", *map(str, sizes)],
         cwd=folder,
         env=environment | {"PYTHONPATH": str(packages)},
         capture_output=True,
@@ -66,15 +66,15 @@ def run_alone(folder, packages, inputs):
         return dict(outputs)
 
 
-def check(run, folder, packages):
+def check(run, folder, packages, sizes):
     inputs = inputs_of(run)
-    outputs = run_alone(folder, packages, inputs)
-    assert sorted(outputs) == ["image_1", "image_5", "text_1", "text_5"]
+    outputs = run_alone(folder, packages, inputs, sizes)
+    assert len(outputs) == 2 * len(sizes)
     # One device, as there, and the same batch: XLA rounds otherwise for another shape.
     mesh = sharding.make_mesh(devices=jax.devices()[:1])
     encode_image, encode_text = train_step.make_encoders(run.model, run.config, mesh)
     state = jax.device_get(run.state)
-    for size in (1, 5):
+    for size in sizes:
         batch = {name: rows[:size] for name, rows in inputs.items()}
         expected = {
             f"image_{size}": encode_image(state, batch["images"])["image_embeds"],
@@ -89,7 +89,7 @@ def check(run, folder, packages):
 
 def test_vit_and_bert(tiny_run, packages, tmp_path):
     export(tiny_run.folder, "stablehlo", tmp_path / "out")
-    check(tiny_run, tmp_path / "out", packages)
+    check(tiny_run, tmp_path / "out", packages, sizes=(1, 5))
 
 
 @pytest.mark.parametrize("encoder", ["resnet", "swin"])
@@ -100,4 +100,4 @@ def test_other_encoders(encoder, tiny_dataset, packages, tmp_path):
     run = make_run(tmp_path / "run", config)
     (tmp_path / "out").mkdir()
     stablehlo.write(run, tmp_path / "out")
-    check(run, tmp_path / "out", packages)
+    check(run, tmp_path / "out", packages, sizes=(5,))
