@@ -19,14 +19,15 @@ def get_config() -> ConfigDict:
 
     config.data = data = ConfigDict()
     data.dir = ""  # folder written by data_prep.build; empty = the embedded phantom
-    data.phantom_patients = 300  # patients of the embedded phantom
-    data.phantom_difficulty = 0.5  # 0 (clean) to 1 (noisy, subtle findings)
+    data.phantom_patients = 400  # patients of the embedded phantom
+    data.phantom_difficulty = 0.3  # 0 (clean) to 1 (noisy, subtle findings)
     data.global_batch_size = 64  # pairs per optimizer step, over all devices and processes
     data.image_size_px = 224  # side of the square the encoder sees
     data.crop_px = 224  # side of the central square cut from the stored image, before resizing
     data.max_tokens = 128  # reports are cut to this length, [CLS] and [SEP] included
     data.lowercase = True  # of texts, before tokenizing; a pretrained text encoder has its own rule
     data.level_prefix = True  # put the slice's disc level before the report, "L4-L5 : ..."
+    data.one_level_a_batch = True  # all pairs of a batch show one disc level, see data/pipeline.py
     data.read_threads = 2  # Grain reader threads
     data.prefetch_batches = 4  # batches kept ready on the host
 
@@ -66,7 +67,9 @@ def get_config() -> ConfigDict:
     loss.target_scale = 10.0  # sharpness of the soft targets; 0 = uniform
     loss.targets = "row"  # row (both directions normalised) | transposed (as the public tutorial)
     loss.detach_targets = True  # no gradient through the targets
-    loss.hard_weight = 0.5  # blend of one-hot into the soft targets; 1.0 = plain CLIP
+    # Blend of one-hot into the soft targets; 1.0 = plain CLIP. Towers that start from nothing embed
+    # all pairs alike, which makes soft targets uniform: at 0.5 such runs never left that state.
+    loss.hard_weight = 0.9
     loss.method = "auto"  # auto | dense | blockwise | gather | ring
 
     config.optim = optim = ConfigDict()
@@ -109,14 +112,17 @@ def resize(config: ConfigDict, size: str) -> None:
     if size != "quick":
         raise ValueError(f"there is no :{size} form of a config, only :quick")
     config.name += "_quick"
-    config.total_steps = 260
+    config.total_steps = 300
     config.data.global_batch_size = 32
-    config.data.image_size_px = 112
-    config.data.crop_px = 192
+    config.data.image_size_px = 64
+    config.data.crop_px = 128
     config.data.max_tokens = 64
+    config.data.augment.update(scale=0.05, translate=0.02, gamma=0.1)
     config.model.embed_dim = 128
+    config.model.image_encoder.pooling = "mean"
     config.model.text_encoder.variant = "tiny"
+    config.model.text_encoder.pooling = "mean"
     config.optim.lr = 1e-3
     config.optim.warmup_steps = 20
-    config.eval.every_steps = 130
-    config.checkpoint.every_steps = 130
+    config.eval.every_steps = 100
+    config.checkpoint.every_steps = 100

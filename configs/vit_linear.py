@@ -16,5 +16,5 @@ def get_config(size: str = "full"):
     config.model.projection.kind = "linear"
     base.resize(config, size)
     if size == "quick":
-        config.model.image_encoder.variant = "XS/16"
+        config.model.image_encoder.variant = "XS/8"
     return config

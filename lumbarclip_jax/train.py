@@ -63,6 +63,7 @@ def train_and_evaluate(config: ConfigDict, workdir: str | pathlib.Path) -> dict[
         global_batch_size=config.data.global_batch_size,
         seed=config.seed,
         level_prefix=config.data.level_prefix,
+        one_level_a_batch=config.data.one_level_a_batch,
         read_threads=config.data.read_threads,
         prefetch_batches=config.data.prefetch_batches,
         process_index=jax.process_index(),

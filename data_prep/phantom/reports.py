@@ -103,11 +103,12 @@ class _Writer:
             self.write_normal(sights)
 
     def write_degeneration(self, sights):
-        worn = [s.name for s in sights if s.grade >= 3.5]
-        if not worn or not self.chance(0.45):
+        """Named twice as often as in real notes: a grade nobody names could not be learnt from."""
+        worn = [s.name for s in sights if s.grade >= 3]
+        if not worn or not self.chance(0.85):
             return
         self.report.say("present", "disc_degeneration")
-        if self.chance(0.5):
+        if self.chance(0.85):
             self.add(self.pick(phrases.DEGENERATION_AT).format(levels=self.named(worn)))
         else:
             self.add(self.pick(phrases.DEGENERATION))

@@ -14,6 +14,7 @@ def train_iterator(
     global_batch_size: int,
     seed: int,
     level_prefix: bool,
+    one_level_a_batch: bool,
     read_threads: int,
     prefetch_batches: int,
     process_index: int = 0,
@@ -51,12 +52,21 @@ def train_iterator(
         tokens = tokenizer([text_of_record(record, level_prefix) for record in records])
         return {"images": np.stack([record["image"] for record in records]), **tokens}
 
-    batches = (
-        grain.MapDataset.range(len(source))
-        .shuffle(seed)
-        .batch(global_batch_size, drop_remainder=True)
-        .repeat()
-        .map(load)
-    )
+    if one_level_a_batch:
+        levels = dataset.columns(split).level
+        parts = [np.flatnonzero(levels == level) for level in np.unique(levels)]
+        parts = [rows for rows in parts if len(rows) >= global_batch_size]
+    else:
+        parts = [np.arange(len(source))]
+    batches = grain.MapDataset.mix(
+        [
+            grain.MapDataset.source(part)
+            .shuffle(seed)
+            .batch(global_batch_size, drop_remainder=True)
+            .repeat()
+            for part in parts
+        ],
+        weights=[len(part) for part in parts],
+    ).map(load)
     options = grain.ReadOptions(num_threads=read_threads, prefetch_buffer_size=prefetch_batches)
     return iter(batches.to_iter_dataset(options))
