@@ -12,9 +12,9 @@ GOLDEN = Path(__file__).parent / "golden"
 FAMILIES = ("bert", "vit", "swin", "resnet")
 
 
-def recorded(family: str, part: str) -> dict[str, np.ndarray]:
+def recorded(model: str, part: str) -> dict[str, np.ndarray]:
     """The recorded arrays whose names start with `part`, such as "weights/", less that part."""
-    with np.load(GOLDEN / f"{family}.npz") as arrays:
+    with np.load(GOLDEN / f"{model}.npz") as arrays:
         return {k.removeprefix(part): arrays[k] for k in arrays.files if k.startswith(part)}
 
 

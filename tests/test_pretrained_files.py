@@ -49,6 +49,17 @@ def test_weights_return_bit_for_bit(tmp_path, family):
         np.testing.assert_array_equal(tensor, weights[key], strict=True)
 
 
+@pytest.mark.parametrize("family", ["vit", "swin", "resnet"])
+def test_a_folder_of_timm_gives_the_published_outputs(tmp_path, family):
+    tensors = recorded(f"timm_{family}", "weights/")
+    save_file(tensors, tmp_path / "model.safetensors")
+    (tmp_path / "config.json").write_text(str(recorded(f"timm_{family}", "config")[""]))
+    module, variables = from_hf(tmp_path)
+    out = jax.jit(module.apply)(variables, recorded(f"timm_{family}", "images")[""])
+    for name in ("last_hidden_state", "pooled"):
+        assert relative_error(out[name], recorded(f"timm_{family}", name)[""]) <= 1e-5
+
+
 def task_model(family: str) -> dict[str, np.ndarray]:
     """The weights as a model with a task head keeps them, with buffers of old library versions."""
     head = {

@@ -8,8 +8,9 @@ import pytest
 from flax.core import meta
 from safetensors.numpy import save_file
 
-from lumbarclip_jax.models import key_tables, weights_open_clip
+from lumbarclip_jax.models import key_tables, pretrained, weights_open_clip
 from lumbarclip_jax.models.pretrained import from_hf, from_open_clip, open_checkpoint
+from lumbarclip_jax.models.projection import Projection
 from tests.pretrained_folders import config, write_vocabulary
 from tests.torchvision_shim import import_module
 
@@ -143,6 +144,64 @@ def test_the_whole_has_every_tensor_in_its_place(tmp_path):
     assert returned.keys() == tensors.keys()
     for key, tensor in returned.items():
         np.testing.assert_array_equal(tensor, tensors[key], strict=True)
+
+
+def test_the_gelu_head_is_two_layers_without_biases():
+    """GELU(x) = x Φ(x): of 1 and -1, 0.8413447 and -0.1586553."""
+    head = Projection(2, "gelu")
+    kernels = {"fc1": np.array([[1.0, -1.0, 0.0]] + 3 * [[0.0] * 3]), "fc2": np.eye(3)[:, :2]}
+    params = {name: {"kernel": kernel.astype(np.float32)} for name, kernel in kernels.items()}
+    out = head.apply({"params": params}, np.eye(4, dtype=np.float32)[:1])
+    np.testing.assert_allclose(out, [[0.8413447, -0.1586553]], rtol=1e-6)
+
+
+def biomedclip_shapes() -> dict[str, tuple[int, ...]]:
+    """Names and shapes in BiomedCLIP: ViT-B/16, PubMedBERT without its pooler, 512 shared."""
+    shapes = {
+        "logit_scale": (),
+        "visual.head.proj.weight": (512, 768),
+        "text.proj.0.weight": (640, 768),
+        "text.proj.2.weight": (512, 640),
+        "visual.trunk.cls_token": (1, 1, 768),
+        "visual.trunk.pos_embed": (1, 197, 768),
+        "visual.trunk.patch_embed.proj.weight": (768, 3, 16, 16),
+        "visual.trunk.patch_embed.proj.bias": (768,),
+        "text.transformer.embeddings.word_embeddings.weight": (30522, 768),
+        "text.transformer.embeddings.position_embeddings.weight": (512, 768),
+        "text.transformer.embeddings.token_type_embeddings.weight": (2, 768),
+    }
+    trunk = [f"visual.trunk.blocks.{i}." for i in range(12)]
+    layers = [f"text.transformer.encoder.layer.{i}." for i in range(12)]
+    linear = {block + "attn.qkv": (2304, 768) for block in trunk}
+    linear |= {block + "attn.proj": (768, 768) for block in trunk}
+    linear |= {block + "mlp.fc1": (3072, 768) for block in trunk}
+    linear |= {block + "mlp.fc2": (768, 3072) for block in trunk}
+    linear |= {
+        f"{layer}attention.{part}": (768, 768)
+        for layer in layers
+        for part in ("self.query", "self.key", "self.value", "output.dense")
+    }
+    linear |= {layer + "intermediate.dense": (3072, 768) for layer in layers}
+    linear |= {layer + "output.dense": (768, 3072) for layer in layers}
+    norms = ["visual.trunk.norm", "text.transformer.embeddings.LayerNorm"]
+    norms += [block + norm for block in trunk for norm in ("norm1", "norm2")]
+    norms += [layer + f"{part}output.LayerNorm" for layer in layers for part in ("attention.", "")]
+    shapes |= {f"{name}.weight": shape for name, shape in linear.items()}
+    shapes |= {f"{name}.bias": shape[:1] for name, shape in linear.items()}
+    return shapes | {f"{norm}.{part}": (768,) for norm in norms for part in ("weight", "bias")}
+
+
+def test_every_tensor_of_biomedclip_has_a_place(tmp_path, monkeypatch):
+    vision = VISION | {"timm_model_name": "vit_base_patch16_224", "image_size": 224}
+    name = "microsoft/BiomedNLP-BiomedBERT-base-uncased-abstract"
+    text = TEXT | {"hf_model_name": name, "hf_tokenizer_name": name, "context_length": 256}
+    model = {"embed_dim": 512, "vision_cfg": vision, "text_cfg": text}
+    (tmp_path / "open_clip_config.json").write_text(json.dumps({"model_cfg": model}))
+    shapes = biomedclip_shapes() | {"one.more": ()}
+    tensors = {key: np.broadcast_to(np.float32(0), shape) for key, shape in shapes.items()}
+    monkeypatch.setattr(pretrained, "read_tensors", lambda folder: tensors)
+    with pytest.raises(ValueError, match=r"config describes: 1 unexpected \(one.more\); pass"):
+        from_open_clip(tmp_path)
 
 
 def test_bert_base_needs_no_config_beside_it(tmp_path):

@@ -10,28 +10,17 @@ from safetensors.numpy import load_file, save_file
 
 from lumbarclip_jax.models import weights_timm
 from lumbarclip_jax.models.pretrained import from_hf
+from tests.golden.make_timm import MODELS, make_model, outputs
 from tests.torchvision_shim import import_module
 
 torch = pytest.importorskip("torch")
-pytest.importorskip("safetensors.torch")
 try:
     timm = import_module("timm")
 except ImportError as error:
     pytest.skip(f"timm does not import ({error})", allow_module_level=True)
 
-TINY = {
-    "vit_tiny_patch16_224": {"embed_dim": 32, "depth": 2, "num_heads": 2, "img_size": 48},
-    "swin_tiny_patch4_window7_224": {
-        "embed_dim": 16,
-        "depths": (2, 2),
-        "num_heads": (1, 2),
-        "window_size": 4,
-        "img_size": 64,
-    },
-    "resnet50": {"layers": (1, 2, 1, 1)},
-}
 PUBLISHED = ("vit_base_patch16_224", "swin_tiny_patch4_window7_224", "resnet50")
-# Published, less the classifier of 1000 classes; without Swin's tables of token pairs.
+# Published, less the classifier of 1000 classes.
 PARAMETERS = {
     "vit_base_patch16_224": 86_567_656 - 769_000,
     "swin_tiny_patch4_window7_224": 28_288_354 - 769_000,
@@ -39,24 +28,8 @@ PARAMETERS = {
 }
 
 
-def write(folder, name: str, **arguments):
-    """A randomly initialised timm model in evaluation mode, saved as timm saves it."""
-    torch.manual_seed(0)
-    model = timm.create_model(name, **arguments).eval()
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.add_(0.02 * torch.randn_like(parameter))
-        for key, buffer in model.named_buffers():
-            if key.endswith("running_mean"):
-                buffer.add_(0.1 * torch.randn_like(buffer))
-            if key.endswith("running_var"):
-                buffer.mul_(0.5 + torch.rand_like(buffer))
-    timm.models.save_for_hf(model, folder, safe_serialization=True)
-    return model
-
-
-def published_levels(model, images) -> tuple[list, torch.Tensor, torch.Tensor]:
-    """The hidden states where our encoders sow theirs, the last one, and what the head reads."""
+def published_levels(model, images) -> tuple[list[np.ndarray], np.ndarray, np.ndarray]:
+    """The hidden states where our encoders sow theirs, and `outputs`."""
     seen = []
     if hasattr(model, "blocks"):
         modules = [model.norm_pre, *model.blocks]
@@ -67,17 +40,14 @@ def published_levels(model, images) -> tuple[list, torch.Tensor, torch.Tensor]:
         modules = [model.maxpool, model.layer1, model.layer2, model.layer3, model.layer4]
     for module in modules:
         module.register_forward_hook(lambda module, inputs, out: seen.append(out))
-    with torch.no_grad():
-        last = model.forward_features(torch.tensor(images).permute(0, 3, 1, 2))
-        pooled = model.forward_head(last, pre_logits=True)
-    if not hasattr(model, "patch_embed"):
-        seen, last = [x.permute(0, 2, 3, 1) for x in seen], last.permute(0, 2, 3, 1)
-    return seen, last, pooled
+    last, pooled = outputs(model, images)
+    seen = [x.permute(0, 2, 3, 1) if hasattr(model, "conv1") else x for x in seen]
+    return [x.detach().numpy() for x in seen], last, pooled
 
 
-def relative_error(actual, expected: torch.Tensor) -> float:
+def relative_error(actual, expected: np.ndarray) -> float:
     actual = np.asarray(actual).reshape(expected.shape)
-    return float(np.linalg.norm(actual - expected.numpy()) / np.linalg.norm(expected.numpy()))
+    return float(np.linalg.norm(actual - expected) / np.linalg.norm(expected))
 
 
 def compare(folder, model, side: int):
@@ -96,29 +66,28 @@ def compare(folder, model, side: int):
     return variables
 
 
-@pytest.mark.parametrize("name", TINY)
-def test_every_level_of_a_tiny_model(tmp_path, name):
-    model = write(tmp_path, name, **TINY[name])
-    compare(tmp_path, model, TINY[name].get("img_size", 48))
+@pytest.mark.parametrize("family", MODELS)
+def test_every_level_of_a_tiny_model(tmp_path, family):
+    name, arguments = MODELS[family]
+    compare(tmp_path, make_model(tmp_path, name, arguments), arguments.get("img_size", 40))
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_every_level_of_a_published_size(tmp_path, name):
-    variables = compare(tmp_path, write(tmp_path, name), 224)
+    variables = compare(tmp_path, make_model(tmp_path, name, {}, scale=0.02), 224)
     count = sum(x.size for x in jax.tree.leaves(variables["params"]))
     assert count == PARAMETERS[name]
 
 
 def test_mean_pooling_of_a_vit(tmp_path):
-    model = write(tmp_path, "vit_tiny_patch16_224", **TINY["vit_tiny_patch16_224"])
+    model = make_model(tmp_path, *MODELS["vit"])
     model.reset_classifier(0, global_pool="avg")
     timm.models.save_for_hf(model, tmp_path, safe_serialization=True)
-    compare(tmp_path, model, 48)
+    compare(tmp_path, model, 16)
 
 
 def test_swin_in_the_layout_before_timm_0_9(tmp_path):
-    name = "swin_tiny_patch4_window7_224"
-    model = write(tmp_path, name, **TINY[name])
+    model = make_model(tmp_path, *MODELS["swin"])
     old = {
         re.sub(r"layers\.1\.downsample", "layers.0.downsample", key).replace("head.fc", "head"): x
         for key, x in load_file(tmp_path / "model.safetensors").items()

@@ -18,7 +18,12 @@ from flax import linen as nn
 from lumbarclip_jax.data.tokenizer import published_vocabulary, read_vocabulary
 from lumbarclip_jax.models import key_tables, weights_hf, weights_open_clip, weights_timm
 from lumbarclip_jax.models.checkpoint import POOLER, Checkpoint
-from lumbarclip_jax.models.checkpoint_files import find_folder, read_json, read_tensors
+from lumbarclip_jax.models.checkpoint_files import (
+    find_folder,
+    read_json,
+    read_tensors,
+    square_side,
+)
 from lumbarclip_jax.models.key_tables import Tree
 from lumbarclip_jax.models.lumbarclip import LumbarCLIP
 from lumbarclip_jax.models.projection import Projection
@@ -120,7 +125,7 @@ def read_config(folder: pathlib.Path) -> Checkpoint:
         return Checkpoint(folder, family, sizes, pooling, weights_timm.LAYOUTS[family], side)
     if "model_type" in config:
         family, sizes = weights_hf.read_sizes(config, path)
-        side = weights_hf.image_size_px(config, path)
+        side = square_side(config.get("image_size", 224), path)
         pooling = "cls" if family in ("bert", "vit") else "mean"
         return Checkpoint(folder, family, sizes, pooling, weights_hf.LAYOUTS[family], side)
     raise ValueError(

@@ -220,8 +220,3 @@ def read_sizes(config: dict[str, Any], path: pathlib.Path) -> tuple[str, dict[st
             f"{', '.join(ACTIVATIONS)}"
         )
     return family, sizes
-
-
-def image_size_px(config: dict[str, Any], path: pathlib.Path) -> int:
-    """The side of the images that a config.json says the model was made for."""
-    return square_side(config.get("image_size", 224), path)

@@ -120,7 +120,8 @@ ARGUMENTS = {
         "qkv_bias": "use_qkv_bias",
         "in_chans": "in_channels",
     },
-    "resnet": {"layers": "stage_depths", "in_chans": "in_channels"},
+    # `channels` are those inside the bottlenecks, a quarter of what leaves them.
+    "resnet": {"layers": "stage_depths", "channels": "stage_widths", "in_chans": "in_channels"},
 }
 # Of no concern for the features, read elsewhere, or seen in the weights' names.
 OTHER_ARGUMENTS = r"num_classes|global_pool|fc_norm|(?:strict_|dynamic_)?img_size|\w*_rate"
@@ -161,6 +162,8 @@ def read_sizes(
         if argument in ARGUMENTS[family]:
             if argument in ("patch_size", "window_size"):
                 value = square_side(value, path)
+            if argument == "channels":
+                value = [4 * channels for channels in value]
             value = tuple(value) if isinstance(value, list) else value
             sizes[ARGUMENTS[family][argument]] = value
         elif not re.fullmatch(OTHER_ARGUMENTS, argument):
