@@ -8,7 +8,7 @@ from ml_collections import ConfigDict
 
 from lumbarclip_jax.data.tokenizer import published_lowercase, published_vocabulary
 from lumbarclip_jax.models import pretrained
-from lumbarclip_jax.models.checkpoint import Checkpoint
+from lumbarclip_jax.models.published_encoder import PublishedEncoder
 
 log = logging.getLogger(__name__)
 
@@ -17,7 +17,7 @@ log = logging.getLogger(__name__)
 class WarmStart:
     """The published encoders of a run; none of them has to be there again once it is trained."""
 
-    checkpoints: dict[str, Checkpoint]  # by tower: image_encoder, text_encoder
+    encoders: dict[str, PublishedEncoder]  # by tower: image_encoder, text_encoder
     image_size_px: int
 
     @property
@@ -27,9 +27,9 @@ class WarmStart:
         Raises:
           FileNotFoundError: its folder has none.
         """
-        if "text_encoder" not in self.checkpoints:
+        if "text_encoder" not in self.encoders:
             return None
-        folder = self.checkpoints["text_encoder"].folder
+        folder = self.encoders["text_encoder"].folder
         if (file := published_vocabulary(folder)) is None:
             raise FileNotFoundError(
                 f"{folder} has no vocabulary: place the vocab.txt that was published with this "
@@ -44,9 +44,9 @@ class WarmStart:
           FileNotFoundError, ValueError: as `pretrained.from_hf`.
         """
         variables = {"params": {}, "batch_stats": {}}
-        for tower, checkpoint in self.checkpoints.items():
-            brought = checkpoint.variables(
-                getattr(model, tower), checkpoint.tensors(), self.image_size_px
+        for tower, encoder in self.encoders.items():
+            brought = encoder.variables(
+                getattr(model, tower), encoder.tensors(), self.image_size_px
             )
             for collection, tree in brought.items():
                 variables[collection][tower] = tree
@@ -63,30 +63,30 @@ def adopt(config: ConfigDict) -> WarmStart:
       FileNotFoundError, ValueError: as `pretrained.from_hf`; a checkpoint of another architecture
         than the config's.
     """
-    checkpoints = {}
+    encoders = {}
     for tower in ("image_encoder", "text_encoder"):
-        encoder = config.model[tower]
-        if not encoder.pretrained:
+        fields = config.model[tower]
+        if not fields.pretrained:
             continue
-        checkpoint = pretrained.open_checkpoint(encoder.pretrained, tower)
-        family = encoder.name if tower == "image_encoder" else "bert"
-        if checkpoint.family != family:
+        encoder = pretrained.open_encoder(fields.pretrained, tower)
+        family = fields.name if tower == "image_encoder" else "bert"
+        if encoder.family != family:
             remedy = f"pass a checkpoint of a {family}"
-            if tower == "image_encoder" and checkpoint.family != "bert":
-                remedy += f", or set --config.model.image_encoder.name={checkpoint.family}"
+            if tower == "image_encoder" and encoder.family != "bert":
+                remedy += f", or set --config.model.image_encoder.name={encoder.family}"
             raise ValueError(
-                f"{checkpoint.folder} holds a {checkpoint.family}, but config.model.{tower} is a "
+                f"{encoder.folder} holds a {encoder.family}, but config.model.{tower} is a "
                 f"{family}: {remedy}"
             )
-        encoder.sizes = checkpoint.sizes
+        fields.sizes = encoder.sizes
         log.info(
             "%s: %s of %s, in its sizes (variant %s is not used)",
             tower,
-            checkpoint.family,
-            checkpoint.folder,
-            encoder.variant,
+            encoder.family,
+            encoder.folder,
+            fields.variant,
         )
-        checkpoints[tower] = checkpoint
-    if "text_encoder" in checkpoints:
-        config.data.lowercase = published_lowercase(checkpoints["text_encoder"].folder)
-    return WarmStart(checkpoints, config.data.image_size_px)
+        encoders[tower] = encoder
+    if "text_encoder" in encoders:
+        config.data.lowercase = published_lowercase(encoders["text_encoder"].folder)
+    return WarmStart(encoders, config.data.image_size_px)

@@ -9,7 +9,7 @@ from flax.core import meta
 from safetensors.numpy import save_file
 
 from lumbarclip_jax.models import key_tables, pretrained, weights_open_clip
-from lumbarclip_jax.models.pretrained import from_hf, from_open_clip, open_checkpoint
+from lumbarclip_jax.models.pretrained import from_hf, from_open_clip, open_encoder
 from lumbarclip_jax.models.projection import Projection
 from tests.pretrained_folders import config, write_vocabulary
 from tests.torchvision_shim import import_module
@@ -118,13 +118,13 @@ def test_embeddings_are_those_of_open_clip(open_clip, tmp_path, vision, text, bi
 
 def test_one_tower_can_be_taken_alone(tmp_path):
     tensors = write_random(tmp_path)
-    image = open_checkpoint(tmp_path, "image_encoder")
+    image = open_encoder(tmp_path, "image_encoder")
     variables = image.variables(image.module("cls"), image.tensors())
     kernel = variables["params"]["layer_3"]["attention"]["key"]["kernel"]
     fused = tensors["visual.trunk.blocks.3.attn.qkv.weight"]
     np.testing.assert_array_equal(kernel, fused[192:384].T)
 
-    text = open_checkpoint(tmp_path, "text_encoder")
+    text = open_encoder(tmp_path, "text_encoder")
     variables = text.variables(text.module("cls"), text.tensors())
     words = variables["params"]["word_embedding"]["embedding"]
     np.testing.assert_array_equal(

@@ -13,7 +13,7 @@ import pytest
 
 from data_prep.reports import read_reports
 from lumbarclip_jax.data.tokenizer import Tokenizer, published_lowercase, published_vocabulary
-from lumbarclip_jax.models.pretrained import from_hf, open_checkpoint
+from lumbarclip_jax.models.pretrained import from_hf, open_encoder
 
 SENTENCES = [
     "Disc herniation at L4-L5.",
@@ -57,7 +57,7 @@ def embeddings(folder: Path, texts: list[str]) -> np.ndarray:
     """What `texts` become under the run's tokenizer and the model with mean pooling."""
     lowercase = published_lowercase(folder)
     tokens = Tokenizer(published_vocabulary(folder), 128, lowercase)(texts)
-    checkpoint = open_checkpoint(folder)
+    checkpoint = open_encoder(folder)
     module = checkpoint.module("mean")
     variables = checkpoint.variables(module, checkpoint.tensors())
     pooled = jax.jit(module.apply)(variables, **tokens)["pooled"]

@@ -7,6 +7,7 @@ import shutil
 import jax
 import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 from configs import resnet_linear, vit_linear
 from lumbarclip_jax import sharding, train, train_step, warm_start
@@ -14,7 +15,7 @@ from lumbarclip_jax.models import build_model, unstack_layers
 from lumbarclip_jax.models.patches import resize_positions
 from lumbarclip_jax.models.pretrained import from_hf
 from lumbarclip_jax.run import load_run
-from tests.pretrained_folders import write, write_vocabulary
+from tests.pretrained_folders import recorded, write, write_vocabulary
 
 
 def text_checkpoint(folder, vocabulary: int = 40, **tokenizer_config):
@@ -113,6 +114,33 @@ def test_running_statistics_come_along(tmp_path):
     jax.tree.map(np.testing.assert_array_equal, statistics, published["batch_stats"])
 
 
+@pytest.mark.parametrize("has_layer", [True, False])
+def test_pooling_by_a_layer_needs_the_layer(tmp_path, has_layer):
+    weights = recorded("bert", "weights/")
+    if not has_layer:
+        weights = {key: x for key, x in weights.items() if not key.startswith("pooler.")}
+    write(text_checkpoint(tmp_path), "bert", weights)
+    config = tiny_config("", text=tmp_path)
+    config.model.text_encoder.pooling = "pooler"
+    start = warm_start.adopt(config)
+    model = build_model(config.model, 40)
+    if has_layer:
+        assert "pooler" in start.variables(model)["params"]["text_encoder"]
+    else:
+        with pytest.raises(ValueError, match=r"2 missing \(pooler.dense"):
+            start.variables(model)
+
+
+def test_timm_has_no_pooler_layer(tmp_path):
+    save_file(recorded("timm_vit", "weights/"), tmp_path / "model.safetensors")
+    (tmp_path / "config.json").write_text(str(recorded("timm_vit", "config")[""]))
+    config = tiny_config("", image=tmp_path)
+    config.model.image_encoder.pooling = "pooler"
+    start = warm_start.adopt(config)
+    with pytest.raises(ValueError, match=r"2 missing \(params/pooler"):
+        start.variables(build_model(config.model, 40))
+
+
 @pytest.mark.parametrize("cased", [True, False])
 def test_the_tokenizer_of_the_checkpoint_decides_on_case(tmp_path, cased):
     text = text_checkpoint(tmp_path, do_lower_case=not cased)
@@ -167,5 +195,5 @@ def test_a_text_encoder_needs_its_own_vocabulary(tmp_path):
 def test_without_checkpoints_a_config_stays_as_it_is():
     config = tiny_config("")
     before = config.to_json()
-    assert warm_start.adopt(config).checkpoints == {}
+    assert warm_start.adopt(config).encoders == {}
     assert config.to_json() == before

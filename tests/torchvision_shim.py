@@ -4,6 +4,7 @@ Both take transforms, data sets and a frozen batch norm from torchvision at impo
 them never touches what stands in here.
 """
 
+import contextlib
 import importlib
 import importlib.abc
 import importlib.machinery
@@ -50,6 +51,11 @@ def import_module(name: str) -> types.ModuleType:
     Raises:
       ImportError: it, or another package it needs, is not installed.
     """
+    with contextlib.suppress(ImportError):
+        # transformers looks once and remembers: let it look before the placeholders are there.
+        from transformers.utils import is_torchvision_available
+
+        is_torchvision_available()
     finder = Finder()
     sys.meta_path.insert(0, finder)
     real = {key: sys.modules.pop(key) for key in list(sys.modules) if is_torchvision(key)}

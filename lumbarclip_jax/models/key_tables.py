@@ -160,10 +160,13 @@ def listing(what: str, names: list[str]) -> str:
 
 
 def published_shapes(shapes: Tree, rules: tuple[Rule, ...]) -> dict[str, tuple[int, ...]]:
-    """Shape by key of the checkpoint that the leaves of `shapes`, which have a `.shape`, lie in."""
+    """Shape by key of the checkpoint that the leaves of `shapes`, which have a `.shape`, lie in.
+
+    A leaf that no checkpoint of this kind has keeps its path for a key.
+    """
     published = {}
     for path, leaf in flatten(shapes):
-        key, change = published_key(path, rules)
+        key, change = published_key(path, rules) or (path, Leaf("", "", ""))
         # A broadcast zero takes no memory and shows what the change of layout does to the shape.
         published[key] = change.to_published(np.broadcast_to(np.float32(0), leaf.shape)).shape
     return published

@@ -17,7 +17,6 @@ from flax import linen as nn
 
 from lumbarclip_jax.data.tokenizer import published_vocabulary, read_vocabulary
 from lumbarclip_jax.models import key_tables, weights_hf, weights_open_clip, weights_timm
-from lumbarclip_jax.models.checkpoint import POOLER, Checkpoint
 from lumbarclip_jax.models.checkpoint_files import (
     find_folder,
     read_json,
@@ -27,6 +26,7 @@ from lumbarclip_jax.models.checkpoint_files import (
 from lumbarclip_jax.models.key_tables import Tree
 from lumbarclip_jax.models.lumbarclip import LumbarCLIP
 from lumbarclip_jax.models.projection import Projection
+from lumbarclip_jax.models.published_encoder import POOLER, PublishedEncoder
 
 
 def from_hf(path_or_name: str | pathlib.Path) -> tuple[nn.Module, Tree]:
@@ -49,11 +49,11 @@ def from_hf(path_or_name: str | pathlib.Path) -> tuple[nn.Module, Tree]:
       ValueError: a damaged file, a pickle, another architecture, a vocabulary of another size, or
         weights that differ from what the config describes; every difference is listed.
     """
-    checkpoint = open_checkpoint(path_or_name)
-    tensors = checkpoint.tensors()
+    encoder = open_encoder(path_or_name)
+    tensors = encoder.tensors()
     has_pooler = any(key.startswith(POOLER) for key in tensors)
-    module = checkpoint.module("pooler" if has_pooler else checkpoint.pooling)
-    return module, on_device(checkpoint.variables(module, tensors))
+    module = encoder.module("pooler" if has_pooler else encoder.pooling)
+    return module, on_device(encoder.variables(module, tensors))
 
 
 def from_open_clip(path_or_name: str | pathlib.Path) -> tuple[LumbarCLIP, Tree]:
@@ -92,8 +92,8 @@ def from_open_clip(path_or_name: str | pathlib.Path) -> tuple[LumbarCLIP, Tree]:
     return module, on_device(key_tables.fit(tensors, shapes, clip.layout.rules, folder))
 
 
-def open_checkpoint(path_or_name: str | pathlib.Path, tower: str | None = None) -> Checkpoint:
-    """Finds a checkpoint of one encoder and reads its config.
+def open_encoder(path_or_name: str | pathlib.Path, tower: str | None = None) -> PublishedEncoder:
+    """Finds the checkpoint of an encoder and reads its config.
 
     Args:
       path_or_name: as for `from_hf`.
@@ -106,14 +106,14 @@ def open_checkpoint(path_or_name: str | pathlib.Path, tower: str | None = None) 
     if (folder / weights_open_clip.CONFIG_FILE).is_file():
         if tower is None:
             raise ValueError(f"{folder} holds an open_clip model: load it with from_open_clip")
-        checkpoint = getattr(weights_open_clip.read_config(folder), tower)
+        encoder = getattr(weights_open_clip.read_config(folder), tower)
     else:
-        checkpoint = read_config(folder)
-    check_vocabulary(checkpoint)
-    return checkpoint
+        encoder = read_config(folder)
+    check_vocabulary(encoder)
+    return encoder
 
 
-def read_config(folder: pathlib.Path) -> Checkpoint:
+def read_config(folder: pathlib.Path) -> PublishedEncoder:
     """The encoder that a folder's config.json, of `transformers` or timm, describes."""
     path = folder / "config.json"
     config = read_json(path)
@@ -122,23 +122,23 @@ def read_config(folder: pathlib.Path) -> Checkpoint:
         family, sizes, side = weights_timm.read_sizes(config["architecture"], arguments, path)
         default = "token" if family == "vit" else "avg"
         pooling = weights_timm.read_pooling(family, config.get("global_pool", default), path)
-        return Checkpoint(folder, family, sizes, pooling, weights_timm.LAYOUTS[family], side)
+        return PublishedEncoder(folder, family, sizes, pooling, weights_timm.LAYOUTS[family], side)
     if "model_type" in config:
         family, sizes = weights_hf.read_sizes(config, path)
         side = square_side(config.get("image_size", 224), path)
         pooling = "cls" if family in ("bert", "vit") else "mean"
-        return Checkpoint(folder, family, sizes, pooling, weights_hf.LAYOUTS[family], side)
+        return PublishedEncoder(folder, family, sizes, pooling, weights_hf.LAYOUTS[family], side)
     raise ValueError(
         f"{path} has neither the model_type of a transformers model nor the architecture of a timm "
         "model: pass the folder of a published checkpoint"
     )
 
 
-def check_vocabulary(checkpoint: Checkpoint) -> None:
+def check_vocabulary(encoder: PublishedEncoder) -> None:
     """Raises ValueError when a BERT's folder has a vocabulary of another size than its table."""
-    if checkpoint.family != "bert" or not (file := published_vocabulary(checkpoint.folder)):
+    if encoder.family != "bert" or not (file := published_vocabulary(encoder.folder)):
         return
-    size, expected = len(read_vocabulary(file)), checkpoint.sizes["vocab_size"]
+    size, expected = len(read_vocabulary(file)), encoder.sizes["vocab_size"]
     if size != expected:
         raise ValueError(
             f"{file} has {size} tokens, but the BERT beside it knows {expected}: place the "

@@ -8,9 +8,9 @@ import pathlib
 from typing import Any
 
 from lumbarclip_jax.models import weights_hf, weights_timm
-from lumbarclip_jax.models.checkpoint import Checkpoint
 from lumbarclip_jax.models.checkpoint_files import read_json
 from lumbarclip_jax.models.key_tables import Layout, Rule, Tensors
+from lumbarclip_jax.models.published_encoder import PublishedEncoder
 from lumbarclip_jax.models.variants import bert_sizes
 
 CONFIG_FILE = "open_clip_config.json"
@@ -30,8 +30,8 @@ class OpenClip:
     """What an open_clip_config.json describes."""
 
     embed_dim: int
-    image_encoder: Checkpoint
-    text_encoder: Checkpoint
+    image_encoder: PublishedEncoder
+    text_encoder: PublishedEncoder
     image_projection: str  # kind
     text_projection: str  # kind
     layout: Layout  # of the whole, in the tree of `LumbarCLIP`
@@ -69,12 +69,12 @@ def read_config(folder: pathlib.Path) -> OpenClip:
     )
 
 
-def image_tower(folder: pathlib.Path, config: dict[str, Any]) -> Checkpoint:
+def image_tower(folder: pathlib.Path, config: dict[str, Any]) -> PublishedEncoder:
     path = folder / CONFIG_FILE
     family, sizes, side = weights_timm.read_sizes(config["timm_model_name"], {}, path)
     default = "token" if family == "vit" else "avg"
     layout = weights_timm.LAYOUTS[family]
-    return Checkpoint(
+    return PublishedEncoder(
         folder,
         family,
         sizes,
@@ -84,7 +84,7 @@ def image_tower(folder: pathlib.Path, config: dict[str, Any]) -> Checkpoint:
     )
 
 
-def text_tower(folder: pathlib.Path, config: dict[str, Any]) -> Checkpoint:
+def text_tower(folder: pathlib.Path, config: dict[str, Any]) -> PublishedEncoder:
     path, name = folder / CONFIG_FILE, config["hf_model_name"]
     pooling = option(config, "hf_pooler_type", "mean_pooler", tuple(POOLINGS), path)
     bert_config = folder / "config.json"
@@ -100,7 +100,7 @@ def text_tower(folder: pathlib.Path, config: dict[str, Any]) -> Checkpoint:
             f"{CONFIG_FILE}, there"
         )
     layout = weights_hf.LAYOUTS["bert"]
-    return Checkpoint(
+    return PublishedEncoder(
         folder,
         "bert",
         sizes,

@@ -1,4 +1,4 @@
-"""One encoder of a published checkpoint: our module for it, and its weights in our tree."""
+"""An encoder in a published checkpoint: our module for it, and its weights in our tree."""
 
 import dataclasses
 import logging
@@ -26,7 +26,7 @@ POOLER = "pooler.dense."
 
 
 @dataclasses.dataclass(frozen=True)
-class Checkpoint:
+class PublishedEncoder:
     """A published encoder whose config has been read; its weights are read when asked for."""
 
     folder: pathlib.Path
@@ -65,8 +65,9 @@ class Checkpoint:
         Raises:
           ValueError: the weights are not those of the module; every difference is listed.
         """
-        if module.pooling != "pooler":
+        if module.pooling != "pooler" and any(key.startswith(POOLER) for key in tensors):
             tensors = {key: x for key, x in tensors.items() if not key.startswith(POOLER)}
+            log.info("%s: left out its pooler, pooling is %s", self.folder, module.pooling)
         scanned = getattr(module, "scan_layers", False)
         one_by_one = module.clone(scan_layers=False) if scanned else module
         variables = key_tables.fit(tensors, self.shapes(one_by_one), self.layout.rules, self.folder)
