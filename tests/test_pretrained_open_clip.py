@@ -216,7 +216,7 @@ def test_bert_base_needs_no_config_beside_it(tmp_path):
         "mlp_width": 3072,
     }
     write_configs(tmp_path, VISION, TEXT | {"hf_model_name": "some/MiniLM"})
-    (tmp_path / "config.json").unlink()
+    (tmp_path / "config.json").write_text('{"model_type": "clip"}')
     with pytest.raises(FileNotFoundError, match=r"place the config.json of some/MiniLM"):
         from_open_clip(tmp_path)
 

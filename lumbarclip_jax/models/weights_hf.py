@@ -2,6 +2,7 @@
 
 import dataclasses
 import pathlib
+import re
 from typing import Any
 
 from lumbarclip_jax.models.checkpoint_files import square_side
@@ -81,8 +82,7 @@ def modern_names(tensors: Tensors) -> Tensors:
     """Renames `gamma` and `beta`, as checkpoints converted from TensorFlow call scale and bias."""
 
     def modern(key: str) -> str:
-        stem, _, last = key.rpartition(".")
-        return f"{stem}.{ {'gamma': 'weight', 'beta': 'bias'}.get(last, last) }"
+        return re.sub(r"\.gamma$", ".weight", re.sub(r"\.beta$", ".bias", key))
 
     return {modern(key): tensor for key, tensor in tensors.items()}
 

@@ -50,10 +50,10 @@ def read_config(folder: pathlib.Path) -> OpenClip:
     path = folder / CONFIG_FILE
     config = read_json(path).get("model_cfg", {})
     image, text = config.get("vision_cfg", {}), config.get("text_cfg", {})
-    if "timm_model_name" not in image or "hf_model_name" not in text:
+    if not ("embed_dim" in config and "timm_model_name" in image and "hf_model_name" in text):
         raise ValueError(
             f"{path} names no timm image tower (timm_model_name) with a Hugging Face text tower "
-            "(hf_model_name): pass a model that has them, such as BiomedCLIP"
+            "(hf_model_name) and a shared embed_dim: pass a model that has them, such as BiomedCLIP"
         )
     projection = option(image, "timm_proj", "linear", ("linear",), path)
     text_projection = option(text, "hf_proj_type", "mlp", tuple(TEXT_PROJECTIONS), path)
@@ -87,17 +87,16 @@ def image_tower(folder: pathlib.Path, config: dict[str, Any]) -> PublishedEncode
 def text_tower(folder: pathlib.Path, config: dict[str, Any]) -> PublishedEncoder:
     path, name = folder / CONFIG_FILE, config["hf_model_name"]
     pooling = option(config, "hf_pooler_type", "mean_pooler", tuple(POOLINGS), path)
-    bert_config = folder / "config.json"
-    if bert_config.is_file():
-        family, sizes = weights_hf.read_sizes(read_json(bert_config), bert_config)
-        if family != "bert":
-            raise ValueError(f"{bert_config} describes a {family}: place that of {name} there")
+    bert_path = folder / "config.json"
+    bert_config = read_json(bert_path) if bert_path.is_file() else {}
+    if bert_config.get("model_type") == "bert":
+        _, sizes = weights_hf.read_sizes(bert_config, bert_path)
     elif "base-uncased" in name:
         sizes = {"vocab_size": 30_522} | bert_sizes("base")
     else:
         raise FileNotFoundError(
-            f"{bert_config} is missing: place the config.json of {name}, the text tower of "
-            f"{CONFIG_FILE}, there"
+            f"{bert_path} of a BERT is missing: place the config.json of {name}, the text tower "
+            f"that {CONFIG_FILE} names, there"
         )
     layout = weights_hf.LAYOUTS["bert"]
     return PublishedEncoder(
