@@ -13,8 +13,8 @@ import safetensors.numpy
 
 from lumbarclip_jax.exports import model_card
 from lumbarclip_jax.models import key_tables, unstack_layers
-from lumbarclip_jax.models.checkpoint import MODULES
 from lumbarclip_jax.models.key_tables import Rule
+from lumbarclip_jax.models.published_encoder import MODULES
 from lumbarclip_jax.models.weights_hf import FIELDS, LAYOUTS
 from lumbarclip_jax.run import VOCABULARY_FILE, Run
 
