@@ -20,7 +20,7 @@ def get_config() -> ConfigDict:
     config.data = data = ConfigDict()
     data.dir = ""  # folder written by data_prep.build; empty = the embedded phantom
     data.phantom_patients = 400  # patients of the embedded phantom
-    data.phantom_difficulty = 0.3  # 0 (clean) to 1 (noisy, subtle findings)
+    data.phantom_difficulty = 0.2  # 0 (clean) to 1 (noisy, subtle findings)
     data.global_batch_size = 64  # pairs per optimizer step, over all devices and processes
     data.image_size_px = 224  # side of the square the encoder sees
     data.crop_px = 224  # side of the central square cut from the stored image, before resizing
@@ -28,6 +28,7 @@ def get_config() -> ConfigDict:
     data.lowercase = True  # of texts, before tokenizing; a pretrained text encoder has its own rule
     data.level_prefix = True  # put the slice's disc level before the report, "L4-L5 : ..."
     data.one_level_a_batch = True  # all pairs of a batch show one disc level, see data/pipeline.py
+    data.keep_sentence = 0.7  # probability that a training report keeps a sentence; 1.0 = all
     data.read_threads = 2  # Grain reader threads
     data.prefetch_batches = 4  # batches kept ready on the host
 
@@ -112,7 +113,7 @@ def resize(config: ConfigDict, size: str) -> None:
     if size != "quick":
         raise ValueError(f"there is no :{size} form of a config, only :quick")
     config.name += "_quick"
-    config.total_steps = 300
+    config.total_steps = 500
     config.data.global_batch_size = 32
     config.data.image_size_px = 64
     config.data.crop_px = 128
@@ -124,5 +125,5 @@ def resize(config: ConfigDict, size: str) -> None:
     config.model.text_encoder.pooling = "mean"
     config.optim.lr = 1e-3
     config.optim.warmup_steps = 20
-    config.eval.every_steps = 100
-    config.checkpoint.every_steps = 100
+    config.eval.every_steps = 125
+    config.checkpoint.every_steps = 250

@@ -1,7 +1,7 @@
 """ResNet-50 + BERT-base with linear projection heads.
 
-    python -m lumbarclip_jax.main --config=configs/resnet_linear.py --workdir=runs/resnet_linear
-    python -m lumbarclip_jax.main --config=configs/resnet_linear.py:quick
+python -m lumbarclip_jax.main --config=configs/resnet_linear.py --workdir=runs/resnet_linear
+python -m lumbarclip_jax.main --config=configs/resnet_linear.py:quick
 """
 
 from configs import base

@@ -1,7 +1,7 @@
 """ResNet-50 + BERT-base with non-linear (residual GELU) projection heads.
 
-    python -m lumbarclip_jax.main --config=configs/resnet_mlp.py --workdir=runs/resnet_mlp
-    python -m lumbarclip_jax.main --config=configs/resnet_mlp.py:quick
+python -m lumbarclip_jax.main --config=configs/resnet_mlp.py --workdir=runs/resnet_mlp
+python -m lumbarclip_jax.main --config=configs/resnet_mlp.py:quick
 """
 
 from configs import base

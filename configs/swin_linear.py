@@ -1,7 +1,7 @@
 """Swin-T + BERT-base with linear projection heads.
 
-    python -m lumbarclip_jax.main --config=configs/swin_linear.py --workdir=runs/swin_linear
-    python -m lumbarclip_jax.main --config=configs/swin_linear.py:quick
+python -m lumbarclip_jax.main --config=configs/swin_linear.py --workdir=runs/swin_linear
+python -m lumbarclip_jax.main --config=configs/swin_linear.py:quick
 """
 
 from configs import base

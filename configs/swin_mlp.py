@@ -1,7 +1,7 @@
 """Swin-T + BERT-base with non-linear (residual GELU) projection heads.
 
-    python -m lumbarclip_jax.main --config=configs/swin_mlp.py --workdir=runs/swin_mlp
-    python -m lumbarclip_jax.main --config=configs/swin_mlp.py:quick
+python -m lumbarclip_jax.main --config=configs/swin_mlp.py --workdir=runs/swin_mlp
+python -m lumbarclip_jax.main --config=configs/swin_mlp.py:quick
 """
 
 from configs import base

@@ -1,7 +1,7 @@
 """ViT-B/16 + BERT-base with linear projection heads.
 
-    python -m lumbarclip_jax.main --config=configs/vit_linear.py --workdir=runs/vit_linear
-    python -m lumbarclip_jax.main --config=configs/vit_linear.py:quick
+python -m lumbarclip_jax.main --config=configs/vit_linear.py --workdir=runs/vit_linear
+python -m lumbarclip_jax.main --config=configs/vit_linear.py:quick
 """
 
 from configs import base

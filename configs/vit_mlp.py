@@ -1,7 +1,7 @@
 """ViT-B/16 + BERT-base with non-linear (residual GELU) projection heads.
 
-    python -m lumbarclip_jax.main --config=configs/vit_mlp.py --workdir=runs/vit_mlp
-    python -m lumbarclip_jax.main --config=configs/vit_mlp.py:quick
+python -m lumbarclip_jax.main --config=configs/vit_mlp.py --workdir=runs/vit_mlp
+python -m lumbarclip_jax.main --config=configs/vit_mlp.py:quick
 """
 
 from configs import base

@@ -42,7 +42,12 @@ def _broken_rules(config: ConfigDict):
         yield from _range(config, field, low=1)
     for field in ("optim.lr", "optim.weight_decay", "optim.clip_norm", "optim.warmup_steps"):
         yield from _range(config, field, low=0)
-    for field in ("loss.hard_weight", "data.phantom_difficulty", "optim.final_lr_fraction"):
+    for field in (
+        "loss.hard_weight",
+        "data.keep_sentence",
+        "data.phantom_difficulty",
+        "optim.final_lr_fraction",
+    ):
         yield from _range(config, field, low=0, high=1)
     yield from _range(config, "loss.target_scale", low=0)
     yield from _range(config, "data.max_tokens", low=3)

@@ -64,6 +64,7 @@ def train_and_evaluate(config: ConfigDict, workdir: str | pathlib.Path) -> dict[
         seed=config.seed,
         level_prefix=config.data.level_prefix,
         one_level_a_batch=config.data.one_level_a_batch,
+        keep_sentence=config.data.keep_sentence,
         read_threads=config.data.read_threads,
         prefetch_batches=config.data.prefetch_batches,
         process_index=jax.process_index(),

@@ -7,6 +7,7 @@ import pytest
 
 from lumbarclip_jax.data.dataset import Dataset, with_level
 from lumbarclip_jax.data.pipeline import train_iterator
+from lumbarclip_jax.data.sentences import sample_sentences, sentences
 from lumbarclip_jax.data.tokenizer import Tokenizer
 
 
@@ -25,6 +26,8 @@ def batches(dataset, tokenizer, **options):
         "global_batch_size": 8,
         "seed": 3,
         "level_prefix": True,
+        "one_level_a_batch": False,
+        "keep_sentence": 0.5,
         "read_threads": 2,
         "prefetch_batches": 2,
     }
@@ -54,6 +57,32 @@ def test_a_vocabulary_must_be_one(tmp_path):
 def test_level_prefix():
     assert with_level("Normal.", "L5-S1", True) == "L5-S1 : Normal."
     assert with_level("Normal.", "L5-S1", False) == "Normal."
+
+
+def test_excerpts_keep_order_and_at_least_one_sentence():
+    report = "LSS MRI\nL4-L5: bulge. No stenosis. // L5-S1: normal."
+    parts = ["LSS MRI", "L4-L5: bulge.", "No stenosis.", "L5-S1: normal."]
+    assert sentences(report) == parts
+    assert sample_sentences(report, 1.0, seed=0) == report
+    drawn = [sample_sentences(report, 0.5, seed) for seed in range(400)]
+    kept = np.array([[part in excerpt for part in parts] for excerpt in drawn])
+    assert kept.any(axis=1).all()
+    assert (abs(kept.mean(axis=0) - 0.5) < 0.1).all()
+    assert all(excerpt in " ".join(parts) for excerpt in drawn if excerpt.count(".") == 3)
+    assert sample_sentences(report, 0.0, seed=1) in parts
+    assert sample_sentences("Normal.", 0.0, seed=1) == "Normal."
+
+
+def test_a_batch_shows_one_level(dataset, tokenizer):
+    columns, iterator = (
+        dataset.columns("train"),
+        batches(dataset, tokenizer, one_level_a_batch=True),
+    )
+    pixels = dataset.images("train", range(len(columns.level)))
+    level_of = {row.tobytes(): level for row, level in zip(pixels, columns.level, strict=True)}
+    levels = [{level_of[row.tobytes()] for row in next(iterator)["images"]} for _ in range(9)]
+    assert all(len(found) == 1 for found in levels)
+    assert len(set.union(*levels)) == 3
 
 
 def test_columns_follow_the_records(dataset):

@@ -89,9 +89,9 @@ class Dataset:
         return np.stack([r["image"] for r in records])
 
 
-def text_of_record(record: dict, level_prefix: bool) -> str:
-    """The text the text encoder reads for one record."""
-    return with_level(_text(record["report"]), _text(record["level"]), level_prefix)
+def read_text(record: dict, name: str) -> str:
+    """A text field of a record."""
+    return _text(record[name])
 
 
 def with_level(report: str, level: str, level_prefix: bool) -> str:

@@ -3,7 +3,8 @@
 import grain
 import numpy as np
 
-from lumbarclip_jax.data.dataset import Dataset, text_of_record
+from lumbarclip_jax.data.dataset import Dataset, read_text, with_level
+from lumbarclip_jax.data.sentences import sample_sentences
 from lumbarclip_jax.data.tokenizer import Tokenizer
 
 
@@ -15,6 +16,7 @@ def train_iterator(
     seed: int,
     level_prefix: bool,
     one_level_a_batch: bool,
+    keep_sentence: float,
     read_threads: int,
     prefetch_batches: int,
     process_index: int = 0,
@@ -26,6 +28,10 @@ def train_iterator(
     The order is drawn over indices, then each process takes its contiguous share of every global
     batch: the global batch of a step is the same whatever the number of processes. Every epoch is a
     new permutation; the rows that do not fill a last batch are left out of that epoch.
+
+    With `one_level_a_batch`, pairs are told apart by what they show and not by their disc level,
+    which is written in the text and easily seen in the image. `keep_sentence` is the probability
+    that a sentence of a report is kept, see `sample_sentences`.
 
     Yields dicts of `images` uint8 [b, S, S, 1], `input_ids` and `attention_mask` int32 [b, T], with
     b = global_batch_size / process_count.
@@ -47,9 +53,19 @@ def train_iterator(
     rows = global_batch_size // process_count
     first = process_index * rows
 
-    def load(indices: np.ndarray) -> dict[str, np.ndarray]:
+    def load(indices: np.ndarray, rng: np.random.Generator) -> dict[str, np.ndarray]:
         records = source.__getitems__(indices[first : first + rows].tolist())
-        tokens = tokenizer([text_of_record(record, level_prefix) for record in records])
+        # Drawn for the whole batch, so that every process sees its share of the same draws.
+        seeds = rng.integers(2**63, size=global_batch_size)[first : first + rows]
+        texts = [
+            with_level(
+                sample_sentences(read_text(record, "report"), keep_sentence, seed),
+                read_text(record, "level"),
+                level_prefix,
+            )
+            for record, seed in zip(records, seeds, strict=True)
+        ]
+        tokens = tokenizer(texts)
         return {"images": np.stack([record["image"] for record in records]), **tokens}
 
     if one_level_a_batch:
@@ -67,6 +83,6 @@ def train_iterator(
             for part in parts
         ],
         weights=[len(part) for part in parts],
-    ).map(load)
+    ).random_map(load, seed=seed)
     options = grain.ReadOptions(num_threads=read_threads, prefetch_buffer_size=prefetch_batches)
     return iter(batches.to_iter_dataset(options))
