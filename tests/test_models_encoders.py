@@ -280,7 +280,7 @@ def test_shift_mask_by_brute_force():
         (lambda: vit_sizes("B"), "ViT variant 'B' has no patch size: write size/patch"),
         (lambda: vit_sizes("H/14"), "ViT variant 'H' is not one of XS, Ti, S, B, L"),
         (lambda: bert_sizes("huge"), "BERT variant 'huge' is not one of tiny"),
-        (lambda: swin_sizes("L"), "Swin variant 'L' is not one of XS, T, S, B"),
+        (lambda: swin_sizes("H"), "Swin variant 'H' is not one of XS, T, S, B, L"),
         (lambda: resnet_sizes("18"), "ResNet variant '18' is not one of XS, 50, 101"),
         (lambda: BERT.clone(pooling="max"), "BERT pooling 'max' is not one of cls, mean"),
         (lambda: IMAGE_ENCODERS["vit"].clone(pooling="last"), "ViT pooling 'last' is not one of"),
