@@ -92,7 +92,7 @@ def train_and_evaluate(config: ConfigDict, workdir: str | pathlib.Path) -> dict[
     progress = Progress(step, config.total_steps, config.data.global_batch_size)
 
     def save() -> None:
-        if step != checkpointer.latest_step:
+        if step not in (0, checkpointer.latest_step):
             require_finite(float(metrics["loss"]), step, checkpointer.latest_step)
             checkpointer.save(step, state, batches.get_state())
 
