@@ -21,7 +21,7 @@ def get_config() -> ConfigDict:
     data.dir = ""  # folder written by data_prep.build; empty = the embedded phantom
     data.phantom_patients = 400  # patients of the embedded phantom
     data.phantom_difficulty = 0.2  # 0 (clean) to 1 (noisy, subtle findings)
-    data.global_batch_size = 64  # pairs per optimizer step, over all devices and processes
+    data.global_batch_size = 32  # pairs per optimizer step, over all devices and processes
     data.image_size_px = 224  # side of the square the encoder sees
     data.crop_px = 224  # side of the central square cut from the stored image, before resizing
     data.max_tokens = 128  # reports are cut to this length, [CLS] and [SEP] included
@@ -114,7 +114,6 @@ def resize(config: ConfigDict, size: str) -> None:
         raise ValueError(f"there is no :{size} form of a config, only :quick")
     config.name += "_quick"
     config.total_steps = 500
-    config.data.global_batch_size = 32
     config.data.image_size_px = 64
     config.data.crop_px = 128
     config.data.max_tokens = 64
