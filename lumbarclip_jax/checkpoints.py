@@ -2,21 +2,35 @@
 
 import pathlib
 
+import jax
 import orbax.checkpoint as ocp
 
 
 class Checkpointer:
     """Saves and restores (state, data position) under `workdir/checkpoints`.
 
-    Saving is asynchronous and atomic: a killed process leaves the previous checkpoint intact.
+    Saving is asynchronous and atomic: a killed process leaves the previous checkpoint intact. A
+    context manager: the end of the block waits until everything is on disk.
     """
 
     def __init__(self, workdir: pathlib.Path, keep: int = 1):
         self._folder = pathlib.Path(workdir).absolute() / "checkpoints"
         self._manager = ocp.CheckpointManager(
             self._folder,
+            # Named here, so that what a checkpoint holds can be asked without reading it.
+            item_handlers={
+                "state": ocp.StandardCheckpointHandler(),
+                "data": ocp.JsonCheckpointHandler(),
+            },
             options=ocp.CheckpointManagerOptions(max_to_keep=keep, create=True),
         )
+
+    def __enter__(self) -> "Checkpointer":
+        return self
+
+    def __exit__(self, *exception) -> None:
+        self._manager.wait_until_finished()
+        self._manager.close()
 
     @property
     def latest_step(self) -> int | None:
@@ -41,25 +55,37 @@ class Checkpointer:
         step = self._manager.latest_step()
         if step is None:
             raise FileNotFoundError(f"{self._folder} holds no checkpoint: train the run first")
-        try:
-            restored = self._manager.restore(
-                step,
-                args=ocp.args.Composite(
-                    state=ocp.args.StandardRestore(abstract_state), data=ocp.args.JsonRestore()
-                ),
-            )
-        except (ValueError, KeyError) as error:
+        folder = self._folder / str(step)
+        if difference := _difference(self._manager.item_metadata(step).state.tree, abstract_state):
             raise ValueError(
-                f"the checkpoint {self._folder / str(step)} does not fit this config's model: use "
-                f"the config it was trained with, or another --workdir ({_first_line(error)})"
-            ) from error
+                f"the checkpoint {folder} does not fit this config ({difference}): use the config "
+                "it was trained with, or another --workdir"
+            )
+        restored = self._manager.restore(
+            step,
+            args=ocp.args.Composite(
+                state=ocp.args.StandardRestore(abstract_state), data=ocp.args.JsonRestore()
+            ),
+        )
         return restored.state, restored.data
 
-    def close(self) -> None:
-        """Waits until everything is on disk."""
-        self._manager.wait_until_finished()
-        self._manager.close()
+
+def _difference(saved, wanted) -> str:
+    """The first array of two states that differs in name or shape, "" where none does.
+
+    Asked before a restore, because one that Orbax refuses leaves unfinished reads behind.
+    """
+    saved, wanted = _shapes(saved), _shapes(wanted)
+    names = saved.keys() | wanted.keys()
+    for name in sorted(names, key=lambda name: (not name.startswith("params/"), name)):
+        if saved.get(name) != wanted.get(name):
+            return f"{name} is {saved.get(name, 'absent')}, not {wanted.get(name, 'absent')}"
+    return ""
 
 
-def _first_line(error: BaseException) -> str:
-    return str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
+def _shapes(tree) -> dict[str, tuple[int, ...]]:
+    leaves, _ = jax.tree_util.tree_flatten_with_path(tree, is_leaf=lambda x: hasattr(x, "shape"))
+    return {
+        jax.tree_util.keystr(path, simple=True, separator="/"): tuple(leaf.shape)
+        for path, leaf in leaves
+    }

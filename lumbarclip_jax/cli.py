@@ -13,8 +13,9 @@ from absl import logging as absl_logging
 def run(main: Callable[[], None]) -> None:
     """Parses the flags and runs `main`.
 
-    An error about the input (`ValueError`, `OSError` and their kin) is printed as one sentence and
-    ends the process with status 2; `--verbosity=1` adds the traceback.
+    An error about the input (`ValueError`, `OSError`) or a loss that is no number any more
+    (`FloatingPointError`) is printed as one sentence and ends the process with status 2;
+    `--verbosity=1` adds the traceback.
     """
     # Our own lines are shown plainly. The libraries log through absl, where only warnings show.
     handler = logging.StreamHandler(sys.stdout)
@@ -41,7 +42,7 @@ def _parse(argv: list[str]) -> list[str]:
 def _guarded(main: Callable[[], None]) -> None:
     try:
         main()
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, FloatingPointError) as error:
         if absl_logging.get_verbosity() >= absl_logging.DEBUG:
             traceback.print_exc()
         _exit(error)

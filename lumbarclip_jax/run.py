@@ -118,9 +118,8 @@ def load_run(folder: str | pathlib.Path) -> Run:
 
 
 def _latest_state(folder: pathlib.Path, abstract: TrainState) -> TrainState:
-    checkpointer = Checkpointer(folder)
-    state, _ = checkpointer.restore(abstract)
-    checkpointer.close()
+    with Checkpointer(folder) as checkpointer:
+        state, _ = checkpointer.restore(abstract)
     return state
 
 

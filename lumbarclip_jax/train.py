@@ -54,6 +54,7 @@ def train_and_evaluate(config: ConfigDict, workdir: str | pathlib.Path) -> dict[
     log.info("%d x %s, mesh %s", mesh.size, jax.devices()[0].device_kind, dict(mesh.shape))
 
     dataset = Dataset(config.data.dir)
+    dataset.source(config.eval.final_split)  # a missing split should not be found after training
     start = warm_start.adopt(config)
     vocabulary = start.vocabulary or dataset.folder / "vocab.txt"
     tokenizer = Tokenizer(vocabulary, config.data.max_tokens, config.data.lowercase)
@@ -72,32 +73,34 @@ def train_and_evaluate(config: ConfigDict, workdir: str | pathlib.Path) -> dict[
     )
 
     model = build_model(config.model, tokenizer.vocab_size, train_step.compute_dtype(config))
-    checkpointer = Checkpointer(workdir, config.checkpoint.keep)
-    if checkpointer.latest_step is None:
-        state, optimizer = train_step.create_train_state(model, config, mesh)
-        state = train_step.replace_variables(state, start.variables(model))
-    else:
-        abstract, optimizer = train_step.abstract_train_state(model, config, mesh)
-        state, position = checkpointer.restore(abstract)
-        batches.set_state(position)
-        log.info("resuming %s at step %d", workdir, checkpointer.latest_step)
-    run.save_definition(workdir, config, tokenizer, dataset.manifest)
-    count = sum(leaf.size for leaf in jax.tree.leaves(state.params))
-    log.info("%s: %.1f M parameters", config.name, count / 1e6)
-
-    step = int(state.step)
-    key = jax.random.key(config.seed)
-    take_step = train_step.make_train_step(model, optimizer, config, mesh)
-    embedder = run.Run(workdir, config, mesh, tokenizer, model, state).embedder(dataset)
-    progress = Progress(step, config.total_steps, config.data.global_batch_size)
-
-    def save() -> None:
-        if step not in (0, checkpointer.latest_step):
-            require_finite(float(metrics["loss"]), step, checkpointer.latest_step)
-            checkpointer.save(step, state, batches.get_state())
-
     with contextlib.ExitStack() as stack:
-        stack.callback(checkpointer.close)
+        checkpointer = stack.enter_context(Checkpointer(workdir, config.checkpoint.keep))
+        if checkpointer.latest_step is None:
+            state, optimizer = train_step.create_train_state(model, config, mesh)
+            state = train_step.replace_variables(state, start.variables(model))
+        else:
+            abstract, optimizer = train_step.abstract_train_state(model, config, mesh)
+            state, position = checkpointer.restore(abstract)
+            batches.set_state(position)
+            log.info("resuming %s at step %d", workdir, checkpointer.latest_step)
+        run.save_definition(workdir, config, tokenizer, dataset.manifest)
+        count = sum(leaf.size for leaf in jax.tree.leaves(state.params))
+        log.info("%s: %.1f M parameters", config.name, count / 1e6)
+
+        step = int(state.step)
+        if step < config.total_steps:
+            # Measured on the weights that are about to change.
+            (workdir / run.METRICS_FILE).unlink(missing_ok=True)
+        key = jax.random.key(config.seed)
+        take_step = train_step.make_train_step(model, optimizer, config, mesh)
+        embedder = run.Run(workdir, config, mesh, tokenizer, model, state).embedder(dataset)
+        progress = Progress(step, config.total_steps, config.data.global_batch_size)
+
+        def save() -> None:
+            if step not in (0, checkpointer.latest_step):
+                require_finite(float(metrics["loss"]), step, checkpointer.latest_step)
+                checkpointer.save(step, state, batches.get_state())
+
         writer = stack.enter_context(MetricWriter(workdir, step, jax.process_index() == 0))
         stop = stack.enter_context(preemption.StopRequest())
         while step < config.total_steps and not stop.requested:

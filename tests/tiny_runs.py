@@ -62,7 +62,6 @@ def make_run(folder: pathlib.Path, config: ConfigDict) -> Run:
 def write_run(folder: pathlib.Path, config: ConfigDict) -> Run:
     """`make_run` with its checkpoint."""
     run = make_run(folder, config)
-    checkpointer = Checkpointer(folder)
-    checkpointer.save(STEPS, run.state, {})
-    checkpointer.close()
+    with Checkpointer(folder) as checkpointer:
+        checkpointer.save(STEPS, run.state, {})
     return run
