@@ -17,30 +17,28 @@ import numpy as np
 import pydicom
 from pydicom.uid import DeflatedExplicitVRLittleEndian, ImplicitVRLittleEndian, RLELossless
 
+from data_prep import quarantine
 from data_prep.drops import Reason
 
 logging.getLogger("pydicom").disabled = True
 
 MAX_FILE_BYTES = 256 * 2**20
 MAX_PIXELS = 4096 * 4096
-SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
 T1_MAX_TR_MS, T1_MAX_TE_MS, T2_MIN_TR_MS, T2_MIN_TE_MS = 1200.0, 35.0, 1500.0, 60.0
 
 HEADER_FIELDS = (
+    *quarantine.FIELDS,
     "BitsAllocated",
-    "BurnedInAnnotation",
     "Columns",
     "EchoTime",
     "ImageOrientationPatient",
     "ImagePositionPatient",
-    "ImageType",
     "NumberOfFrames",
     "PixelSpacing",
     "RepetitionTime",
     "Rows",
     "SamplesPerPixel",
     "SeriesDescription",
-    "SOPClassUID",
     "SpacingBetweenSlices",
 )
 
@@ -91,7 +89,7 @@ def read_header(path: pathlib.Path) -> Header:
         _check_pixel_format(dataset)
         center_mm, normal = _geometry(dataset)
         return Header(
-            kind=_kind(dataset),
+            kind=quarantine.kind(dataset),
             sequence=_sequence(dataset),
             center_mm=center_mm,
             normal=normal,
@@ -99,8 +97,8 @@ def read_header(path: pathlib.Path) -> Header:
         )
 
 
-def read_pixels(path: pathlib.Path) -> tuple[np.ndarray, tuple[float, float]]:
-    """Decodes one slice.
+def read_pixels(path: pathlib.Path, frame: int = 0) -> tuple[np.ndarray, tuple[float, float]]:
+    """Decodes one slice: frame `frame` of a file of several.
 
     Returns:
       (float32 [H, W] after the rescale, brighter meaning more signal; pixel spacing in mm as
@@ -119,6 +117,8 @@ def read_pixels(path: pathlib.Path) -> tuple[np.ndarray, tuple[float, float]]:
             # The other RLE decoder panics past `except Exception` on damaged data.
             dataset.pixel_array_options(decoding_plugin="pydicom")
         pixels = dataset.pixel_array.astype(np.float32)
+        if frame:
+            raise Rejected(Reason.UNSUPPORTED_PIXELS)
         pixels = pixels * np.float32(dataset.get("RescaleSlope") or 1) + np.float32(
             dataset.get("RescaleIntercept") or 0
         )
@@ -180,20 +180,6 @@ def _check_pixel_format(dataset: pydicom.Dataset) -> None:
         raise Rejected(Reason.UNSUPPORTED_PIXELS)
     if dataset.get("BitsAllocated") not in (8, 16):
         raise Rejected(Reason.UNSUPPORTED_PIXELS)
-
-
-def _kind(dataset: pydicom.Dataset) -> Reason | None:
-    types = {str(value).upper() for value in dataset.get("ImageType") or ()}
-    description = str(dataset.get("SeriesDescription", "")).lower()
-    if dataset.get("BurnedInAnnotation") == "YES":
-        return Reason.BURNED_IN
-    if dataset.get("SOPClassUID", "").startswith(SECONDARY_CAPTURE):
-        return Reason.DERIVED_OR_SECONDARY
-    if types & {"DERIVED", "SECONDARY", "POSDISP"} or "posdisp" in description:
-        return Reason.DERIVED_OR_SECONDARY
-    if "LOCALIZER" in types or any(w in description for w in ("localizer", "survey", "scout")):
-        return Reason.LOCALIZER
-    return None
 
 
 def _sequence(dataset: pydicom.Dataset) -> str | None:

@@ -13,8 +13,8 @@ from data_prep.drops import Reason
 SPACING_MM = 0.6875
 
 
-def read(path: pathlib.Path, size_px: int) -> np.ndarray:
-    """Reads a .png as it is, or any other file as DICOM.
+def read(path: pathlib.Path, size_px: int, frame: int = 0) -> np.ndarray:
+    """Reads a .png as it is, or frame `frame` of any other file as DICOM.
 
     Returns:
       uint8 [S, S, 1]: the centre of the image, with zeros around it where it is too small.
@@ -22,7 +22,7 @@ def read(path: pathlib.Path, size_px: int) -> np.ndarray:
     Raises:
       Rejected: the file cannot be used.
     """
-    image = _read_png(path) if path.suffix.lower() == ".png" else _read_dicom(path)
+    image = _read_png(path) if path.suffix.lower() == ".png" else _read_dicom(path, frame)
     return fit(image, size_px)[..., None]
 
 
@@ -49,8 +49,8 @@ def to_8_bit(image: np.ndarray) -> np.ndarray:
     return np.round((image - low) * (255.0 / (high - low))).astype(np.uint8)
 
 
-def _read_dicom(path: pathlib.Path) -> np.ndarray:
-    image, spacing_mm = dicom.read_pixels(path)
+def _read_dicom(path: pathlib.Path, frame: int) -> np.ndarray:
+    image, spacing_mm = dicom.read_pixels(path, frame)
     height, width = (
         max(1, round(length * mm / SPACING_MM))
         for length, mm in zip(image.shape, spacing_mm, strict=True)
