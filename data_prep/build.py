@@ -6,21 +6,18 @@ The story is scan -> plan -> convert_shard -> commit. Everything is written to a
 beside ``--out``, which takes that name when the data set is whole.
 """
 
-import contextlib
 import os
 import pathlib
-import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
 from absl import flags
 
 from data_prep import commit, drops, labels, splits
 from data_prep.identity import Pseudonyms, load_or_create_key
-from data_prep.parallel import ordered_map
-from data_prep.plan import Labels, Plan, make_plan
+from data_prep.plan import Labels, make_plan
 from data_prep.reports import read_reports
-from data_prep.shards import Shard, ShardPlan, convert_shard
 from data_prep.sources import SOURCES
+from data_prep.stages import convert_and_publish
 from lumbarclip_jax import cli
 
 DEFAULT_SPLITS = "train=0.7,validation=0.1,test=0.2"
@@ -86,13 +83,6 @@ def build(
         size_px=size_px,
         shard_records=shard_records,
     )
-    existing = commit.read_manifest(out_dir)
-    if existing and not overwrite:
-        if existing.get("plan") == plan.digest and commit.is_whole(out_dir, existing):
-            return existing
-        raise ValueError(
-            f"{out_dir} holds another data set: add --overwrite, or choose another --out"
-        )
     patients = {image.patient for image in scan.images} & reports.keys()
     provenance = {
         "source": f"{source}: {scan.form}",
@@ -101,17 +91,16 @@ def build(
         "findings_source": _label_source("findings", findings, patients),
         "grades_source": _label_source("grades", grades, patients),
     }
-    with _in_place_of(out_dir) as folder:
-        shards = _convert(plan, images_dir, folder, size_px, workers)
-        dropped = [*plan.drops, *(drop for shard in shards for drop in shard.drops)]
-        finished = [shard for shard in shards if shard.rows]
-        if not finished:
-            raise ValueError(f"no image of {images_dir} can be decoded: check the files")
-        manifest = commit.commit(
-            folder, finished, dropped, provenance, size_px=size_px, pseudonyms=pseudonyms
-        )
-        drops.write_private_table(pathlib.Path(f"{out_dir}.dropped.csv"), dropped, pseudonyms)
-    return manifest
+    return convert_and_publish(
+        plan,
+        images_dir,
+        out_dir,
+        provenance,
+        pseudonyms,
+        size_px=size_px,
+        workers=workers,
+        overwrite=overwrite,
+    )
 
 
 def _check_sizes(**sizes: int) -> None:
@@ -141,39 +130,6 @@ def _label_source(option: str, labelled: Mapping, patients: set[str]) -> str:
     return (
         f"given with --{option} for {len(labelled.keys() & patients)} of {len(patients)} patients"
     )
-
-
-@contextlib.contextmanager
-def _in_place_of(out_dir: pathlib.Path) -> Iterator[pathlib.Path]:
-    """A hidden folder beside `out_dir` that becomes it when the block ends without an error."""
-    partial = out_dir.with_name(f".{out_dir.name}.{os.getpid()}.partial")
-    partial.mkdir()
-    try:
-        yield partial
-        if out_dir.exists():
-            replaced = partial.with_suffix(".replaced")
-            out_dir.rename(replaced)
-            partial.rename(out_dir)
-            shutil.rmtree(replaced)
-        else:
-            partial.rename(out_dir)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
-
-
-def _convert(
-    plan: Plan, images_dir: pathlib.Path, folder: pathlib.Path, size_px: int, workers: int
-) -> list[Shard]:
-    tasks = [
-        ShardPlan(images_dir, folder / f"{split}-{index:05d}", split, size_px, rows)
-        for split, shards in plan.shards.items()
-        for index, rows in enumerate(shards)
-    ]
-    shards = list(ordered_map(convert_shard, tasks, workers=workers, label="writing shards"))
-    for shard in shards:
-        if not shard.rows:
-            shard.path.unlink()
-    return shards
 
 
 def _summary(manifest: Mapping, out_dir: pathlib.Path) -> str:

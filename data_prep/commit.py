@@ -105,6 +105,7 @@ def _counts(shards: Sequence[Shard]) -> dict[str, int]:
         "images": len(rows),
         "patients": len({row.features["patient_id"] for row in rows}),
         "report_groups": len({row.features["report_group"] for row in rows}),
+        "templated_reports": sum(row.features["report_source"] == schema.TEMPLATED for row in rows),
     }
 
 

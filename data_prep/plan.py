@@ -3,12 +3,12 @@
 import dataclasses
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from importlib import metadata
 
 import numpy as np
 
-from data_prep import splits
+from data_prep import schema, splits
 from data_prep.drops import Drop, Reason
 from data_prep.findings import LEVEL_FINDINGS
 from data_prep.identity import Pseudonyms
@@ -52,6 +52,7 @@ def make_plan(
     pseudonyms: Pseudonyms,
     size_px: int,
     shard_records: int,
+    templated: Collection[str] = frozenset(),
 ) -> Plan:
     """Pairs images and reports by patient and lays the pairs out in shards.
 
@@ -68,6 +69,7 @@ def make_plan(
       pseudonyms: makes the ids of the records.
       size_px: side of the stored images; part of the digest.
       shard_records: about how many records a shard has.
+      templated: the patients whose report was made from their grades and not written by a doctor.
 
     Raises:
       ValueError: no patient has both an image and a report, or a split would be empty.
@@ -83,7 +85,8 @@ def make_plan(
     )
     by_split: dict[str, dict[str, list[Row]]] = {split: {} for split in shares}
     for image in sorted(paired, key=lambda image: (image.sequence, image.level)):
-        row = _row(image, reports[image.patient], labels, pseudonyms)
+        source = schema.TEMPLATED if image.patient in templated else schema.WRITTEN
+        row = _row(image, reports[image.patient], source, labels, pseudonyms)
         patient_id = row.features["patient_id"]
         by_split[split_of[image.patient]].setdefault(patient_id, []).append(row)
     shards = {split: _shards(rows, shard_records) for split, rows in by_split.items()}
@@ -132,24 +135,34 @@ def _stratum(findings: Findings | None) -> str:
     return "abnormal" if PRESENT in level_findings else "normal"
 
 
-def _row(image: ImageRef, report: str, labels: Labels, pseudonyms: Pseudonyms) -> Row:
+def _row(
+    image: ImageRef, report: str, report_source: str, labels: Labels, pseudonyms: Pseudonyms
+) -> Row:
     findings = labels.findings.get(image.patient, Findings())
     return Row(
         path=image.path,
+        frame=image.frame,
         features={
             "report": report,
+            "report_source": report_source,
             "level": image.level,
             "plane": image.plane,
             "sequence": image.sequence,
             "patient_id": pseudonyms("patient", image.patient),
             "study_id": pseudonyms("study", image.study),
-            "image_id": pseudonyms("image", image.path),
+            # A source that knows no series has one a study and sequence.
+            "series_id": pseudonyms("series", image.series or f"{image.study} {image.sequence}"),
+            "image_id": pseudonyms("image", _place(image)),
             "report_group": report_group(report),
             "findings": findings.patient,
             "level_findings": findings.levels[image.level],
             "grades": {"pfirrmann": labels.grades.get(image.patient, {}).get(image.level, 0)},
         },
     )
+
+
+def _place(image: ImageRef) -> str:
+    return f"{image.path}\0{image.frame}" if image.frame else image.path
 
 
 def _shards(rows: Mapping[str, Sequence[Row]], shard_records: int) -> list[list[Row]]:

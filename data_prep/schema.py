@@ -10,6 +10,8 @@ VERSION = "1.0.0"
 SCHEMA_VERSION = 1
 
 SPLITS = ("train", "validation", "test")
+# `report_source`: by a doctor, or made from grades where a source has no reports.
+WRITTEN, TEMPLATED = "written", "templated"
 LEVELS = ("L3-L4", "L4-L5", "L5-S1")
 
 
@@ -29,11 +31,13 @@ def features(size_px: int) -> tfds.features.FeaturesDict:
                 encoding=tfds.features.Encoding.BYTES,
             ),
             "report": text(),
+            "report_source": text(),
             "level": text(),
             "plane": text(),
             "sequence": text(),
             "patient_id": text(),
             "study_id": text(),
+            "series_id": text(),
             "image_id": text(),
             "report_group": text(),
             "findings": tensor(shape=(len(FINDINGS),), dtype=np.uint8),

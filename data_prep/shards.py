@@ -19,9 +19,10 @@ WRITER_OPTIONS = "group_size:1,uncompressed"
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """A record to be: the image's path relative to the images folder, and all other features."""
+    """A record to be: its image (a file of the images folder, a frame of it) and other features."""
 
     path: str
+    frame: int
     features: Mapping[str, object]
 
 
@@ -62,7 +63,7 @@ def convert_shard(plan: ShardPlan) -> Shard:
     writer = ArrayRecordWriter(str(partial), WRITER_OPTIONS)
     for row in plan.rows:
         try:
-            image = pixels.read(plan.images_dir / row.path, plan.size_px)
+            image = pixels.read(plan.images_dir / row.path, plan.size_px, row.frame)
         except dicom.Rejected as rejected:
             drops.append(Drop(row.path, rejected.reason, rejected.detail))
             continue
