@@ -5,12 +5,15 @@ import pathlib
 import jax
 import orbax.checkpoint as ocp
 
+from lumbarclip_jax.models import stacking
+
 
 class Checkpointer:
     """Saves and restores (state, data position) under `workdir/checkpoints`.
 
-    Saving is asynchronous and atomic: a killed process leaves the previous checkpoint intact. A
-    context manager: the end of the block waits until everything is on disk.
+    Saving is asynchronous and atomic: a killed process leaves the previous checkpoint intact.
+    Layers are saved one by one, so that a run continues on another mesh, and with `scan_layers`
+    turned on or off. A context manager: the end of the block waits until everything is on disk.
     """
 
     def __init__(self, workdir: pathlib.Path, keep: int = 1):
@@ -38,6 +41,8 @@ class Checkpointer:
 
     def save(self, step: int, state, data_state: dict) -> None:
         """Starts saving in the background."""
+        kept = stacking.unstack_abstract_state(jax.tree.map(_abstract, state))
+        state = _in_layout_of(kept, state, stacking.unstack_state)
         self._manager.save(
             step,
             args=ocp.args.Composite(
@@ -56,7 +61,8 @@ class Checkpointer:
         if step is None:
             raise FileNotFoundError(f"{self._folder} holds no checkpoint: train the run first")
         folder = self._folder / str(step)
-        if difference := _difference(self._manager.item_metadata(step).state.tree, abstract_state):
+        kept = stacking.unstack_abstract_state(abstract_state)
+        if difference := _difference(self._manager.item_metadata(step).state.tree, kept):
             raise ValueError(
                 f"the checkpoint {folder} does not fit this config ({difference}): use the config "
                 "it was trained with, or another --workdir"
@@ -64,10 +70,22 @@ class Checkpointer:
         restored = self._manager.restore(
             step,
             args=ocp.args.Composite(
-                state=ocp.args.StandardRestore(abstract_state), data=ocp.args.JsonRestore()
+                state=ocp.args.StandardRestore(kept), data=ocp.args.JsonRestore()
             ),
         )
-        return restored.state, restored.data
+        return _in_layout_of(abstract_state, restored.state, stacking.stack_state), restored.data
+
+
+def _abstract(leaf: jax.Array) -> jax.ShapeDtypeStruct:
+    return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=leaf.sharding)
+
+
+def _in_layout_of(wanted, state, convert):
+    """`convert(state)` on the shardings of `wanted`, or the state itself where it is like it."""
+    if jax.tree.structure(wanted) == jax.tree.structure(state):
+        return state
+    shardings = jax.tree.map(lambda leaf: leaf.sharding, wanted)
+    return jax.jit(convert, out_shardings=shardings)(state)
 
 
 def _difference(saved, wanted) -> str:

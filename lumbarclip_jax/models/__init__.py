@@ -5,7 +5,7 @@ Initialised parameters carry logical axis names (flax `LogicallyPartitioned` box
 and `pooled`, owns its pooling, and sows its stages as the intermediates `hidden_states`.
 """
 
-from lumbarclip_jax.models.layers import stack_layers, unstack_layers
 from lumbarclip_jax.models.lumbarclip import LumbarCLIP, build_model
+from lumbarclip_jax.models.stacking import stack_layers, unstack_layers
 
 __all__ = ["LumbarCLIP", "build_model", "stack_layers", "unstack_layers"]

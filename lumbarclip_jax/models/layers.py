@@ -227,7 +227,7 @@ def run_layers(
     `make_block(name)` makes one block. `drop_path` is the stochastic-depth rate of the last one.
     With `remat` each block is recomputed in the backward pass instead of keeping its activations.
     With `scan` one block is compiled and looped over: the parameters are then stacked under
-    `layers` instead of lying under `layer_0`, `layer_1`, ... (see `stack_layers`).
+    `layers` instead of lying under `layer_0`, `layer_1`, ... (see `stacking`).
     """
 
     def step(block: nn.Module, x: Array, rate: Array | None) -> tuple[Array, None]:
@@ -249,31 +249,3 @@ def run_layers(
     for index, rate in enumerate(rates):
         x, _ = step(make_block(f"layer_{index}"), x, rate)
     return x
-
-
-def stack_layers(tree: Any) -> Any:
-    """Turns every `layer_0`, `layer_1`, ... of a parameter tree into one stacked `layers`."""
-    if not isinstance(tree, dict):
-        return tree
-    names = sorted(
-        (name for name in tree if name.startswith("layer_")), key=lambda n: int(n.split("_")[1])
-    )
-    rest = {name: stack_layers(sub) for name, sub in tree.items() if name not in names}
-    if not names:
-        return rest
-    stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *(tree[name] for name in names))
-    return rest | {"layers": stacked}
-
-
-def unstack_layers(tree: Any) -> Any:
-    """The inverse of `stack_layers`."""
-    if not isinstance(tree, dict):
-        return tree
-    rest = {name: unstack_layers(sub) for name, sub in tree.items() if name != "layers"}
-    if "layers" not in tree:
-        return rest
-    depth = len(jax.tree.leaves(tree["layers"])[0])
-    return rest | {
-        f"layer_{index}": jax.tree.map(lambda leaf, i=index: leaf[i], tree["layers"])
-        for index in range(depth)
-    }

@@ -13,9 +13,9 @@ from lumbarclip_jax.models import key_tables
 from lumbarclip_jax.models.bert import Bert
 from lumbarclip_jax.models.checkpoint_files import read_tensors
 from lumbarclip_jax.models.key_tables import Layout, Tensors, Tree
-from lumbarclip_jax.models.layers import stack_layers
 from lumbarclip_jax.models.patches import resize_positions
 from lumbarclip_jax.models.resnet import ResNet
+from lumbarclip_jax.models.stacking import stack_layers
 from lumbarclip_jax.models.swin import Swin
 from lumbarclip_jax.models.vit import ViT
 

@@ -1,0 +1,54 @@
+"""Neither the mesh nor the layout of the layers is part of a checkpoint."""
+
+import jax
+import numpy as np
+import pytest
+
+from lumbarclip_jax import sharding, train_step
+from lumbarclip_jax.checkpoints import Checkpointer
+from lumbarclip_jax.models import build_model, stack_layers
+from tests import tiny_runs
+
+VOCABULARY_SIZE = 32
+
+
+def plan(dataset, *, scan_layers: bool, fsdp: int):
+    config = tiny_runs.tiny_config(dataset)
+    config.model.scan_layers = scan_layers
+    mesh = sharding.make_mesh(fsdp)
+    return build_model(config.model, VOCABULARY_SIZE, np.float32), config, mesh
+
+
+@pytest.mark.parametrize("scanned_first", [False, True])
+def test_a_run_continues_on_another_mesh_with_another_layout(tiny_dataset, tmp_path, scanned_first):
+    saved = plan(tiny_dataset, scan_layers=scanned_first, fsdp=1)
+    wanted = plan(tiny_dataset, scan_layers=not scanned_first, fsdp=4)
+    state, _ = train_step.create_train_state(*saved)
+    # Numbers that differ from layer to layer, in the moments too.
+    leaves, structure = jax.tree.flatten(state)
+    leaves = [leaf + np.arange(leaf.size).reshape(leaf.shape) + i for i, leaf in enumerate(leaves)]
+    state = jax.tree.unflatten(structure, leaves)
+    state = jax.device_put(state, jax.tree.map(lambda x: x.sharding, abstract(saved)))
+    with Checkpointer(tmp_path) as checkpointer:
+        checkpointer.save(3, state, {"read": 7})
+    with Checkpointer(tmp_path) as checkpointer:
+        restored, position = checkpointer.restore(abstract(wanted))
+    assert position == {"read": 7}
+    assert jax.tree.map(lambda x: x.sharding, restored) == jax.tree.map(
+        lambda x: x.sharding, abstract(wanted)
+    )
+    scanned, one_by_one = (state, restored) if scanned_first else (restored, state)
+    for tree in (lambda s: s.params, lambda s: first_moments(s.opt_state)):
+        jax.tree.map(np.testing.assert_array_equal, stack_layers(tree(one_by_one)), tree(scanned))
+
+
+def abstract(setting):
+    return train_step.abstract_train_state(*setting)[0]
+
+
+def first_moments(opt_state):
+    def has_moments(node) -> bool:
+        return hasattr(node, "mu")
+
+    parts = jax.tree.leaves(opt_state, is_leaf=has_moments)
+    return next(part.mu for part in parts if has_moments(part))
