@@ -60,18 +60,20 @@ def get_config() -> ConfigDict:
     model.projection.dropout = 0.1  # inside the mlp head
     model.logit_scale_init = math.log(1 / 0.07)  # log of 1 / temperature at the start
     model.logit_scale_max = math.log(100.0)  # the learned value is clipped to 0 .. this
-    model.logit_bias_init = placeholder(float)  # start of SigLIP's bias; None = no bias
+    model.logit_bias_init = placeholder(float)  # start of SigLIP's bias (-10.0); None = no bias
     model.remat = False  # recompute encoder blocks in the backward pass: less memory, more time
     model.scan_layers = False  # one compiled block for all layers: quicker to compile
 
     config.loss = loss = ConfigDict()
+    loss.name = "soft_clip"  # soft_clip | clip | siglip (needs model.logit_bias_init)
+    loss.method = "auto"  # auto | dense | blockwise | gather | ring: the same numbers, other memory
+    # The rest is for soft_clip; clip and siglip do not read it.
     loss.target_scale = 10.0  # sharpness of the soft targets; 0 = uniform
     loss.targets = "row"  # row (both directions normalised) | transposed (as the public tutorial)
     loss.detach_targets = True  # no gradient through the targets
     # Blend of one-hot into the soft targets; 1.0 = plain CLIP. Towers that start from nothing embed
     # all pairs alike, which makes soft targets uniform: at 0.5 such runs never left that state.
     loss.hard_weight = 0.9
-    loss.method = "auto"  # auto | dense | blockwise | gather | ring
 
     config.optim = optim = ConfigDict()
     optim.lr = 1e-4  # peak learning rate
@@ -81,6 +83,10 @@ def get_config() -> ConfigDict:
     optim.b1 = 0.9
     optim.b2 = 0.98
     optim.clip_norm = 1.0  # global gradient norm; 0 = off
+    # The batch is encoded in this many parts, one after another: the gradient of the whole batch,
+    # less memory, one more forward pass. Not exact for ResNet: in training its batch normalisation
+    # takes the statistics of a part, and each part moves the running statistics.
+    optim.accumulation_steps = 1
     # First matching pattern wins; patterns match parameter paths such as text_encoder/layer_0/...
     optim.lr_multipliers = ()  # (("text_encoder/.*", 0.1),)
     optim.frozen = ()  # ("text_encoder/.*",)

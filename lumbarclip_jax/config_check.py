@@ -5,6 +5,7 @@ import re
 from ml_collections import ConfigDict
 
 DTYPES = ("auto", "float32", "bfloat16")
+LOSSES = ("soft_clip", "clip", "siglip")
 TARGETS = ("row", "transposed")
 METHODS = ("auto", "dense", "blockwise", "gather", "ring")
 
@@ -22,6 +23,7 @@ def validate(config: ConfigDict) -> None:
 
 def _broken_rules(config: ConfigDict):
     yield from _choice(config, "dtype", DTYPES)
+    yield from _choice(config, "loss.name", LOSSES)
     yield from _choice(config, "loss.targets", TARGETS)
     yield from _choice(config, "loss.method", METHODS)
     for field in (
@@ -33,6 +35,7 @@ def _broken_rules(config: ConfigDict):
         "data.read_threads",
         "data.prefetch_batches",
         "model.embed_dim",
+        "optim.accumulation_steps",
         "mesh.fsdp",
         "eval.batch_size",
         "eval.bootstrap_resamples",
@@ -53,6 +56,11 @@ def _broken_rules(config: ConfigDict):
     yield from _range(config, "data.max_tokens", low=3)
     yield from _range(config, "data.phantom_patients", low=20)
     yield from _range(config, "eval.every_steps", low=0)
+    if config.loss.name == "siglip" and config.model.logit_bias_init is None:
+        yield (
+            "loss.name='siglip' has a learned bias, so model.logit_bias_init must be a number: the "
+            "paper starts it at -10 and model.logit_scale_init at 2.3026, which is log 10"
+        )
     for pattern in [*config.optim.frozen, *(row[0] for row in config.optim.lr_multipliers)]:
         try:
             re.compile(pattern)

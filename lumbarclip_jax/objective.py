@@ -1,0 +1,38 @@
+"""The objective of a run: which loss `config.loss` names, on the embeddings of a whole batch."""
+
+import jax
+from jax.sharding import Mesh
+from jaxtyping import Array, Float
+from ml_collections import ConfigDict
+
+from lumbarclip_jax.losses import clip_loss, siglip_loss, soft_clip_loss
+
+Embeds = tuple[Float[Array, "B E"], Float[Array, "B E"]]  # images, and texts on the same rows
+
+
+def contrastive_loss(
+    config: ConfigDict, params: dict[str, jax.Array], embeds: Embeds, mesh: Mesh
+) -> Float[Array, ""]:
+    """The loss of the pairs of a batch.
+
+    Args:
+      config: `config.loss`.
+      params: the model's parameters, of which the learned scalars `logit_scale` and, for SigLIP,
+        `logit_bias` are read.
+      embeds: of the whole batch, sharded over all axes of the mesh.
+      mesh: the devices of the run.
+    """
+    options = {"method": config.method, "mesh": mesh}
+    if config.name == "siglip":
+        return siglip_loss(*embeds, params["logit_scale"], params["logit_bias"], **options)
+    if config.name == "clip":
+        return clip_loss(*embeds, params["logit_scale"], **options)
+    return soft_clip_loss(
+        *embeds,
+        params["logit_scale"],
+        target_scale=config.target_scale,
+        targets=config.targets,
+        detach_targets=config.detach_targets,
+        hard_weight=config.hard_weight,
+        **options,
+    )
