@@ -9,6 +9,7 @@ import jax
 from ml_collections import ConfigDict
 
 from lumbarclip_jax import (
+    accumulation,
     config_check,
     optim,
     preemption,
@@ -50,7 +51,7 @@ def train_and_evaluate(config: ConfigDict, workdir: str | pathlib.Path) -> dict[
     config_check.validate(config)
     workdir = pathlib.Path(workdir)
     mesh = sharding.make_mesh(config.mesh.fsdp)
-    sharding.check_batch_size(config.data.global_batch_size, mesh, "data.global_batch_size")
+    accumulation.check_batch_size(config, mesh)
     log.info("%d x %s, mesh %s", mesh.size, jax.devices()[0].device_kind, dict(mesh.shape))
 
     dataset = Dataset(config.data.dir)
