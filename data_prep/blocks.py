@@ -1,4 +1,4 @@
-"""Which slice of an axial series shows which disc.
+"""Which slice of an axial series shows which disc, from the series alone.
 
 A lumbar protocol aims a short block of parallel slices at each disc. Nothing in the file names the
 disc, so the blocks are told apart by orientation and gaps and counted from below: the lowest is
@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from data_prep import schema
-from data_prep.dicom import Header
+from data_prep.headers import Header
 
 MAX_TILT_DEGREES = 2.0
 # The slices of one block are evenly spaced; a step this much longer leads to the next block.
@@ -41,26 +41,26 @@ def middle_slices(slices: Sequence[Header]) -> dict[str, int]:
 
 def disc_blocks(slices: Sequence[Header]) -> list[list[int]]:
     """Indices of the slices by block, lowest block first and, within it, lowest slice first."""
-    heights = [header.center_mm[2] for header in slices]
-    groups: list[list[int]] = []
+    heights = np.array([header.plane.center_mm[2] for header in slices])
+    groups: list[tuple[np.ndarray, list[int]]] = []
     for index in np.argsort(heights, kind="stable"):
-        normal = slices[index].normal
-        for group in groups:
-            if abs(normal @ slices[group[0]].normal) > np.cos(np.radians(MAX_TILT_DEGREES)):
+        normal = slices[index].plane.normal
+        for first_normal, group in groups:
+            if normal @ first_normal > np.cos(np.radians(MAX_TILT_DEGREES)):
                 group.append(int(index))
                 break
         else:
-            groups.append([int(index)])
-    blocks = [block for group in groups for block in _split_at_gaps(slices, group)]
-    return sorted(blocks, key=lambda block: np.mean([heights[index] for index in block]))
+            groups.append((normal, [int(index)]))
+    blocks = [block for normal, group in groups for block in _split(slices, normal, group)]
+    return sorted(blocks, key=lambda block: np.mean(heights[block]))
 
 
-def _split_at_gaps(slices: Sequence[Header], group: list[int]) -> list[list[int]]:
-    """Splits parallel slices, lowest first, wherever the step along the normal is too long."""
-    normal = slices[group[0]].normal
-    positions = np.array([slices[index].center_mm @ normal for index in group])
-    steps = np.abs(np.diff(positions))
-    stated = [header.slice_gap_mm for header in slices if header.slice_gap_mm]
+def _split(slices: Sequence[Header], normal: np.ndarray, group: list[int]) -> list[list[int]]:
+    """Sorts parallel slices along their normal and splits them where the step is too long."""
+    depths_mm = np.array([slices[index].plane.center_mm @ normal for index in group])
+    order = np.argsort(depths_mm, kind="stable")
+    steps = np.diff(depths_mm[order])
+    stated = [slices[index].slice_gap_mm for index in group if slices[index].slice_gap_mm]
     usual = np.median(stated) if stated else np.median(steps) if len(steps) else 0.0
     cuts = np.flatnonzero(steps > MIN_GAP_RATIO * usual) + 1
-    return [part.tolist() for part in np.split(np.array(group), cuts)]
+    return [part.tolist() for part in np.split(np.array(group)[order], cuts)]

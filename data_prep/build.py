@@ -16,6 +16,7 @@ from data_prep import commit, drops, labels, splits
 from data_prep.identity import Pseudonyms, load_or_create_key
 from data_prep.plan import Labels, make_plan
 from data_prep.reports import read_reports
+from data_prep.scan import Inputs
 from data_prep.sources import SOURCES
 from data_prep.stages import convert_and_publish
 from lumbarclip_jax import cli
@@ -69,7 +70,7 @@ def build(
     findings = (
         labels.read_findings(findings_file, patient_key=origin.patient_key) if findings_file else {}
     )
-    scan = origin.scan(images_dir, workers)
+    scan = origin.scan(Inputs(images_dir, reports_file, workers=workers))
 
     pseudonyms = Pseudonyms(load_or_create_key(key_file))
     plan = make_plan(

@@ -33,10 +33,20 @@ class Reason(enum.StrEnum):
     UNREADABLE_IMAGE = "unreadable_image", "an image file that cannot be decoded"
     UNREADABLE_DICOM = "unreadable_dicom", "a DICOM file that cannot be parsed or decoded"
     TOO_LARGE = "too_large", "a file that declares more pixels than any lumbar slice has"
-    UNSUPPORTED_PIXELS = "unsupported_pixels", "colour, multi-frame or unusual pixel format"
+    UNSUPPORTED_PIXELS = "unsupported_pixels", "colour or unusual pixel format"
+    UNSUPPORTED_SYNTAX = "unsupported_syntax", "compressed in a way that no decoder here reads"
+    NO_IMAGE = "no_image", "a DICOM object without an image"
+    NOT_MR = "not_mr", "an image of another modality than MR"
+    REPEATED_IMAGE = "repeated_image", "another copy of an image, or of its place in the series"
     LOCALIZER = "localizer", "a localizer, survey or scout series"
     DERIVED_OR_SECONDARY = "derived_or_secondary", "derived, secondary-capture or screen image"
     BURNED_IN = "burned_in", "marked as having text burned into its pixels"
+    OVERLAY = "overlay", "has graphics in unused bits of its pixels"
+    DOUBTFUL_OVERLAY = "doubtful_overlay", "has graphics beside its pixels"
+    DOUBTFUL_ORIGIN = (
+        "doubtful_origin",
+        "says neither that a scanner made it nor that it is free of text",
+    )
     NO_GEOMETRY = "no_geometry", "slice position or orientation is missing or invalid"
     NOT_AXIAL = "not_axial", "a sagittal or coronal series"
     UNKNOWN_SEQUENCE = "unknown_sequence", "neither T1 nor T2 by description, TE and TR"

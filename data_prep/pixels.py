@@ -1,11 +1,13 @@
 """An image file as the record stores it: 8-bit, square, 0.6875 mm pixels."""
 
+import dataclasses
 import pathlib
 
 import numpy as np
 import PIL.Image
 
-from data_prep import dicom
+from data_prep import dicom, volume
+from data_prep.decode import Pixels, read_pixels
 from data_prep.dicom import Rejected
 from data_prep.drops import Reason
 
@@ -13,8 +15,31 @@ from data_prep.drops import Reason
 SPACING_MM = 0.6875
 
 
+WINDOWS = ("full", "percentile", "file")
+PERCENTILES = (0.5, 99.5)
+
+
+@dataclasses.dataclass(frozen=True)
+class Rendering:
+    """How an image becomes the record's: side, pixel size, and which values span black to white.
+
+    `window` is "full": from the smallest value to the largest, as in the published slices;
+    "percentile": without the darkest and brightest 0.5 %, for scanners that leave single hot
+    pixels; or "file": as the DICOM file asks to be shown, and full where it does not.
+    """
+
+    size_px: int = 320
+    spacing_mm: float = SPACING_MM
+    window: str = "full"
+
+
 def read(path: pathlib.Path, size_px: int, frame: int = 0) -> np.ndarray:
-    """Reads a .png as it is, or frame `frame` of any other file as DICOM.
+    """`render` with the defaults of the published slices."""
+    return render(path, Rendering(size_px), frame)
+
+
+def render(path: pathlib.Path, rendering: Rendering, frame: int = 0) -> np.ndarray:
+    """Reads a .png as it is, frame `frame` of a DICOM file, or slice `frame` of a .mha volume.
 
     Returns:
       uint8 [S, S, 1]: the centre of the image, with zeros around it where it is too small.
@@ -22,8 +47,14 @@ def read(path: pathlib.Path, size_px: int, frame: int = 0) -> np.ndarray:
     Raises:
       Rejected: the file cannot be used.
     """
-    image = _read_png(path) if path.suffix.lower() == ".png" else _read_dicom(path, frame)
-    return fit(image, size_px)[..., None]
+    if path.suffix.lower() == ".png":
+        image = _read_png(path)
+    elif path.suffix.lower() in volume.SUFFIXES:
+        image = _rendered(Pixels(*volume.read_sagittal(path, frame), False), rendering)
+    else:
+        pixels = read_pixels(path, frame, display=rendering.window == "file")
+        image = _rendered(pixels, rendering)
+    return fit(image, rendering.size_px)[..., None]
 
 
 def fit(image: np.ndarray, size_px: int) -> np.ndarray:
@@ -41,26 +72,33 @@ def fit(image: np.ndarray, size_px: int) -> np.ndarray:
     return image
 
 
-def to_8_bit(image: np.ndarray) -> np.ndarray:
-    """Stretches the whole range of a slice [H, W] to 0..255, as the published slices are."""
-    low, high = float(image.min()), float(image.max())
+def to_8_bit(image: np.ndarray, low: float, high: float) -> np.ndarray:
+    """Stretches the values of [H, W] from low to high to 0..255; what lies outside is clipped."""
     if high <= low:
         return np.zeros(image.shape, np.uint8)
-    return np.round((image - low) * (255.0 / (high - low))).astype(np.uint8)
+    return np.round((image.clip(low, high) - low) * (255.0 / (high - low))).astype(np.uint8)
 
 
-def _read_dicom(path: pathlib.Path, frame: int) -> np.ndarray:
-    image, spacing_mm = dicom.read_pixels(path, frame)
+def _rendered(pixels: Pixels, rendering: Rendering) -> np.ndarray:
+    """Resamples to the spacing, smoothed first where that shrinks it, then takes the window."""
+    image = pixels.values
     height, width = (
-        max(1, round(length * mm / SPACING_MM))
-        for length, mm in zip(image.shape, spacing_mm, strict=True)
+        max(1, round(length * mm / rendering.spacing_mm))
+        for length, mm in zip(image.shape, pixels.spacing_mm, strict=True)
     )
     if height * width > dicom.MAX_PIXELS:
         raise Rejected(Reason.TOO_LARGE)
     if (height, width) != image.shape:
+        # Pillow widens its kernel by the factor that it shrinks by, so nothing is aliased.
         resized = PIL.Image.fromarray(image).resize((width, height), PIL.Image.Resampling.BILINEAR)
         image = np.asarray(resized)
-    return to_8_bit(image)
+    if pixels.displayed:
+        low, high = 0.0, 1.0
+    elif rendering.window == "percentile":
+        low, high = np.percentile(image, PERCENTILES)
+    else:
+        low, high = image.min(), image.max()
+    return to_8_bit(image, float(low), float(high))
 
 
 def _read_png(path: pathlib.Path) -> np.ndarray:

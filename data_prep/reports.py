@@ -4,7 +4,7 @@ import hashlib
 import pathlib
 import re
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from data_prep.drops import Drop, Reason
 from data_prep.tables import read_table
@@ -17,7 +17,8 @@ def read_reports(
     *,
     patient_column: str,
     report_column: str,
-    patient_key: Callable[[str], str | None],
+    patient_key: Callable[..., str | None],
+    further_id_columns: Sequence[str] = (),
 ) -> tuple[dict[str, str], list[Drop]]:
     """Reads the one report of each patient.
 
@@ -25,7 +26,8 @@ def read_reports(
       path: .xlsx or .csv; the first sheet counts.
       patient_column: header of the column of patient ids.
       report_column: header of the column of report texts.
-      patient_key: maps a cell to the id that the images use, or to None.
+      patient_key: maps the cells of the id columns to the id that the images use, or to None.
+      further_id_columns: headers of columns that together with the first say whose report it is.
 
     Returns:
       (patient id -> cleaned report text in the order of the table, rows left out).
@@ -35,16 +37,17 @@ def read_reports(
       ValueError: it is not a table of the stated columns.
     """
     table = read_table(path, option="--reports")
-    patient_index = table.column(patient_column)
+    id_indices = [table.column(column) for column in (patient_column, *further_id_columns)]
     report_index = table.column(report_column)
     reports: dict[str, str] = {}
     drops = []
     for number, cells in table.rows:
         where = f"reports row {number}"
-        patient = patient_key(cells[patient_index])
+        ids = [cells[index] for index in id_indices]
+        patient = patient_key(*ids)
         text = clean(cells[report_index])
         if patient is None:
-            if text or cells[patient_index].strip():
+            if text or any(cell.strip() for cell in ids):
                 drops.append(Drop(where, Reason.REPORT_BAD_ID))
         elif text.casefold() in EMPTY_TEXTS:
             drops.append(Drop(where, Reason.REPORT_EMPTY))

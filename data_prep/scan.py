@@ -1,8 +1,37 @@
-"""What a source found: the images to use and everything it left out."""
+"""What a source is asked, and what it found: the images to use and everything it left out."""
 
 import dataclasses
+import pathlib
+from collections.abc import Mapping
 
 from data_prep.drops import Drop
+from data_prep.labels import Findings
+
+LEVEL_METHODS = ("auto", "blocks", "table", "column")
+
+
+@dataclasses.dataclass(frozen=True)
+class Columns:
+    """Names of the columns of a user's own report table; an empty one is not used."""
+
+    patient: str = ""
+    study: str = ""
+    accession: str = ""
+    report: str = ""
+    image: str = ""
+    level: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class Inputs:
+    """What a source is asked to read; the flags of the command say the same."""
+
+    images_dir: pathlib.Path
+    reports_file: pathlib.Path | None = None
+    columns: Columns = Columns()
+    levels: str = "auto"
+    slice_tables: pathlib.Path | None = None
+    workers: int = 1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,10 +57,13 @@ class Scan:
     """The outcome of looking through an images folder; `form` names the layout found.
 
     `reports` holds the texts (patient -> text) of a source that has no written reports and makes
-    them from its grades; it is None where reports are read from a table.
+    them from its grades; it is None where reports are read from a table. `findings` and `grades`
+    are what those grades say, by patient.
     """
 
     form: str
     images: list[ImageRef]
     drops: list[Drop]
     reports: dict[str, str] | None = None
+    findings: Mapping[str, Findings] = dataclasses.field(default_factory=dict)
+    grades: Mapping[str, Mapping[str, int]] = dataclasses.field(default_factory=dict)

@@ -7,7 +7,10 @@ import pytest
 from pydicom.uid import DeflatedExplicitVRLittleEndian
 
 from data_prep import blocks, dicom, pixels
+from data_prep.decode import read_pixels
 from data_prep.drops import Reason
+from data_prep.geometry import plane
+from data_prep.headers import Header, read_headers
 from tests import data_prep_cohort as cohort
 
 AXIAL = cohort.ORIENTATIONS["axial"]
@@ -29,19 +32,24 @@ def saved(tmp_path, *, orientation=AXIAL, corner=(0, 0, 0), shape=(8, 8), **fiel
     return path
 
 
-def header(z_mm: float, *, tilt_degrees: float = 0.0, gap_mm: float | None = None) -> dicom.Header:
+def header(z_mm: float, *, tilt_degrees: float = 0.0, gap_mm: float | None = None) -> Header:
     tilt = np.radians(tilt_degrees)
-    return dicom.Header(
+    orientation = [1, 0, 0, 0, np.cos(tilt), np.sin(tilt)]
+    return Header(
         kind=None,
         sequence="T2",
-        center_mm=np.array([0.0, 0.0, z_mm]),
-        normal=np.array([0.0, -np.sin(tilt), np.cos(tilt)]),
+        plane=plane([0, 0, z_mm], orientation, [1, 1], (1, 1)),
         slice_gap_mm=gap_mm,
     )
 
 
+def read_header(path) -> Header:
+    (found,) = read_headers(path)
+    return found
+
+
 @pytest.mark.parametrize(
-    ("orientation", "plane"),
+    ("orientation", "view"),
     [
         ([1, 0, 0, 0, 1, 0], "axial"),
         ([1, 0, 0, 0, 0.8, -0.6], "axial"),
@@ -51,8 +59,9 @@ def header(z_mm: float, *, tilt_degrees: float = 0.0, gap_mm: float | None = Non
         ([0, 0, 0, 0, 0, 0], None),
     ],
 )
-def test_the_plane_is_the_nearest_to_the_slice(orientation, plane, tmp_path):
-    assert dicom.read_header(saved(tmp_path, orientation=orientation)).plane == plane
+def test_the_view_is_the_nearest_to_the_slice(orientation, view, tmp_path):
+    found = read_header(saved(tmp_path, orientation=orientation)).plane
+    assert (found and found.view) == view
 
 
 def test_the_centre_of_a_tilted_slice(tmp_path):
@@ -61,7 +70,7 @@ def test_the_centre_of_a_tilted_slice(tmp_path):
         PixelSpacing=[2, 1],
     )  # fmt: skip
     # Two columns of 1 mm to the left; four rows of 2 mm backwards (0.8) and down (0.6).
-    np.testing.assert_allclose(dicom.read_header(path).center_mm, [11, 23.2, 27.6])
+    np.testing.assert_allclose(read_header(path).plane.center_mm, [11, 23.2, 27.6])
 
 
 @pytest.mark.parametrize(
@@ -76,7 +85,7 @@ def test_the_centre_of_a_tilted_slice(tmp_path):
     ],
 )
 def test_the_sequence_is_named_or_told_by_its_times(fields, sequence, tmp_path):
-    assert dicom.read_header(saved(tmp_path, **fields)).sequence == sequence
+    assert read_header(saved(tmp_path, **fields)).sequence == sequence
 
 
 @pytest.mark.parametrize(
@@ -93,18 +102,20 @@ def test_the_sequence_is_named_or_told_by_its_times(fields, sequence, tmp_path):
     ],
 )
 def test_images_that_are_no_slices_of_a_patient(fields, kind, tmp_path):
-    assert dicom.read_header(saved(tmp_path, **fields)).kind == kind
+    assert read_header(saved(tmp_path, **fields)).kind == kind
 
 
 @pytest.mark.parametrize(
     ("fields", "reason"),
     [
         ({"Rows": 60000, "Columns": 60000}, Reason.TOO_LARGE),
-        ({"NumberOfFrames": 10}, Reason.UNSUPPORTED_PIXELS),
+        ({"NumberOfFrames": 10}, Reason.UNREADABLE_DICOM),
         ({"NumberOfFrames": 10**9}, Reason.TOO_LARGE),
         ({"SamplesPerPixel": 3}, Reason.UNSUPPORTED_PIXELS),
         ({"BitsAllocated": 32}, Reason.UNSUPPORTED_PIXELS),
-        ({"Rows": None}, Reason.UNREADABLE_DICOM),
+        ({"Rows": None}, Reason.NO_IMAGE),
+        ({"Rows": None, "SOPClassUID": None}, Reason.UNREADABLE_DICOM),
+        ({"HighBit": 15}, Reason.UNSUPPORTED_PIXELS),
         ({"PixelData": b"\0\0"}, Reason.UNREADABLE_DICOM),
         ({"PixelSpacing": [0, 0]}, Reason.NO_GEOMETRY),
     ],
@@ -120,7 +131,7 @@ def test_a_refusal_quotes_nothing_of_the_file(tmp_path, capfd, caplog):
     dataset.add_new("NumberOfFrames", "LO", cohort.CANARY)
     dataset.save_as(tmp_path / "slice.ima", enforce_file_format=True)
     with pytest.raises(dicom.Rejected) as caught:
-        dicom.read_header(tmp_path / "slice.ima")
+        read_header(tmp_path / "slice.ima")
     shown = "".join(traceback.format_exception(caught.value)) + "".join(capfd.readouterr())
     assert cohort.CANARY not in shown + caplog.text
     assert caught.value.detail == "ValueError"
@@ -132,7 +143,7 @@ def test_a_warning_of_the_reader_is_neither_shown_nor_a_refusal(tmp_path, capfd,
     planted = b"\x08\x00\x05\x00CS\x06\x00" + cohort.CANARY.encode()
     start = path.read_bytes().index(b"\x08\x00\x08\x00CS")
     path.write_bytes(path.read_bytes()[:start] + planted + path.read_bytes()[start:])
-    assert dicom.read_header(path).sequence == "T1"
+    assert read_header(path).sequence == "T1"
     assert pixels.read(path, 8).any()
     assert cohort.CANARY not in "".join(capfd.readouterr()) + caplog.text
 
@@ -147,7 +158,7 @@ def test_a_deflated_bomb_is_refused_before_it_is_unpacked(tmp_path, monkeypatch)
     assert (tmp_path / "bomb.dcm").stat().st_size < 2**16
     monkeypatch.setattr(dicom, "MAX_FILE_BYTES", 2**20)
     monkeypatch.setattr(dicom.pydicom, "dcmread", lambda *_, **__: pytest.fail("unpacked"))
-    for read in (dicom.read_header, dicom.read_pixels):
+    for read in (read_headers, read_pixels):
         with pytest.raises(dicom.Rejected) as caught:
             read(tmp_path / "bomb.dcm")
         assert caught.value.reason == Reason.TOO_LARGE
@@ -155,7 +166,7 @@ def test_a_deflated_bomb_is_refused_before_it_is_unpacked(tmp_path, monkeypatch)
 
 def test_rescale_and_inverted_grey(tmp_path):
     path = saved(tmp_path, shape=(1, 3), RescaleSlope=2, RescaleIntercept=-10)
-    assert dicom.read_pixels(path)[0].tolist() == [[-10, -8, -6]]
+    assert read_pixels(path).values.tolist() == [[-10, -8, -6]]
     path = saved(tmp_path, shape=(1, 3), PhotometricInterpretation="MONOCHROME1")
     assert pixels.read(path, 3)[1, :, 0].tolist() == [255, 128, 0]
 
@@ -177,7 +188,7 @@ def test_fit_crops_and_pads_about_the_centre():
 
 
 def test_a_flat_image_is_black():
-    assert not pixels.to_8_bit(np.full((2, 2), 7.0)).any()
+    assert not pixels.to_8_bit(np.full((2, 2), 7.0), 7.0, 7.0).any()
 
 
 def test_blocks_of_one_orientation_are_split_at_gaps():

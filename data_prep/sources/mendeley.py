@@ -6,20 +6,24 @@ slices that its authors picked from them,
 """
 
 import functools
-import hashlib
 import pathlib
 import re
 
-from data_prep import blocks, dicom, schema
+from data_prep import levels, schema, series
+from data_prep.dicom import Rejected
 from data_prep.drops import Drop, Reason
+from data_prep.headers import read_headers
 from data_prep.parallel import ordered_map
-from data_prep.scan import ImageRef, Scan
+from data_prep.scan import ImageRef, Inputs, Scan
+from data_prep.series import Candidate, Slice
+from data_prep.slice_tables import SliceTables, natural_order, read_slice_tables
 from data_prep.tables import read_table
 
 PATIENT_COLUMN = "Patient ID"
 REPORT_COLUMN = "Clinician's Notes"
 RAW_FOLDER = "01_MRI_Data"
 SLICES_FOLDER = "04_Intermediary_Ground_Truth_Data"
+TABLES_FOLDER = "09_Source_Code/03_Extract_Best_Slices"
 LEVEL_OF_DISC = {"D3": "L3-L4", "D4": "L4-L5", "D5": "L5-S1"}
 SEQUENCES = ("T1", "T2")
 
@@ -31,7 +35,7 @@ def patient_key(cell: str) -> str | None:
     return f"{int(match[1]):04d}" if match else None
 
 
-def scan(images_dir: pathlib.Path, workers: int) -> Scan:
+def scan(inputs: Inputs) -> Scan:
     """Finds the axial T1 and T2 slice of each of the three lowest discs of every patient.
 
     A folder with both forms is read in the form of ready slices: those were picked, and their
@@ -40,21 +44,24 @@ def scan(images_dir: pathlib.Path, workers: int) -> Scan:
 
     Raises:
       FileNotFoundError: there is no such folder.
-      ValueError: it holds neither form.
+      ValueError: it holds neither form, or the levels cannot be told in the way asked for.
     """
-    if not images_dir.is_dir():
-        raise FileNotFoundError(f"there is no folder {images_dir}: correct --images")
-    slices, raw = images_dir / SLICES_FOLDER, images_dir / RAW_FOLDER
+    root = inputs.images_dir
+    if not root.is_dir():
+        raise FileNotFoundError(f"there is no folder {root}: correct --images")
+    slices, raw = root / SLICES_FOLDER, root / RAW_FOLDER
+    if inputs.levels == "column":
+        raise ValueError("--levels=column is for --source=folder: choose auto, blocks or table")
     if slices.is_dir():
         form = f"ready PNG slices of {SLICES_FOLDER}"
         unread = f", not the raw DICOM of {RAW_FOLDER} beside it" if raw.is_dir() else ""
-        return _scan_slices(images_dir, slices, form + unread)
-    if images_dir.name == RAW_FOLDER:
-        raw = images_dir
+        return _scan_slices(root, slices, form + unread)
+    if root.name == RAW_FOLDER:
+        raw = root
     if raw.is_dir():
-        return _scan_raw(images_dir, raw, workers)
+        return _scan_raw(inputs, raw)
     raise ValueError(
-        f"{images_dir} has neither {RAW_FOLDER} (raw DICOM) nor {SLICES_FOLDER} (ready PNG "
+        f"{root} has neither {RAW_FOLDER} (raw DICOM) nor {SLICES_FOLDER} (ready PNG "
         "slices): point --images to the folder that holds one of them"
     )
 
@@ -95,15 +102,17 @@ def _scan_slices(root: pathlib.Path, folder: pathlib.Path, form: str) -> Scan:
                 drops.append(Drop(location, Reason.UNKNOWN_FILE))
                 continue
             patient, disc = match.groups()
-            level = LEVEL_OF_DISC[disc]
+            level, sha256 = LEVEL_OF_DISC[disc], series.file_sha256(path)
             images.append(
                 # The slices do not say which study they are from.
-                ImageRef(patient, patient, level, "axial", sequence, location, _sha256(path))
+                ImageRef(patient, patient, level, "axial", sequence, location, sha256)
             )
     return Scan(form, images, drops)
 
 
-def _scan_raw(root: pathlib.Path, raw: pathlib.Path, workers: int) -> Scan:
+def _scan_raw(inputs: Inputs, raw: pathlib.Path) -> Scan:
+    root = inputs.images_dir
+    tables = _slice_tables(inputs)
     patients, drops = [], []
     for path in sorted(raw.iterdir()):
         if path.is_dir() and patient_key(path.name) == path.name:
@@ -112,46 +121,47 @@ def _scan_raw(root: pathlib.Path, raw: pathlib.Path, workers: int) -> Scan:
             drops.append(Drop(path.relative_to(root).as_posix(), Reason.UNKNOWN_FILE))
     images = []
     results = ordered_map(
-        functools.partial(_scan_patient, root), patients, workers=workers, label="reading headers"
+        functools.partial(_scan_patient, root, tables),
+        patients,
+        workers=inputs.workers,
+        label="reading headers",
     )
     for patient_images, patient_drops in results:
         images += patient_images
         drops += patient_drops
-    return Scan(f"raw DICOM of {RAW_FOLDER}", images, drops)
+    way = "by the published slice tables" if tables else "counted from below"
+    return Scan(f"raw DICOM of {RAW_FOLDER}, levels {way}", images, drops)
 
 
-def _scan_patient(root: pathlib.Path, folder: pathlib.Path) -> tuple[list[ImageRef], list[Drop]]:
-    """Chooses one axial series of each sequence: the one with most discs, then the latest."""
+def _slice_tables(inputs: Inputs) -> SliceTables | None:
+    beside = inputs.images_dir / TABLES_FOLDER
+    if inputs.levels == "blocks":
+        return None
+    if inputs.slice_tables or beside.is_dir() or inputs.levels == "table":
+        return read_slice_tables(inputs.slice_tables or beside)
+    return None
+
+
+def _scan_patient(
+    root: pathlib.Path, tables: SliceTables | None, folder: pathlib.Path
+) -> tuple[list[ImageRef], list[Drop]]:
+    """Chooses one axial series of each sequence and the slice of each disc in it."""
     drops: list[Drop] = []
-    candidates: dict[str, list[tuple[pathlib.Path, dict[str, pathlib.Path]]]] = {}
+    candidates: list[Candidate] = []
     for study in _folders(root, folder, drops):
-        for series in _folders(root, study, drops):
-            found = _scan_series(root, series, drops)
-            if found:
-                sequence, slices = found
-                candidates.setdefault(sequence, []).append((series, slices))
+        for series_folder in _folders(root, study, drops):
+            if tables:
+                candidate = _named_slices(root, series_folder, tables, drops)
+            else:
+                candidate = _middle_slices(root, series_folder, drops)
+            if candidate:
+                candidates.append(candidate)
+    chosen, not_chosen = series.best_of_each_sequence(candidates)
     images = []
-    for sequence, series_found in sorted(candidates.items()):
-        chosen = max(series_found, key=lambda found: (len(found[1]), found[0]))
-        for series, slices in series_found:
-            location = series.relative_to(root).as_posix()
-            if series != chosen[0]:
-                drops.append(Drop(location, Reason.SERIES_NOT_CHOSEN))
-                continue
-            study = series.parent.relative_to(root).as_posix()
-            images += [
-                ImageRef(
-                    patient=folder.name,
-                    study=study,
-                    level=level,
-                    plane="axial",
-                    sequence=sequence,
-                    path=path.relative_to(root).as_posix(),
-                    sha256=_sha256(path),
-                )
-                for level, path in slices.items()
-            ]
-    return images, drops
+    for candidate in chosen:
+        study = pathlib.PurePosixPath(candidate.place).parent.as_posix()
+        images += series.image_refs(candidate, root, patient=folder.name, study=study)
+    return images, drops + not_chosen
 
 
 def _folders(root: pathlib.Path, parent: pathlib.Path, drops: list[Drop]) -> list[pathlib.Path]:
@@ -165,55 +175,63 @@ def _folders(root: pathlib.Path, parent: pathlib.Path, drops: list[Drop]) -> lis
     return [path for path in children if path.is_dir()]
 
 
-def _scan_series(
-    root: pathlib.Path, series: pathlib.Path, drops: list[Drop]
-) -> tuple[str, dict[str, pathlib.Path]] | None:
-    """The sequence and the slice of each disc of one series folder, or None with a drop added.
+def _middle_slices(root: pathlib.Path, folder: pathlib.Path, drops: list[Drop]) -> Candidate | None:
+    """The slices of one series folder by its blocks, or None with a drop added.
 
     The first readable header decides whether the rest of the folder is looked at.
     """
-    location = series.relative_to(root).as_posix()
-    headers: list[dicom.Header] = []
-    paths: list[pathlib.Path] = []
-    for path in sorted(series.iterdir()):
-        place = path.relative_to(root).as_posix()
+    place = folder.relative_to(root).as_posix()
+    found: list[Slice] = []
+    for path in sorted(folder.iterdir()):
+        location = path.relative_to(root).as_posix()
         try:
             if not path.is_file():
-                raise dicom.Rejected(Reason.UNKNOWN_FILE)
-            header = dicom.read_header(path)
-            reason = _series_reason(header)
-            if reason and not headers:
-                drops.append(Drop(location, reason))
+                raise Rejected(Reason.UNKNOWN_FILE)
+            headers = read_headers(path)
+        except Rejected as rejected:
+            drops.append(Drop(location, rejected.reason, rejected.detail))
+            continue
+        for header in headers:
+            reason = series.reason_against(header)
+            if reason and not found:
+                drops.append(Drop(place, reason))
                 return None
             if reason:
-                raise dicom.Rejected(reason)
-        except dicom.Rejected as rejected:
-            drops.append(Drop(place, rejected.reason, rejected.detail))
-        else:
-            headers.append(header)
-            paths.append(path)
-    if not headers:
+                drops.append(Drop(location, reason))
+            else:
+                found.append(Slice(location, header))
+    return levels.by_blocks(place, found, drops)
+
+
+def _named_slices(
+    root: pathlib.Path, folder: pathlib.Path, tables: SliceTables, drops: list[Drop]
+) -> Candidate | None:
+    """The slices of one series folder that the published tables name, or None with a drop added."""
+    patient = int(folder.parent.parent.name)
+    place = folder.relative_to(root).as_posix()
+    named = any(
+        folder.name.casefold().startswith(folders.get(patient, "\0").casefold())
+        for folders in tables.folders.values()
+    )
+    if not named or patient not in tables.numbers:
+        drops.append(Drop(place, Reason.SERIES_NOT_CHOSEN, "not in the slice tables"))
         return None
-    slices = blocks.middle_slices(headers)
-    if len(slices) < len(schema.LEVELS):
-        detail = f"{len(slices)} of {len(schema.LEVELS)} discs in {len(headers)} slices"
-        drops.append(Drop(location, Reason.NO_DISC_BLOCK, detail))
-    if not slices:
-        return None
-    return headers[0].sequence, {level: paths[index] for level, index in slices.items()}
-
-
-def _series_reason(header: dicom.Header) -> Reason | None:
-    if header.kind:
-        return header.kind
-    if header.plane is None:
-        return Reason.NO_GEOMETRY
-    if header.plane != "axial":
-        return Reason.NOT_AXIAL
-    if header.sequence is None:
-        return Reason.UNKNOWN_SEQUENCE
-    return None
-
-
-def _sha256(path: pathlib.Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    files = sorted((path for path in folder.iterdir() if path.is_file()), key=natural_order)
+    found = []
+    for number in tables.numbers[patient]:
+        if not 1 <= number <= len(files):
+            drops.append(Drop(place, Reason.NO_DISC_BLOCK, "a slice number beyond the series"))
+            return None
+        location = files[number - 1].relative_to(root).as_posix()
+        try:
+            header = read_headers(files[number - 1])[0]
+            reason = series.reason_against(header)
+            if reason:
+                raise Rejected(reason)
+        except Rejected as rejected:
+            drops.append(Drop(location, rejected.reason, rejected.detail))
+            return None
+        found.append(Slice(location, header))
+    # Their names do not say which is which; their heights do.
+    found.sort(key=lambda item: -item.header.plane.center_mm[2])
+    return Candidate(place, dict(zip(schema.LEVELS, found, strict=True)))

@@ -1,0 +1,135 @@
+"""The pixels of one DICOM image, in the units and the greys that its file means."""
+
+import dataclasses
+import importlib.util
+import pathlib
+
+import numpy as np
+import pydicom
+from pydicom import uid
+from pydicom.pixels import apply_voi, pixel_array
+
+from data_prep import dicom
+from data_prep.dicom import Rejected
+from data_prep.drops import Reason
+from data_prep.headers import per_frame
+
+FIELDS = (
+    "PerFrameFunctionalGroupsSequence",
+    "PhotometricInterpretation",
+    "PixelRepresentation",
+    "PixelSpacing",
+    "PlanarConfiguration",
+    "RescaleIntercept",
+    "RescaleSlope",
+    "SharedFunctionalGroupsSequence",
+    "VOILUTFunction",
+    "VOILUTSequence",
+    "WindowCenter",
+    "WindowWidth",
+)
+# One decoder a syntax, always the same, so that the same file gives the same pixels everywhere.
+# RLE is pydicom's own: the other decoder panics past `except Exception` on damaged data.
+DECODERS = {
+    uid.RLELossless: "pydicom",
+    uid.JPEGLSLossless: "pyjpegls",
+    uid.JPEGLSNearLossless: "pyjpegls",
+    uid.JPEG2000Lossless: "pylibjpeg",
+    uid.JPEG2000: "pylibjpeg",
+    uid.JPEGBaseline8Bit: "pillow",
+    uid.JPEGExtended12Bit: "gdcm",
+    uid.JPEGLossless: "gdcm",
+    uid.JPEGLosslessSV1: "gdcm",
+}
+NATIVE = (
+    uid.ImplicitVRLittleEndian,
+    uid.ExplicitVRLittleEndian,
+    uid.ExplicitVRBigEndian,
+    uid.DeflatedExplicitVRLittleEndian,
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Pixels:
+    """One decoded image, brighter meaning more signal.
+
+    `values` is float32 [H, W] after the rescale, or in [0, 1] when `displayed`; `spacing_mm` is
+    that of (rows, columns).
+    """
+
+    values: np.ndarray
+    spacing_mm: tuple[float, float]
+    displayed: bool
+
+
+def read_pixels(path: pathlib.Path, frame: int = 0, *, display: bool = False) -> Pixels:
+    """Decodes one image.
+
+    Args:
+      path: a DICOM file.
+      frame: which image of a file of several.
+      display: whether the file's own window or lookup table (VOI LUT) is applied, where it has
+        one, as a viewer does when it opens the file.
+
+    Raises:
+      Rejected: the pixels are too many, of an unsupported kind, or cannot be decoded.
+    """
+    with dicom.failures_are_rejections():
+        dataset = dicom.read(path, FIELDS, with_pixels=True)
+        if frame >= dicom.frames(dataset):
+            raise Rejected(Reason.UNREADABLE_DICOM, "no such frame")
+        spacing = per_frame(dataset, frame, "PixelMeasuresSequence", "PixelSpacing")
+        spacing_mm = tuple(float(value) for value in spacing or ())
+        if len(spacing_mm) != 2 or not all(0.05 < mm < 10 for mm in spacing_mm):
+            raise Rejected(Reason.NO_GEOMETRY, "pixel spacing missing or out of range")
+        values = _rescaled(dataset, frame, _decoded(dataset, frame))
+        if values.ndim != 2 or not np.isfinite(values).all():
+            raise Rejected(Reason.UNSUPPORTED_PIXELS)
+        shown = _displayed(dataset, frame, values) if display else None
+        if dataset.get("PhotometricInterpretation") == "MONOCHROME1":
+            values, shown = -values, None if shown is None else 1 - shown
+        return Pixels(values if shown is None else shown, spacing_mm, shown is not None)
+
+
+def _decoded(dataset: pydicom.Dataset, frame: int) -> np.ndarray:
+    syntax = dataset.file_meta.TransferSyntaxUID
+    if syntax not in NATIVE and syntax not in DECODERS:
+        raise Rejected(Reason.UNSUPPORTED_SYNTAX, "no decoder is known")
+    plugin = DECODERS.get(syntax, "")
+    if plugin == "gdcm" and not importlib.util.find_spec("gdcm"):
+        raise Rejected(Reason.UNSUPPORTED_SYNTAX, "install lumbarclip_jax[jpeg]")
+    return pixel_array(dataset, index=frame, decoding_plugin=plugin)
+
+
+def _rescaled(dataset: pydicom.Dataset, frame: int, stored: np.ndarray) -> np.ndarray:
+    group = "PixelValueTransformationSequence"
+    slope = per_frame(dataset, frame, group, "RescaleSlope") or 1
+    intercept = per_frame(dataset, frame, group, "RescaleIntercept") or 0
+    return stored.astype(np.float32) * np.float32(slope) + np.float32(intercept)
+
+
+def _displayed(dataset: pydicom.Dataset, frame: int, values: np.ndarray) -> np.ndarray | None:
+    """The values as shown, in [0, 1] (PS3.3 C.11.2.1), or None when the file does not say how."""
+    table = dataset.get("VOILUTSequence")
+    if table:
+        steps = 2.0 ** table[0].LUTDescriptor[2] - 1
+        return (apply_voi(np.round(values).astype(np.int32), dataset) / steps).astype(np.float32)
+    group = "FrameVOILUTSequence"
+    center = _first(per_frame(dataset, frame, group, "WindowCenter"))
+    width = _first(per_frame(dataset, frame, group, "WindowWidth"))
+    function = str(per_frame(dataset, frame, group, "VOILUTFunction") or "LINEAR")
+    if center is None or width is None or width <= 0:
+        return None
+    if function == "SIGMOID":
+        return 1 / (1 + np.exp(-4 * (values - center) / width))
+    if function == "LINEAR" and width > 1:
+        # A window of 256 greys has its ends 255 apart, half a step around its centre.
+        center, width = center - 0.5, width - 1
+    return np.clip((values - center) / width + 0.5, 0, 1)
+
+
+def _first(value: object) -> float | None:
+    """The first of several windows is the one that a viewer opens with."""
+    if value is None or value == "":
+        return None
+    return float(value if isinstance(value, str | float | int) else value[0])

@@ -1,0 +1,150 @@
+"""What an image is judged by before its pixels are read."""
+
+import dataclasses
+import pathlib
+
+import pydicom
+
+from data_prep import dicom, quarantine
+from data_prep.drops import Reason
+from data_prep.geometry import Plane, plane
+
+T1_MAX_TR_MS, T1_MAX_TE_MS, T2_MIN_TR_MS, T2_MIN_TE_MS = 1200.0, 35.0, 1500.0, 60.0
+
+FIELDS = (
+    *quarantine.FIELDS,
+    "AccessionNumber",
+    "ContrastBolusAgent",
+    "EchoTime",
+    "FrameOfReferenceUID",
+    "ImageOrientationPatient",
+    "ImagePositionPatient",
+    "InstanceNumber",
+    "Modality",
+    "PatientID",
+    "PerFrameFunctionalGroupsSequence",
+    "PixelSpacing",
+    "RepetitionTime",
+    "ScanningSequence",
+    "SeriesDescription",
+    "SeriesInstanceUID",
+    "SharedFunctionalGroupsSequence",
+    "SOPInstanceUID",
+    "SpacingBetweenSlices",
+    "StudyDate",
+    "StudyInstanceUID",
+)
+
+
+@dataclasses.dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class Header:
+    """One image: a file, or frame `frame` of a file of several.
+
+    `kind` is None for an original MR image, else the reason to leave it out. `plane` is None
+    without a valid geometry, and `sequence` for what is neither T1 nor T2. `patient`, `accession`
+    and the UIDs are as the file has them: they leave as keyed pseudonyms alone.
+    """
+
+    kind: Reason | None
+    sequence: str | None
+    plane: Plane | None
+    slice_gap_mm: float | None = None
+    frame: int = 0
+    instance: int = 0
+    contrast: bool = False
+    patient: str = ""
+    study: str = ""
+    accession: str = ""
+    series: str = ""
+    image: str = ""
+    study_date: str = ""
+    frame_of_reference: str = ""
+
+
+def read_headers(path: pathlib.Path) -> list[Header]:
+    """Reads a DICOM file up to its pixels; one header a frame.
+
+    Raises:
+      Rejected: the file is no DICOM image, is too large, or has a pixel format we do not take.
+    """
+    with dicom.failures_are_rejections():
+        dataset = dicom.read(path, FIELDS, with_pixels=False)
+        kind = quarantine.kind(dataset)
+        if kind is None and dataset.get("Modality", "MR") != "MR":
+            kind = Reason.NOT_MR
+        return [_header(dataset, kind, frame) for frame in range(dicom.frames(dataset))]
+
+
+def per_frame(
+    dataset: pydicom.Dataset, frame: int, groups: str, field: str, default: object = None
+) -> object:
+    """A value of one frame.
+
+    An enhanced image holds it in a functional group, of the frame or shared by all (PS3.3
+    C.7.6.16); any other image holds it at its top.
+    """
+    per_frame_groups = dataset.get("PerFrameFunctionalGroupsSequence") or ()
+    places = [*per_frame_groups[frame : frame + 1]]
+    places += dataset.get("SharedFunctionalGroupsSequence") or ()
+    for place in places:
+        for group in place.get(groups) or ():
+            if field in group:
+                return group[field].value
+    return dataset.get(field, default)
+
+
+def _header(dataset: pydicom.Dataset, kind: Reason | None, frame: int) -> Header:
+    position = per_frame(dataset, frame, "PlanePositionSequence", "ImagePositionPatient")
+    if dicom.frames(dataset) > 1 and "PerFrameFunctionalGroupsSequence" not in dataset:
+        # The position is that of the first frame; nothing says how the others follow.
+        position = None
+    orientation = per_frame(dataset, frame, "PlaneOrientationSequence", "ImageOrientationPatient")
+    spacing = per_frame(dataset, frame, "PixelMeasuresSequence", "PixelSpacing")
+    gap_mm = per_frame(dataset, frame, "PixelMeasuresSequence", "SpacingBetweenSlices")
+    return Header(
+        kind=kind,
+        sequence=_sequence(dataset, frame),
+        plane=plane(position, orientation, spacing, (dataset.Rows, dataset.Columns)),
+        slice_gap_mm=abs(float(gap_mm or 0)) or None,
+        frame=frame,
+        instance=int(dataset.get("InstanceNumber") or 0),
+        contrast=bool(dataset.get("ContrastBolusAgent")),
+        patient=_text(dataset, "PatientID"),
+        study=_text(dataset, "StudyInstanceUID"),
+        accession=_text(dataset, "AccessionNumber"),
+        series=_text(dataset, "SeriesInstanceUID"),
+        image=_text(dataset, "SOPInstanceUID"),
+        study_date=_text(dataset, "StudyDate"),
+        frame_of_reference=_text(dataset, "FrameOfReferenceUID"),
+    )
+
+
+def _text(dataset: pydicom.Dataset, field: str) -> str:
+    return str(dataset.get(field) or "").strip()
+
+
+def _sequence(dataset: pydicom.Dataset, frame: int) -> str | None:
+    """ "T1" or "T2" by the description, else by echo and repetition time, else None.
+
+    A gradient echo called T2 is a T2*, and an echo-planar image (diffusion, perfusion) has the
+    times of a T2 without being one.
+    """
+    scanning = dataset.get("ScanningSequence") or ()
+    techniques = {scanning} if isinstance(scanning, str) else set(scanning)
+    if "EP" in techniques:
+        return None
+    description = str(dataset.get("SeriesDescription", "")).upper()
+    named = [name for name in ("T1", "T2") if name in description]
+    if "T2*" in description or (named == ["T2"] and techniques == {"GR"}):
+        return None
+    if len(named) == 1:
+        return named[0]
+    timing = "MRTimingAndRelatedParametersSequence"
+    echo_ms = per_frame(dataset, frame, "MREchoSequence", "EffectiveEchoTime")
+    echo_ms = float(echo_ms or dataset.get("EchoTime") or 0)
+    repetition_ms = float(per_frame(dataset, frame, timing, "RepetitionTime") or 0)
+    if echo_ms >= T2_MIN_TE_MS and repetition_ms >= T2_MIN_TR_MS:
+        return "T2"
+    if 0 < echo_ms <= T1_MAX_TE_MS and 0 < repetition_ms <= T1_MAX_TR_MS:
+        return "T1"
+    return None
