@@ -111,7 +111,7 @@ def _inflated(data: bytes) -> Iterator[bytes]:
 
 def _check_pixel_format(dataset: pydicom.Dataset) -> None:
     if "Rows" not in dataset or "Columns" not in dataset:
-        if "SOPClassUID" in dataset:
+        if "SOPClassUID" in dataset or "MediaStorageSOPClassUID" in dataset.file_meta:
             raise Rejected(Reason.NO_IMAGE)
         raise Rejected(Reason.UNREADABLE_DICOM, "no image")
     if dataset.Rows * dataset.Columns > MAX_PIXELS or frames(dataset) > MAX_FRAMES:

@@ -4,9 +4,11 @@ import collections
 import csv
 import dataclasses
 import enum
+import io
 import pathlib
 from collections.abc import Iterable, Mapping
 
+from data_prep.files import write_whole
 from data_prep.identity import Pseudonyms
 
 
@@ -51,7 +53,15 @@ class Reason(enum.StrEnum):
     NOT_AXIAL = "not_axial", "a sagittal or coronal series"
     UNKNOWN_SEQUENCE = "unknown_sequence", "neither T1 nor T2 by description, TE and TR"
     SERIES_NOT_CHOSEN = "series_not_chosen", "another series of the same sequence was chosen"
+    STUDY_NOT_CHOSEN = "study_not_chosen", "a later study of the patient was chosen"
+    NO_PATIENT_ID = "no_patient_id", "no patient id, which splits need to keep patients together"
+    BAD_LEVEL = "bad_level", "a level is not one of L3-L4, L4-L5, L5-S1"
     NO_DISC_BLOCK = "no_disc_block", "its slices do not form one block for each of three discs"
+    DECODER_CRASHED = "decoder_crashed", "a file that made its decoder crash"
+    DECODER_TIMEOUT = "decoder_timeout", "a file that takes more than 10 s to decode"
+    DECODER_MEMORY = "decoder_memory", "a file that takes more than 1.5 GB to decode"
+    NOT_IN_SPLIT_FILE = "not_in_split_file", "its patient is not in the table of splits"
+    SPLIT_WITHOUT_IMAGE = "split_without_image", "a patient in the table of splits without a record"
 
 
 @dataclasses.dataclass(frozen=True, order=True)
@@ -96,10 +106,10 @@ def published(drops: Iterable[Drop], pseudonyms: Pseudonyms) -> list[dict[str, s
 
 def write_private_table(path: pathlib.Path, drops: Iterable[Drop], pseudonyms: Pseudonyms) -> None:
     """Writes a CSV that resolves every `item` of the manifest to its place in the source."""
-    with path.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["item", "reason", "detail", "location"])
-        for drop in sorted(drops):
-            item = pseudonyms("item", drop.location)
-            writer.writerow([item, drop.reason.value, drop.detail, drop.location])
-    path.chmod(0o600)
+    table = io.StringIO()
+    writer = csv.writer(table, lineterminator="\n")
+    writer.writerow(["item", "reason", "detail", "location"])
+    for drop in sorted(drops):
+        item = pseudonyms("item", drop.location)
+        writer.writerow([item, drop.reason.value, drop.detail, drop.location])
+    write_whole(path, table.getvalue().encode("utf-8", "surrogateescape"), private=True)

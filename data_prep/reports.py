@@ -51,10 +51,8 @@ def read_reports(
                 drops.append(Drop(where, Reason.REPORT_BAD_ID))
         elif text.casefold() in EMPTY_TEXTS:
             drops.append(Drop(where, Reason.REPORT_EMPTY))
-        elif patient in reports:
+        elif reports.setdefault(patient, text) != text:
             drops.append(Drop(where, Reason.REPORT_REPEATED))
-        else:
-            reports[patient] = text
     return reports, drops
 
 

@@ -56,14 +56,15 @@ class ImageRef:
 class Scan:
     """The outcome of looking through an images folder; `form` names the layout found.
 
-    `reports` holds the texts (patient -> text) of a source that has no written reports and makes
-    them from its grades; it is None where reports are read from a table. `findings` and `grades`
-    are what those grades say, by patient.
+    `reports` holds the texts (patient -> text) of a source that reads its reports itself, or that
+    has none and makes them from its grades, which is `templated`; it is None where they are read
+    from a table of one row a patient. `findings` and `grades` are what the source's grades say.
     """
 
     form: str
     images: list[ImageRef]
     drops: list[Drop]
     reports: dict[str, str] | None = None
+    templated: bool = False
     findings: Mapping[str, Findings] = dataclasses.field(default_factory=dict)
     grades: Mapping[str, Mapping[str, int]] = dataclasses.field(default_factory=dict)

@@ -1,4 +1,4 @@
-"""Tables as people keep them: the first sheet of an .xlsx, or a .csv, every cell as text."""
+"""Tables as people keep them: .csv, .parquet or the first sheet of an .xlsx, all cells as text."""
 
 import csv
 import dataclasses
@@ -23,8 +23,12 @@ class Table:
     columns: tuple[str, ...]
     rows: tuple[tuple[int, tuple[str, ...]], ...]
 
-    def column(self, name: str) -> int:
+    def column(self, name: str, *, option: str = "") -> int:
         """The index of a column; case, spaces, punctuation and apostrophes do not matter.
+
+        Args:
+          name: of the column.
+          option: the option that gives the name, when it is not the layout's own.
 
         Raises:
           ValueError: there is no such column.
@@ -34,13 +38,13 @@ class Table:
             found = ", ".join(repr(column) for column in self.columns)
             raise ValueError(
                 f"{self.path} has no column {name!r} (found: {found}): "
-                f"rename the column or correct {self.option}"
+                f"rename the column or correct {option or self.option}"
             )
         return names.index(_plain(name))
 
 
 def read_table(path: pathlib.Path, *, option: str) -> Table:
-    """Reads the first sheet of an .xlsx, or a .csv, every cell as text.
+    """Reads a .csv, a .parquet or the first sheet of an .xlsx, every cell as text.
 
     Raises:
       FileNotFoundError: there is no such file.
@@ -48,9 +52,9 @@ def read_table(path: pathlib.Path, *, option: str) -> Table:
     """
     if not path.is_file():
         raise FileNotFoundError(f"there is no file {path}: correct {option}")
-    readers = {".xlsx": _xlsx_rows, ".csv": _csv_rows}
+    readers = {".xlsx": _xlsx_rows, ".csv": _csv_rows, ".parquet": _parquet_rows}
     if path.suffix.lower() not in readers:
-        raise ValueError(f"{path} is neither .xlsx nor .csv: save the table as one of these")
+        raise ValueError(f"{path} is neither .xlsx nor .csv nor .parquet: save it as one of these")
     rows = list(readers[path.suffix.lower()](path))
     if not rows:
         raise ValueError(f"{path} is an empty table: correct {option}")
@@ -90,12 +94,40 @@ def _cell_text(cell: object) -> str:
     # A spreadsheet stores every number as a float: patient 18 arrives as 18.0.
     if isinstance(cell, float) and cell.is_integer():
         return str(int(cell))
-    return str(cell)
+    return "" if cell is None else str(cell)
 
 
 def _csv_rows(path: pathlib.Path) -> Iterator[list[str]]:
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
-            yield from csv.reader(file, strict=True)
+            # Spreadsheets of half of Europe separate by semicolons.
+            first_line = file.readline()
+            file.seek(0)
+            yield from csv.reader(file, delimiter=max(",;\t", key=first_line.count), strict=True)
     except (UnicodeDecodeError, csv.Error) as error:
         raise ValueError(f"{path} is not a CSV table in UTF-8: save it again as such") from error
+
+
+def _parquet_rows(path: pathlib.Path) -> Iterator[list[str]]:
+    try:
+        import pyarrow
+        import pyarrow.parquet
+    except ImportError:
+        raise ValueError(
+            f"{path} needs pyarrow: pip install lumbarclip_jax[parquet], or save it as .csv"
+        ) from None
+    try:
+        with pyarrow.parquet.ParquetFile(path) as file:
+            groups = range(file.metadata.num_row_groups)
+            unpacked = sum(file.metadata.row_group(group).total_byte_size for group in groups)
+            if unpacked > MAX_UNPACKED_BYTES:
+                raise ValueError(
+                    f"{path} unpacks to {unpacked / 2**20:.0f} MB, far more than a report table: "
+                    "save only the columns that are needed"
+                )
+            columns = file.read().to_pydict()
+    except (pyarrow.ArrowException, OSError) as error:
+        raise ValueError(f"{path} is not a readable .parquet file: save it again") from error
+    yield list(columns)
+    for cells in zip(*columns.values(), strict=True):
+        yield [_cell_text(cell) for cell in cells]

@@ -1,0 +1,200 @@
+"""Any folder of DICOM studies and a report table with columns of any name: bring your own.
+
+Names of files and folders mean nothing here; headers decide everything.
+"""
+
+import functools
+import os
+import pathlib
+import re
+from collections.abc import Mapping, Sequence
+
+from data_prep import levels, schema, series
+from data_prep.dicom import Rejected
+from data_prep.drops import Drop, Reason
+from data_prep.headers import Header, read_headers
+from data_prep.parallel import ordered_map
+from data_prep.reports import read_reports
+from data_prep.scan import Inputs, Scan
+from data_prep.series import Candidate, Slice
+from data_prep.sources.joining import ReportIds, join
+from data_prep.tables import read_table
+
+FILES_A_TASK = 256
+
+
+def scan(inputs: Inputs) -> Scan:
+    """Finds the axial T1 and T2 slice of each of the three lowest discs of every reported study.
+
+    Images and reports are joined on every id whose column is named: of the patient, the study and
+    the accession. Of several reported studies of a patient the latest is taken, since a record
+    stands for one patient and one report.
+
+    Raises:
+      FileNotFoundError: there is no such folder or table.
+      ValueError: a column is missing or no id of the table is one of the images'.
+    """
+    root = inputs.images_dir
+    ids = ReportIds(inputs.columns)
+    table = read_table(inputs.reports_file, option="--reports")
+    ids.check(table)
+    if not root.is_dir():
+        raise FileNotFoundError(f"there is no folder {root}: correct --images")
+    first, *further = ids.columns.values()
+    reports, drops = read_reports(
+        inputs.reports_file,
+        patient_column=first,
+        further_id_columns=further,
+        report_column=inputs.columns.report,
+        patient_key=ids.of_row,
+    )
+    level_of_image = None
+    if ids.levels_by_column(inputs.levels):
+        level_of_image = _levels_of_images(inputs, drops)
+    studies = _read_studies(inputs, drops)
+    if not studies:
+        raise ValueError(f"{root} holds no axial T1 or T2 MR slices: point --images to another")
+    chosen, reports_of, join_drops = join(studies, reports, ids)
+    drops += join_drops
+    images = []
+    for patient, study in chosen.items():
+        images += _images(root, patient, study, studies[study], level_of_image, drops)
+    way = "as the table says" if level_of_image else "counted from below"
+    return Scan(f"DICOM of any layout, levels {way}", images, drops, reports_of)
+
+
+def level_named(text: str) -> str | None:
+    """The level that a person's "L4/5", "L4-L5", "l5 s1" means, or None."""
+    match = re.fullmatch(r"L?([345])\W*_?(?:L?([45])|S?1)", text.strip(), re.IGNORECASE)
+    if not match:
+        return None
+    upper, lower = match.groups()
+    name = f"L{upper}-L{lower}" if lower else f"L{upper}-S1"
+    return name if name in schema.LEVELS else None
+
+
+def _levels_of_images(inputs: Inputs, drops: list[Drop]) -> dict[str, str]:
+    """The table's image column (path or SOP instance UID) -> level."""
+    table = read_table(inputs.reports_file, option="--reports")
+    image = table.column(inputs.columns.image, option="--image_column")
+    level = table.column(inputs.columns.level, option="--level_column")
+    found = {}
+    for number, cells in table.rows:
+        name = level_named(cells[level])
+        if name and cells[image].strip():
+            found[cells[image].strip()] = name
+        elif cells[level].strip() or cells[image].strip():
+            drops.append(Drop(f"reports row {number}", Reason.BAD_LEVEL))
+    return found
+
+
+def _read_studies(inputs: Inputs, drops: list[Drop]) -> dict[tuple[str, str], list[Slice]]:
+    """The axial slices of every study, by (patient id, study UID)."""
+    paths = sorted(
+        os.path.relpath(os.path.join(folder, name), inputs.images_dir)
+        for folder, _, names in os.walk(inputs.images_dir)
+        for name in names
+    )
+    tasks = [paths[i : i + FILES_A_TASK] for i in range(0, len(paths), FILES_A_TASK)]
+    results = ordered_map(
+        functools.partial(_read_files, inputs.images_dir),
+        tasks,
+        workers=inputs.workers,
+        label="reading headers",
+    )
+    studies: dict[tuple[str, str], list[Slice]] = {}
+    rejected: dict[tuple[str, Reason], str] = {}
+    for slices, file_drops, series_drops in results:
+        drops += file_drops
+        for key, place in series_drops.items():
+            rejected.setdefault(key, place)
+        for item in slices:
+            study = (item.header.patient, item.header.study)
+            studies.setdefault(study, []).append(item)
+    drops += [Drop(place, reason) for (_, reason), place in rejected.items()]
+    return studies
+
+
+def _read_files(
+    root: pathlib.Path, paths: Sequence[str]
+) -> tuple[list[Slice], list[Drop], dict[tuple[str, Reason], str]]:
+    """The usable slices of some files, the files left out, and the series left out.
+
+    A series is left out as one: (its UID, reason) -> the place of its first file.
+    """
+    slices: list[Slice] = []
+    drops: list[Drop] = []
+    rejected: dict[tuple[str, Reason], str] = {}
+    for path in paths:
+        try:
+            headers = read_headers(root / path)
+        except (Rejected, OSError) as error:
+            drops.append(_unreadable(root, path, error))
+            continue
+        for header in headers:
+            reason = series.reason_against(header)
+            if reason is None and not header.patient:
+                reason = Reason.NO_PATIENT_ID
+            if reason:
+                rejected.setdefault((header.series or path, reason), path)
+            else:
+                slices.append(Slice(path, header))
+    return slices, drops, rejected
+
+
+def _unreadable(root: pathlib.Path, path: str, error: Exception) -> Drop:
+    if not isinstance(error, Rejected):
+        return Drop(path, Reason.UNKNOWN_FILE)
+    if error.reason == Reason.UNREADABLE_DICOM:
+        with (root / path).open("rb") as file:
+            if file.read(132)[128:] != b"DICM":
+                # Reports, pictures and programs lie among the studies of any exported disc.
+                return Drop(path, Reason.UNKNOWN_FILE)
+    return Drop(path, error.reason, error.detail)
+
+
+def _images(
+    root: pathlib.Path,
+    patient: str,
+    study: tuple[str, str],
+    slices: Sequence[Slice],
+    level_of_image: Mapping[str, str] | None,
+    drops: list[Drop],
+) -> list:
+    """The images of one study: one axial series of each sequence."""
+    by_series: dict[str, list[Slice]] = {}
+    for item in slices:
+        # Headers that name no series are told apart by sequence, at least.
+        by_series.setdefault(item.header.series or item.header.sequence, []).append(item)
+    candidates = []
+    for items in by_series.values():
+        place = items[0].path
+        if level_of_image is None:
+            candidates.append(levels.by_blocks(place, items, drops))
+        else:
+            candidates.append(_named(place, items, level_of_image, drops))
+    chosen, not_chosen = series.best_of_each_sequence(filter(None, candidates))
+    drops += not_chosen
+    return [
+        image
+        for candidate in chosen
+        for image in series.image_refs(candidate, root, patient=patient, study=study[1])
+    ]
+
+
+def _named(
+    place: str, slices: Sequence[Slice], level_of_image: Mapping[str, str], drops: list[Drop]
+) -> Candidate | None:
+    found: dict[str, Slice] = {}
+    for item in slices:
+        level = _level(item.path, item.header, level_of_image)
+        if level and found.setdefault(level, item) is not item:
+            drops.append(Drop(item.path, Reason.REPEATED_IMAGE))
+    if not found:
+        drops.append(Drop(place, Reason.NO_DISC_BLOCK, "no slice of it in the level column"))
+        return None
+    return Candidate(place, found)
+
+
+def _level(path: str, header: Header, level_of_image: Mapping[str, str]) -> str | None:
+    return level_of_image.get(pathlib.PurePath(path).as_posix()) or level_of_image.get(header.image)
