@@ -1,0 +1,194 @@
+"""Reads findings from a table of reports.
+
+    python -m data_prep.label_reports --reports=FILE --out=findings.jsonl
+
+Writes one JSON object a patient, in the form that ``python -m data_prep.build --findings`` reads:
+``{"id": 1, "findings": {name: "present" | "absent" | "uncertain"}, "levels": {level: [name]}}``.
+What a report does not speak of is left out. The rules are the TOML files in data_prep/labeling/rules.
+
+``--compare=FILE`` holds the findings against labels that people gave, in the same form, and shows
+precision, recall and every disagreement with the words it comes from. ``--explain`` shows for each
+finding the words and the rule that decided. Both print text of the reports.
+"""
+
+import collections
+import json
+import os
+import pathlib
+import textwrap
+from collections.abc import Iterable, Iterator, Mapping
+
+from absl import flags
+
+from data_prep import labels
+from data_prep.findings import FINDINGS
+from data_prep.labeling import compare, rules
+from data_prep.labeling.reader import Evidence, Reader, Reading
+from data_prep.reports import read_reports
+from data_prep.sources import mendeley
+from lumbarclip_jax import cli
+
+_SHOWN_LETTERS = 200
+
+
+def label(
+    reports: Mapping[str, str], rules_dir: pathlib.Path = rules.FOLDER
+) -> Iterator[tuple[str, Reading]]:
+    """Reads the report of each patient.
+
+    Raises:
+      FileNotFoundError: a rule file is missing.
+      ValueError: a rule file is wrong.
+    """
+    reader = Reader(rules_dir)
+    for patient, text in reports.items():
+        yield patient, reader.read(text)
+
+
+def write(path: pathlib.Path, readings: Mapping[str, Reading]) -> None:
+    """Writes the findings of all patients, one JSON object a line; whole or not at all.
+
+    Raises:
+      ValueError: the file cannot be written.
+    """
+    lines = [
+        json.dumps({"id": _id(patient), "findings": said.findings, "levels": said.levels})
+        for patient, said in readings.items()
+    ]
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        partial.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+        partial.replace(path)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        raise ValueError(
+            f"{path} cannot be written ({error.strerror}): give another --out"
+        ) from error
+
+
+def read_truth(path: pathlib.Path) -> dict[str, dict]:
+    """Labels given by people: id -> {"findings", "levels"}.
+
+    Raises:
+      FileNotFoundError: there is no such file.
+      ValueError: a line is not of the form of this module's output; the sentence names it.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"there is no file {path}: correct --compare")
+    # The reader of the build checks every line.
+    labels.read_findings(path, patient_key=patient_key)
+    rows = (json.loads(line) for line in path.read_text("utf-8").splitlines() if line.strip())
+    return {
+        patient_key(str(row["id"])): {"findings": row["findings"], "levels": row.get("levels", {})}
+        for row in rows
+    }
+
+
+def patient_key(cell: str) -> str | None:
+    """The id in a cell, without surrounding space and the ".0" that some tables add."""
+    return cell.strip().removesuffix(".0") or None
+
+
+def explanation(patient: str, reading: Reading) -> str:
+    """The statements of a report, each with its words and the rule that decided."""
+    lines = [f"patient {patient}"]
+    lines += [_shown(evidence) for evidence in reading.evidence]
+    return "\n".join(lines if reading.evidence else [*lines, "  nothing found"])
+
+
+def disagreements(agreement: compare.Agreement, readings: Mapping[str, Reading]) -> Iterator[str]:
+    """Each label that differs, with the statements that led to it."""
+    for item in agreement.disagreements:
+        where = f" at {item.level}" if item.level else ""
+        flip = ", the reverse" if item.is_flip else ""
+        yield (
+            f"patient {item.patient}: {item.finding}{where} is {item.found or 'not mentioned'} here, "
+            f"{item.true or 'not mentioned'} in the labels{flip}"
+        )
+        reading = readings.get(item.patient, Reading(()))
+        yield from (_shown(e) for e in reading.evidence if e.finding == item.finding)
+
+
+def summary(readings: Iterable[Reading], dropped: Mapping[str, int]) -> str:
+    """Counts by finding and status, and of the rows left out."""
+    readings = list(readings)
+    counts = collections.Counter(pair for reading in readings for pair in reading.findings.items())
+    statuses = ("present", "absent", "uncertain")
+    lines = [f"{'':30}" + "".join(f"{status:>11}" for status in statuses)]
+    lines += [
+        f"{name:30}" + "".join(f"{counts[name, status]:>11}" for status in statuses)
+        for name in FINDINGS
+    ]
+    silent = sum(not reading.evidence for reading in readings)
+    lines.append(f"{len(readings)} reports read; nothing found in {silent}")
+    lines += [f"rows left out, {reason}: {count}" for reason, count in dropped.items()]
+    return "\n".join(lines)
+
+
+def _shown(evidence: Evidence) -> str:
+    levels = ", ".join(evidence.levels)
+    head = f"  {evidence.finding:28}{evidence.status:10}{levels:22}".rstrip()
+    text = textwrap.shorten(evidence.text, _SHOWN_LETTERS, placeholder=" …")
+    return f'{head}\n      "{text}"  <- {evidence.rule}'
+
+
+def _id(patient: str) -> int | str:
+    # Numbers stay numbers, and 007 a name.
+    return int(patient) if patient.isdecimal() and str(int(patient)) == patient else patient
+
+
+def _define_flags() -> None:
+    flags.DEFINE_string(
+        "reports", None, "table of reports: .xlsx, .csv or .parquet, a row a patient"
+    )
+    flags.DEFINE_string("out", None, "JSON lines of findings to write; optional with --compare")
+    flags.DEFINE_string("patient_column", mendeley.PATIENT_COLUMN, "header of the patient ids")
+    flags.DEFINE_string("report_column", mendeley.REPORT_COLUMN, "header of the report texts")
+    flags.DEFINE_string(
+        "rules",
+        None,
+        "folder of rule files to use instead: a copy of data_prep/labeling/rules, edited",
+    )
+    flags.DEFINE_bool("explain", False, "print the words and the rule behind every finding")
+    flags.DEFINE_string(
+        "compare", None, "labels given by people, JSON lines: print how well the findings agree"
+    )
+    flags.mark_flags_as_required(["reports"])
+
+
+def main() -> None:
+    """Runs the command."""
+    options = flags.FLAGS
+    if not options.out and not options.compare:
+        raise ValueError("nothing to do: give --out=FILE, --compare=FILE or both")
+    truth = read_truth(pathlib.Path(options.compare)) if options.compare else {}
+    reports, drops = read_reports(
+        pathlib.Path(options.reports),
+        patient_column=options.patient_column,
+        report_column=options.report_column,
+        patient_key=patient_key,
+    )
+    rules_dir = pathlib.Path(options.rules) if options.rules else rules.FOLDER
+    readings = dict(label(reports, rules_dir))
+    if options.explain:
+        print("\n".join(explanation(*item) for item in readings.items()))
+    if options.compare:
+        missing = truth.keys() - readings.keys()
+        truth = {patient: row for patient, row in truth.items() if patient in readings}
+        found = {
+            patient: {"findings": reading.findings, "levels": reading.levels}
+            for patient, reading in readings.items()
+        }
+        agreement = compare.compare(found, truth)
+        print("\n".join(disagreements(agreement, readings)))
+        print(compare.table(agreement))
+        if missing:
+            print(f"labels of patients without a report, left out: {len(missing)}")
+    if options.out:
+        write(pathlib.Path(options.out), readings)
+    print(summary(readings.values(), collections.Counter(drop.reason.meaning for drop in drops)))
+
+
+if __name__ == "__main__":
+    _define_flags()
+    cli.run(main)

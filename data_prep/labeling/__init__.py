@@ -1,0 +1,10 @@
+"""Findings from report texts, by rules that a clinician can read and edit.
+
+The rules are the TOML files in ``rules/``; the code knows no medical word. A text goes through
+
+    sections    parts of the report, sentences                    (data_prep/sections.py)
+    tokens      words, spelling, disc levels                      (tokens, spelling, levels)
+    mentions    which finding is stated where                     (phrases, mentions)
+    assertion   stated, denied or hedged (NegEx: Chapman et al., J Biomed Inform 2001;34:301-310)
+    reader      at which level, of which region; the findings of the report
+"""

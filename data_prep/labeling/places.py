@@ -1,0 +1,167 @@
+"""Which level a finding is at: level names nearby, and what the lines before have set."""
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+
+from data_prep.labeling.levels import Place, place_of
+from data_prep.labeling.mentions import Mention
+from data_prep.labeling.phrases import longest
+from data_prep.labeling.rules import LevelRules
+from data_prep.labeling.tokens import Token
+
+# Tokens that one statement may have; text without any punctuation is cut.
+MAX_TOKENS = 200
+_EMPHASIS_WORDS = 5
+_BREAKS = frozenset([",", ";", ":", ".", "with", "where", "associated", "causing", "while"])
+_ARTICLES = frozenset(["the", "level", "levels", "of", "both"])
+
+
+@dataclasses.dataclass(frozen=True)
+class Context:
+    """Levels that hold for the statements to come.
+
+    `heading` was set by "L4-L5:" and stays until the next level; `last` was merely named last.
+    """
+
+    heading: Place | None = None
+    last: Place | None = None
+
+
+@dataclasses.dataclass
+class _Anchor:
+    """A level expression in a statement, `[start, end)` in tokens; preposition included."""
+
+    start: int
+    end: int
+    place: Place
+    is_attached: bool = False
+
+
+class Places:
+    """Finds the levels of findings by the rules of levels.toml."""
+
+    def __init__(self, rules: LevelRules):
+        self._rules = rules
+
+    def statements(self, tokens: list[Token]) -> Iterator[list[Token]]:
+        """Cuts a sentence before each "L4-L5:", and where it grows too long."""
+        start = 0
+        for at, token in enumerate(tokens):
+            begin = self._with_preposition(tokens, at) if token.place else at
+            is_heading = token.place and self._colon_after(tokens, at) is not None
+            if (is_heading and start < begin == at) or at - start >= MAX_TOKENS:
+                yield tokens[start:at]
+                start = at
+            elif at and tokens[at - 1].word == ":" and self._ends_heading(tokens, start, at - 1):
+                yield tokens[start:at]
+                start = at
+        if tokens[start:]:
+            yield tokens[start:]
+
+    def locate(
+        self, tokens: Sequence[Token], mentions: Sequence[Mention], context: Context
+    ) -> tuple[list[Place | None], Context]:
+        """The place of each mention, None where nothing tells, and the context behind them."""
+        anchors = self._anchors(tokens)
+        heading = anchors[0] if anchors and self._is_heading(tokens, anchors[0]) else None
+        if heading:
+            context = Context(heading.place, heading.place)
+        elif tokens and tokens[-1].word == ":" and anchors:
+            context = Context(anchors[-1].place, anchors[-1].place)
+        elif context.heading:
+            anchors.insert(0, _Anchor(-1, -1, context.heading))
+        plain = self._merge(tokens, anchors, mentions)
+        located = [self._place(tokens, plain, mention, context) for mention in mentions]
+        named = [anchor.place for anchor in plain if anchor.place.discs and anchor.start >= 0]
+        if not heading and named and tokens[-1].word != ":":
+            context = Context(None, named[-1])
+        return located, context
+
+    def _place(
+        self, tokens: Sequence[Token], anchors: list[_Anchor], mention: Mention, context: Context
+    ) -> Place | None:
+        before = [a for a in anchors if a.end <= mention.start]
+        named = [a for a in before if a.place.discs]
+        behind = [a for a in anchors if a.start >= mention.end]
+        inside = [a for a in anchors if a.start < mention.end and a.end > mention.start]
+        if behind and (behind[0].is_attached or not named):
+            between = [token.word for token in tokens[mention.end : behind[0].start]]
+            if _BREAKS.isdisjoint(between) and between[-1:] != ["and"]:
+                return behind[0].place
+        candidates = named[-1:] + inside + [a for a in behind if a.place.discs] + before + behind
+        return candidates[0].place if candidates else context.last
+
+    def _anchors(self, tokens: Sequence[Token]) -> list[_Anchor]:
+        words = [token.word for token in tokens]
+        found = [(at, at + 1, token.place) for at, token in enumerate(tokens) if token.place]
+        found += [
+            (match.start, match.end, place_of(match.payload))
+            for match in longest(self._rules.phrases.find(words))
+        ]
+        anchors = []
+        for start, end, place in sorted(found, key=lambda item: item[0]):
+            begin = self._with_preposition(tokens, start)
+            anchors.append(_Anchor(begin, end, place, is_attached=begin < start))
+        return anchors
+
+    def _merge(
+        self, tokens: Sequence[Token], anchors: list[_Anchor], mentions: Sequence[Mention]
+    ) -> list[_Anchor]:
+        """Joins "..., mainly at L4-L5" and "(L4-L5)" to the levels before them."""
+        words = [token.word for token in tokens]
+        emphasis = longest(self._rules.emphasis.find(words))
+        merged: list[_Anchor] = []
+        for anchor in anchors:
+            marks = [
+                match.start
+                for match in emphasis
+                if 0 <= anchor.start - match.end <= _EMPHASIS_WORDS and match.start >= 0
+            ]
+            marks = [
+                at
+                for at in marks
+                if not any(at <= m.start < anchor.start for m in mentions)
+                and (not merged or at >= merged[-1].end)
+            ]
+            if merged and (marks or words[anchor.start - 1 : anchor.start] == ["("]):
+                begin = min(marks, default=anchor.start)
+                is_apart = words[begin - 1 : begin] in ([","], ["("])
+                since = merged[-1].end
+                if is_apart or not any(since <= m.start < begin for m in mentions):
+                    merged[-1] = dataclasses.replace(
+                        merged[-1], place=merged[-1].place | anchor.place
+                    )
+                    continue
+            merged.append(anchor)
+        return merged
+
+    def _with_preposition(self, tokens: Sequence[Token], at: int) -> int:
+        """Where "at the level of" begins that belongs to the level at a token."""
+        begin = at
+        while begin and tokens[begin - 1].word in _ARTICLES | self._rules.prepositions:
+            begin -= 1
+        words = {token.word for token in tokens[begin:at]}
+        return begin if words & self._rules.prepositions else at
+
+    def _colon_after(self, tokens: Sequence[Token], at: int) -> int | None:
+        at += 1
+        while at < len(tokens) and tokens[at].word.isalpha() and self._is_level_word(tokens[at]):
+            at += 1
+        return at if at < len(tokens) and tokens[at].word == ":" else None
+
+    def _is_level_word(self, token: Token) -> bool:
+        return bool(self._rules.level_words.find([token.word]))
+
+    def _is_heading(self, tokens: Sequence[Token], anchor: _Anchor) -> bool:
+        """Whether a statement opens with a level and a colon, or is nothing but a level."""
+        if anchor.start > 0 or not anchor.place.discs:
+            return False
+        rest = [t for t in tokens[anchor.end :] if not self._is_level_word(t)]
+        return not any(t.word.isalnum() for t in rest) or rest[0].word in (":", "-", "–", "—")
+
+    def _ends_heading(self, tokens: Sequence[Token], start: int, colon: int) -> bool:
+        """Whether a colon follows a level that ends, and does not open, the words before it."""
+        at = colon - 1
+        while at > start and self._is_level_word(tokens[at]):
+            at -= 1
+        return tokens[at].place is not None and self._with_preposition(tokens, at) > start

@@ -1,0 +1,207 @@
+"""The rule files, read and checked."""
+
+import dataclasses
+import pathlib
+import tomllib
+from collections.abc import Mapping
+
+from data_prep.findings import FINDINGS
+from data_prep.labeling.phrases import PhraseBook, words_of
+from data_prep.labeling.spelling import Speller
+
+FOLDER = pathlib.Path(__file__).with_name("rules")
+
+
+@dataclasses.dataclass(frozen=True)
+class Term:
+    """What a phrase of concepts.toml does: its part in a finding.
+
+    `kind` is "phrase", "except", "site", "change", "normal_site" or "unclaimed"; `pair` tells the
+    site-and-change tables of one finding apart.
+    """
+
+    finding: str
+    kind: str
+    pair: int = 0
+
+
+@dataclasses.dataclass(frozen=True)
+class Cue:
+    """A phrase of assertions.toml: `status` is absent, uncertain, neutral or past."""
+
+    status: str
+    side: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Assertions:
+    """How statements are denied and hedged, and where a cue's reach ends."""
+
+    cues: PhraseBook[Cue]
+    breaks: PhraseBook[str]
+    openers: PhraseBook[str]
+    verbs: frozenset[str]
+    closers: frozenset[str]
+    continues: frozenset[str]
+    past_keeps: frozenset[str]
+
+
+@dataclasses.dataclass(frozen=True)
+class LevelRules:
+    """The words around level names; `phrases` holds the names in words."""
+
+    pair_words: frozenset[str]
+    range_words: frozenset[str]
+    list_words: frozenset[str]
+    prepositions: frozenset[str]
+    level_words: PhraseBook[str]
+    emphasis: PhraseBook[str]
+    phrases: PhraseBook[tuple[str, ...]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Rules:
+    """All rules but those of sections."""
+
+    terms: PhraseBook[Term]
+    normal: PhraseBook[bool]
+    barriers: PhraseBook[str]
+    assertions: Assertions
+    levels: LevelRules
+    speller: Speller
+
+
+def load(folder: pathlib.Path = FOLDER) -> Rules:
+    """Reads the rule files of a folder.
+
+    Raises:
+      FileNotFoundError: a file is missing.
+      ValueError: a file is not TOML, or a rule is not of the form that its file explains.
+    """
+    concepts, assertions, levels, spelling, sections = (
+        read_file(folder / f"{name}.toml")
+        for name in ("concepts", "assertions", "levels", "spelling", "sections")
+    )
+    with _named(folder / "concepts.toml"):
+        terms = _terms(concepts)
+    with _named(folder / "assertions.toml"):
+        cues = _cues(assertions)
+        normal = assertions["normal"]
+    with _named(folder / "levels.toml"):
+        level_rules = _level_rules(levels)
+    with _named(folder / "spelling.toml"):
+        speller = _speller(spelling, concepts, [assertions, levels, sections["regions"]])
+    return Rules(
+        terms=PhraseBook(terms),
+        normal=PhraseBook(
+            [(phrase, True) for phrase in normal["words"]]
+            + [(phrase, False) for phrase in normal["except"]]
+        ),
+        barriers=_book(normal["barriers"]),
+        assertions=cues,
+        levels=level_rules,
+        speller=speller,
+    )
+
+
+def read_file(path: pathlib.Path) -> dict:
+    """One rule file as a table.
+
+    Raises:
+      FileNotFoundError: there is no such file.
+      ValueError: it is not TOML.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"there is no rule file {path}: correct --rules")
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} is not a TOML file ({error}): correct it") from error
+
+
+class _named:
+    """Turns whatever is wrong with the rules of a file into a sentence that names the file."""
+
+    def __init__(self, path: pathlib.Path):
+        self._path = path
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind, error, trace) -> None:
+        if isinstance(error, KeyError):
+            raise ValueError(f"{self._path} has no entry {error}: add it") from error
+        if isinstance(error, ValueError | TypeError | AttributeError):
+            raise ValueError(f"{self._path}: {error}: correct it") from error
+
+
+def _terms(concepts: Mapping[str, Mapping]) -> list[tuple[str, Term]]:
+    terms = []
+    for finding, rules in concepts.items():
+        if finding not in FINDINGS:
+            raise ValueError(f"unknown finding {finding!r}")
+        for key, kind in (("phrases", "phrase"), ("except", "except"), ("unclaimed", "unclaimed")):
+            terms += [(phrase, Term(finding, kind)) for phrase in rules.get(key, ())]
+        for number, pair in enumerate(rules.get("pairs", ())):
+            for key, kind in (
+                ("sites", "site"),
+                ("changes", "change"),
+                ("normal_sites", "normal_site"),
+            ):
+                terms += [(phrase, Term(finding, kind, number)) for phrase in pair.get(key, ())]
+    return terms
+
+
+def _cues(table: Mapping) -> Assertions:
+    cues = [
+        (phrase, Cue(status, side))
+        for status in ("absent", "uncertain", "neutral", "past")
+        for side in ("before", "after")
+        for phrase in table[status][side]
+    ]
+    reach = table["reach"]
+    return Assertions(
+        cues=PhraseBook(cues),
+        breaks=_book(reach["breaks"]),
+        openers=_book(reach["openers"]),
+        verbs=frozenset(reach["verbs"]),
+        closers=frozenset(reach["closers"]),
+        continues=frozenset(reach["continues"]),
+        past_keeps=frozenset(table["past"]["keeps"]),
+    )
+
+
+def _level_rules(table: Mapping) -> LevelRules:
+    named = [
+        (phrase, tuple(names.split()))
+        for names, list_ in table["named"].items()
+        for phrase in list_
+    ]
+    unnamed = [(phrase, ()) for phrase in table["unnamed"]["phrases"]]
+    words = ("pair_words", "range_words", "list_words", "prepositions")
+    return LevelRules(
+        **{name: frozenset(table[name]) for name in words},
+        level_words=_book(table["level_words"]),
+        emphasis=_book(table["emphasis"]),
+        phrases=PhraseBook(named + unnamed),
+    )
+
+
+def _speller(spelling: Mapping, concepts: Mapping, other_rules: list[Mapping]) -> Speller:
+    """Slips are undone to words that name findings; words of the other rules are left alone."""
+    words = _vocabulary(concepts) | set(spelling["words"])
+    return Speller(
+        words, (set(spelling["keep"]) | _vocabulary(other_rules)) - words, spelling["aliases"]
+    )
+
+
+def _book(phrases: list[str]) -> PhraseBook[str]:
+    return PhraseBook((phrase, phrase) for phrase in phrases)
+
+
+def _vocabulary(value: str | list | Mapping) -> set[str]:
+    """The whole words of every phrase in a table."""
+    if isinstance(value, str):
+        return words_of(value)
+    items = value.values() if isinstance(value, Mapping) else value
+    return set().union(*map(_vocabulary, items))
