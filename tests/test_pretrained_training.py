@@ -186,7 +186,7 @@ def test_a_checkpoint_of_another_architecture(tmp_path):
 def test_a_text_encoder_needs_its_own_vocabulary(tmp_path):
     config = tiny_config("", text=write(tmp_path, "bert"))
     with pytest.raises(FileNotFoundError, match=r"has no vocabulary: place the vocab.txt"):
-        warm_start.adopt(config).vocabulary  # noqa: B018
+        _ = warm_start.adopt(config).vocabulary
     text_checkpoint(tmp_path, vocabulary=30)
     with pytest.raises(ValueError, match="has 30 tokens, but the BERT beside it knows 40"):
         warm_start.adopt(config)

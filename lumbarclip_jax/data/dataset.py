@@ -1,7 +1,6 @@
 """The data set folder written by `data_prep.build`: splits, random access and its manifest."""
 
 import dataclasses
-import functools
 import json
 import pathlib
 from collections.abc import Sequence
@@ -55,6 +54,7 @@ class Dataset:
             )
         self._builder = tfds.builder_from_directory(str(self.folder))
         self.splits = tuple(self.manifest["splits"])
+        self._columns: dict[str, Columns] = {}
 
     def source(self, split: str):
         """Random-access records of a split: `source[i]` and `source.__getitems__([i, ...])`.
@@ -69,9 +69,13 @@ class Dataset:
             )
         return self._builder.as_data_source(split)
 
-    @functools.lru_cache(maxsize=4)  # noqa: B019 (a data set lives as long as the process)
     def columns(self, split: str) -> Columns:
-        """Texts, labels and ids of a split."""
+        """Texts, labels and ids of a split, read once."""
+        if split not in self._columns:
+            self._columns[split] = self._read_columns(split)
+        return self._columns[split]
+
+    def _read_columns(self, split: str) -> Columns:
         source = self.source(split)
         records = [source[i] for i in range(len(source))]
         return Columns(

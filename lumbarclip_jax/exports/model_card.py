@@ -2,7 +2,6 @@
 
 import math
 import pathlib
-from collections.abc import Mapping
 
 import jax
 import jinja2
@@ -42,20 +41,9 @@ def write(run: Run, folder: pathlib.Path, *, usage: str, **facts) -> None:
         },
         temperature=math.exp(-float(run.state.params["logit_scale"])),
         config=config,
-        flat_config=_flat(config),
+        flat_config=tables.flat(config),
         data=run.data_manifest,
         sections=tables.sections(run.metrics),
         **facts,
     )
     (folder / FILE).write_text(card, encoding="utf-8")
-
-
-def _flat(config: Mapping, prefix: str = "") -> dict[str, object]:
-    """Nested fields as `optim.lr`."""
-    flat = {}
-    for key, value in config.items():
-        if isinstance(value, Mapping):
-            flat |= _flat(value, f"{prefix}{key}.")
-        else:
-            flat[f"{prefix}{key}"] = value
-    return flat

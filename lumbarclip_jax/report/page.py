@@ -52,7 +52,7 @@ def write_report(
             headlines=tables.headlines(arranged),
             curves=figures.training_curves(history) + figures.evaluation_curves(history),
             manifest=manifest,
-            config=_flat(config),
+            config=tables.flat(config),
             gallery=gallery,
             predictions=predictions or {},
         )
@@ -72,14 +72,3 @@ def _environment() -> jinja2.Environment:
     )
     environment.globals["slice_picture"] = figures.slice_picture
     return environment
-
-
-def _flat(config: Mapping, prefix: str = "") -> dict[str, object]:
-    """Nested fields as `optim.lr`."""
-    flat = {}
-    for key, value in config.items():
-        if isinstance(value, Mapping):
-            flat |= _flat(value, f"{prefix}{key}.")
-        else:
-            flat[f"{prefix}{key}"] = value
-    return flat

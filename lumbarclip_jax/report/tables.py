@@ -7,6 +7,7 @@ and a plain title all the same, so that a new evaluator is reported without a ch
 
 import dataclasses
 import re
+from collections.abc import Mapping
 
 DIRECTION = re.compile(r"((?:image|text|patient)_to_(?:image|text|patient))_(\w+)")
 SUFFIXES = ("_ci_low", "_ci_high", "_chance")
@@ -190,3 +191,14 @@ def headlines(arranged: list[Section]) -> list[tuple[Section, Task, Table, Row]]
                     if recall or auroc:
                         wanted.append((section, task, table, row))
     return wanted
+
+
+def flat(config: Mapping, prefix: str = "") -> dict[str, object]:
+    """Nested fields as `optim.lr`."""
+    fields = {}
+    for key, value in config.items():
+        if isinstance(value, Mapping):
+            fields |= flat(value, f"{prefix}{key}.")
+        else:
+            fields[f"{prefix}{key}"] = value
+    return fields
