@@ -12,13 +12,15 @@ from collections.abc import Mapping
 
 from absl import flags
 
-from data_prep import commit, drops, labels, splits
+from data_prep import commit, drops, labels, splits, stages
 from data_prep.identity import Pseudonyms, load_or_create_key
+from data_prep.pixels import Rendering
 from data_prep.plan import Labels, make_plan
 from data_prep.reports import read_reports
+from data_prep.runners import RUNNERS
 from data_prep.scan import Inputs
 from data_prep.sources import SOURCES
-from data_prep.stages import convert_and_publish
+from data_prep.workspace import Job
 from lumbarclip_jax import cli
 
 DEFAULT_SPLITS = "train=0.7,validation=0.1,test=0.2"
@@ -37,16 +39,20 @@ def build(
     key_file: pathlib.Path | None = None,
     size_px: int = 320,
     shard_records: int = 256,
+    split_file: pathlib.Path | None = None,
     workers: int = 1,
+    runner: str = "local",
+    beam_options: str = "",
     overwrite: bool = False,
-) -> dict:
+    stage: str = "all",
+) -> dict | None:
     """Builds a data set folder; the arguments are the flags of the command.
 
-    The same inputs, seed and key give the same bytes with any number of workers. An `out_dir` that
-    already holds this very build is left as it is.
+    The same inputs, seed and key give the same bytes with any runner and number of workers. An
+    `out_dir` that already holds this very build is left as it is; one that was interrupted goes on.
 
     Returns:
-      The manifest.
+      The manifest; None with `stage` "plan", which leaves the rest to others.
 
     Raises:
       FileNotFoundError: an input is missing.
@@ -58,6 +64,7 @@ def build(
     _check_sizes(size_px=size_px, shard_records=shard_records, workers=workers)
     _check_places(out_dir, key_file)
     shares = splits.parse(split_shares)
+    rendering = Rendering(size_px)
 
     origin = SOURCES[source]
     reports, report_drops = read_reports(
@@ -81,27 +88,34 @@ def build(
         shares=shares,
         seed=seed,
         pseudonyms=pseudonyms,
-        size_px=size_px,
+        rendering=rendering,
         shard_records=shard_records,
+        split_of=split_file and splits.read_split_file(split_file, origin.patient_key),
     )
+    if not overwrite and (existing := stages.finished(out_dir, plan)):
+        return existing
     patients = {image.patient for image in scan.images} & reports.keys()
     provenance = {
         "source": f"{source}: {scan.form}",
         "plan": plan.digest,
         "seed": seed,
+        "splits_source": "given with --split_file" if split_file else f"drawn, {split_shares}",
         "findings_source": _label_source("findings", findings, patients),
         "grades_source": _label_source("grades", grades, patients),
     }
-    return convert_and_publish(
-        plan,
-        images_dir,
-        out_dir,
-        provenance,
-        pseudonyms,
-        size_px=size_px,
-        workers=workers,
+    job = Job(
+        images_dir=os.path.abspath(images_dir),
+        key_file=str(key_file),
+        rendering=rendering,
+        provenance=provenance,
+        splits_are_given=split_file is not None,
         overwrite=overwrite,
     )
+    if stage == "plan":
+        stages.write_plan(out_dir, plan, job)
+        return None
+    how = {"runner": runner, "workers": workers, "beam_options": beam_options}
+    return stages.build_here(out_dir, plan, job, **how)
 
 
 def _check_sizes(**sizes: int) -> None:
@@ -162,18 +176,43 @@ def _define_flags() -> None:
     )
     flags.DEFINE_integer("size_px", 320, "side of the stored images in pixels")
     flags.DEFINE_integer("shard_records", 256, "about how many records a shard holds")
+    flags.DEFINE_string("split_file", None, "table of patient, split, instead of --splits")
     flags.DEFINE_integer("workers", os.cpu_count(), "worker processes")
+    flags.DEFINE_enum("runner", "local", RUNNERS, "who converts the shards")
+    flags.DEFINE_string("beam_options", "", "flags of Apache Beam, for --runner=beam")
+    flags.DEFINE_enum(
+        "stage", "all", ["all", "plan", "convert", "commit"], "part of the build to run"
+    )
+    flags.DEFINE_integer("shard", None, "number of the shard to convert, for --stage=convert")
     flags.DEFINE_bool("overwrite", False, "replace the data set in --out")
-    flags.mark_flags_as_required(["images", "reports", "out"])
+    flags.mark_flags_as_required(["out"])
 
 
 def main() -> None:
     """Runs the command."""
     options = flags.FLAGS
-    manifest = build(
+    out_dir = pathlib.Path(os.path.abspath(options.out))
+    if options.stage == "convert":
+        stages.convert_one(out_dir, options.shard)
+        return
+    if options.stage == "commit":
+        manifest = stages.publish(out_dir, options.workers)
+    else:
+        manifest = _build_as_asked(options, out_dir)
+    if manifest is None:
+        print(f"planned {stages.shard_count(out_dir)} shards: convert each, then --stage=commit")
+    else:
+        print(_summary(manifest, out_dir))
+
+
+def _build_as_asked(options: flags.FlagValues, out_dir: pathlib.Path) -> dict | None:
+    for name in ("images", "reports"):
+        if options[name].value is None:
+            raise ValueError(f"--{name} is missing: say where the {name} are")
+    return build(
         pathlib.Path(options.images),
         pathlib.Path(options.reports),
-        pathlib.Path(options.out),
+        out_dir,
         source=options.source,
         grades_file=options.grades and pathlib.Path(options.grades),
         findings_file=options.findings and pathlib.Path(options.findings),
@@ -182,10 +221,13 @@ def main() -> None:
         key_file=options.key_file and pathlib.Path(options.key_file),
         size_px=options.size_px,
         shard_records=options.shard_records,
+        split_file=options.split_file and pathlib.Path(options.split_file),
         workers=options.workers,
+        runner=options.runner,
+        beam_options=options.beam_options,
         overwrite=options.overwrite,
+        stage=options.stage,
     )
-    print(_summary(manifest, pathlib.Path(options.out)))
 
 
 if __name__ == "__main__":

@@ -1,86 +1,97 @@
 """The last step of a build: names the shards, adds the metadata, checks that the data set opens."""
 
+import collections
 import hashlib
 import json
+import os
 import pathlib
+import shutil
 from collections.abc import Mapping, Sequence
 
 import tensorflow_datasets as tfds
 
 from data_prep import drops as drops_lib
-from data_prep import findings, pixels, schema, vocabulary
+from data_prep import findings, schema, vocabulary
 from data_prep.drops import Drop
+from data_prep.files import disk_errors_name, write_whole
 from data_prep.identity import Pseudonyms
 from data_prep.plan import CREATED_BY
-from data_prep.shards import Shard
+from data_prep.shards import Row
+from data_prep.workspace import PlannedShard, Workspace
 
 MANIFEST = "manifest.json"
 VOCABULARY = "vocab.txt"
-DESCRIPTION = "Axial lumbar-spine MRI slices, each with the radiology report of its patient."
+METADATA = ("dataset_info.json", "features.json")
+DESCRIPTION = "Lumbar-spine MRI slices, each with the radiology report of its patient."
 
 
 def commit(
+    space: Workspace,
     folder: pathlib.Path,
-    shards: Sequence[Shard],
-    drops: Sequence[Drop],
+    dropped: Sequence[Drop],
     provenance: Mapping[str, object],
-    *,
-    size_px: int,
     pseudonyms: Pseudonyms,
 ) -> dict:
-    """Makes a folder of finished shards a data set that TFDS opens; writes the manifest last.
+    """Fills a folder with a workspace's shards and all that TFDS needs; writes the manifest last.
+
+    The shards are linked, not moved: whenever this is interrupted, it can begin anew.
 
     Args:
-      folder: holds the shards.
-      shards: in order, shards without a record excepted.
-      drops: everything left out.
+      space: its shards are all ready.
+      folder: created.
+      dropped: everything left out.
       provenance: entries of the manifest that say what was built from what.
-      size_px: side of the images.
-      pseudonyms: for the drops' locations.
+      pseudonyms: for the locations of what is left out.
 
     Returns:
       The manifest.
 
     Raises:
-      OSError: TFDS does not find every record.
+      OSError: something cannot be written, or TFDS does not find every record.
     """
-    by_split = {
-        split: [shard for shard in shards if shard.split == split]
-        for split in schema.SPLITS
-        if any(shard.split == split for shard in shards)
-    }
-    entries = []
+    folder.mkdir()
+    by_split: dict[str, list[PlannedShard]] = {}
+    for shard in space.shards():
+        if space.receipt(shard.digest).kept:
+            by_split.setdefault(shard.split, []).append(shard)
+    entries, counts, last_ids = [], {}, {}
+    train_reports: dict[str, str] = {}
     for split, split_shards in by_split.items():
+        tally = _Tally()
         for index, shard in enumerate(split_shards):
             name = f"{schema.NAME}-{split}.array_record-{index:05d}-of-{len(split_shards):05d}"
-            shard.path.rename(folder / name)
-            entries.append(
-                {
-                    "name": name,
-                    "split": split,
-                    "records": len(shard.rows),
-                    "bytes": shard.bytes,
-                    "sha256": shard.sha256,
-                }
-            )
-    _write_metadata(folder, by_split, size_px)
-    _check_opens(folder, by_split)
+            _link(space.shard_path(shard.digest), folder / name)
+            receipt = space.receipt(shard.digest)
+            rows = list(space.rows(shard.digest))
+            kept = [rows[number] for number, _ in receipt.kept]
+            tally.add(kept)
+            if split == "train":
+                train_reports |= {r.features["patient_id"]: r.features["report"] for r in kept}
+            entry = {"name": name, "split": split, "records": len(kept)}
+            entries.append(entry | {"bytes": receipt.bytes, "sha256": receipt.sha256})
+        counts[split] = tally.counts()
+        last_ids[split] = kept[-1].features["image_id"]
+    rendering = space.job().rendering
+    with disk_errors_name(folder):
+        _write_metadata(folder, entries, rendering.size_px)
+    _check_opens(folder, counts, last_ids)
     manifest = {
         "schema_version": schema.SCHEMA_VERSION,
         "name": schema.NAME,
         "created_by": CREATED_BY,
         **provenance,
-        "splits": {split: _counts(split_shards) for split, split_shards in by_split.items()},
-        "image": {"size_px": size_px, "spacing_mm": pixels.SPACING_MM},
+        "splits": counts,
+        "image": {"size_px": rendering.size_px, "spacing_mm": rendering.spacing_mm},
         "findings": findings.FINDINGS,
         "level_findings": findings.LEVEL_FINDINGS,
         "finding_status": findings.STATUS,
-        "vocabulary": _write_vocabulary(folder, by_split.get("train", [])),
+        "vocabulary": _write_vocabulary(folder, list(train_reports.values())),
+        "metadata": {name: _sha256(folder / name) for name in METADATA},
         "shards": entries,
-        "dropped_by_reason": drops_lib.count(drops),
-        "dropped": drops_lib.published(drops, pseudonyms),
+        "dropped_by_reason": drops_lib.count(dropped),
+        "dropped": drops_lib.published(dropped, pseudonyms),
     }
-    (folder / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
+    write_whole(folder / MANIFEST, (json.dumps(manifest, indent=1) + "\n").encode())
     return manifest
 
 
@@ -99,30 +110,50 @@ def read_manifest(folder: pathlib.Path) -> dict | None:
     return manifest if isinstance(manifest, dict) else None
 
 
-def _counts(shards: Sequence[Shard]) -> dict[str, int]:
-    rows = [row for shard in shards for row in shard.rows]
-    return {
-        "images": len(rows),
-        "patients": len({row.features["patient_id"] for row in rows}),
-        "report_groups": len({row.features["report_group"] for row in rows}),
-        "templated_reports": sum(row.features["report_source"] == schema.TEMPLATED for row in rows),
-    }
+class _Tally:
+    """Counts the records of a split."""
+
+    def __init__(self):
+        self._images = 0
+        self._patients: dict[str, str] = {}
+        self._groups: set[str] = set()
+
+    def add(self, rows: Sequence[Row]) -> None:
+        self._images += len(rows)
+        for row in rows:
+            self._patients[row.features["patient_id"]] = row.features["report_source"]
+            self._groups.add(row.features["report_group"])
+
+    def counts(self) -> dict[str, int]:
+        sources = collections.Counter(self._patients.values())
+        return {
+            "images": self._images,
+            "patients": len(self._patients),
+            "report_groups": len(self._groups),
+            "templated_reports": sources[schema.TEMPLATED],
+        }
 
 
-def _write_metadata(
-    folder: pathlib.Path, by_split: Mapping[str, Sequence[Shard]], size_px: int
-) -> None:
+def _link(source: pathlib.Path, target: pathlib.Path) -> None:
+    try:
+        os.link(source, target)
+    except OSError:  # a file system without links
+        with disk_errors_name(target):
+            shutil.copyfile(source, target)
+
+
+def _write_metadata(folder: pathlib.Path, entries: Sequence[Mapping], size_px: int) -> None:
     template = tfds.core.ShardedFileTemplate(
         dataset_name=schema.NAME, data_dir=folder, filetype_suffix="array_record"
     )
     split_infos = [
         tfds.core.SplitInfo(
             name=split,
-            shard_lengths=[len(shard.rows) for shard in split_shards],
-            num_bytes=sum(shard.bytes for shard in split_shards),
+            shard_lengths=[entry["records"] for entry in entries if entry["split"] == split],
+            num_bytes=sum(entry["bytes"] for entry in entries if entry["split"] == split),
             filename_template=template.replace(split=split),
         )
-        for split, split_shards in by_split.items()
+        for split in dict.fromkeys(entry["split"] for entry in entries)
     ]
     tfds.folder_dataset.write_metadata(
         data_dir=folder,
@@ -135,31 +166,24 @@ def _write_metadata(
     )
 
 
-def _check_opens(folder: pathlib.Path, by_split: Mapping[str, Sequence[Shard]]) -> None:
+def _check_opens(
+    folder: pathlib.Path, counts: Mapping[str, Mapping[str, int]], last_ids: Mapping[str, str]
+) -> None:
     builder = tfds.builder_from_directory(folder)
-    for split, split_shards in by_split.items():
+    for split in counts:
         source = builder.as_data_source(split)
-        expected = [row.features["image_id"] for shard in split_shards for row in shard.rows]
-        if (
-            len(source) != len(expected)
-            or source[len(expected) - 1]["image_id"].decode() != expected[-1]
-        ):
+        images = counts[split]["images"]
+        if len(source) != images or source[images - 1]["image_id"].decode() != last_ids[split]:
             raise OSError(f"{folder} was written but split {split} does not read back: build again")
 
 
-def _write_vocabulary(folder: pathlib.Path, train_shards: Sequence[Shard]) -> dict | None:
-    reports = {
-        row.features["patient_id"]: row.features["report"]
-        for shard in train_shards
-        for row in shard.rows
-    }
+def _write_vocabulary(folder: pathlib.Path, reports: Sequence[str]) -> dict | None:
     if not reports:
         return None
-    tokens = vocabulary.learn(list(reports.values()))
-    content = ("\n".join(tokens) + "\n").encode()
-    (folder / VOCABULARY).write_bytes(content)
-    return {
-        "file": VOCABULARY,
-        "size": len(tokens),
-        "sha256": hashlib.sha256(content).hexdigest(),
-    }
+    tokens = vocabulary.learn(reports)
+    write_whole(folder / VOCABULARY, ("\n".join(tokens) + "\n").encode())
+    return {"file": VOCABULARY, "size": len(tokens), "sha256": _sha256(folder / VOCABULARY)}
+
+
+def _sha256(path: pathlib.Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()

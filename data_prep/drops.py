@@ -32,6 +32,7 @@ class Reason(enum.StrEnum):
     GRADES_WITHOUT_IMAGE = "grades_without_image", "grades of a patient who has no record"
     BAD_GRADE = "bad_grade", "a grade is not a whole number from 1 to 5"
     UNKNOWN_FILE = "unknown_file", "a file or folder that the layout does not know"
+    MISSING_IMAGE = "missing_image", "an image that a table names and that is not there"
     UNREADABLE_IMAGE = "unreadable_image", "an image file that cannot be decoded"
     UNREADABLE_DICOM = "unreadable_dicom", "a DICOM file that cannot be parsed or decoded"
     TOO_LARGE = "too_large", "a file that declares more pixels than any lumbar slice has"

@@ -12,6 +12,9 @@ def ordered_map(function: Callable, tasks: Sequence, *, workers: int, label: str
 
     One worker means this process. More are spawned, never forked: a fork of a process that has
     written a compressed ArrayRecord crashes when it reads one.
+
+    Raises:
+      OSError: a worker process was killed.
     """
     progress = Progress(label, len(tasks))
     workers = min(workers, len(tasks))
@@ -22,7 +25,15 @@ def ordered_map(function: Callable, tasks: Sequence, *, workers: int, label: str
     else:
         context = multiprocessing.get_context("spawn")
         with concurrent.futures.ProcessPoolExecutor(workers, mp_context=context) as pool:
-            for result in pool.map(function, tasks, chunksize=1):
-                yield result
-                progress.advance()
+            try:
+                for result in pool.map(function, tasks, chunksize=1):
+                    yield result
+                    progress.advance()
+            except concurrent.futures.process.BrokenProcessPool as error:
+                raise OSError(
+                    "a worker process was killed, perhaps for want of memory: run the command "
+                    "again, with fewer --workers"
+                ) from error
+            finally:
+                pool.shutdown(cancel_futures=True)
     progress.close()

@@ -8,10 +8,13 @@ from collections.abc import Mapping, Sequence
 
 from array_record.python.array_record_data_source import ArrayRecordDataSource
 from array_record.python.array_record_module import ArrayRecordWriter
-from tensorflow_datasets.proto import tf_example_pb2
 
-from data_prep import dicom, pixels, schema
-from data_prep.drops import Drop
+from data_prep import decoder, schema
+from data_prep.dicom import Rejected
+from data_prep.drops import Reason
+from data_prep.files import disk_errors_name, own_name
+from data_prep.fingerprints import fingerprint
+from data_prep.pixels import Rendering
 
 # One record a group: a larger group is unpacked whole for each random access.
 WRITER_OPTIONS = "group_size:1,uncompressed"
@@ -19,68 +22,68 @@ WRITER_OPTIONS = "group_size:1,uncompressed"
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """A record to be: its image (a file of the images folder, a frame of it) and other features."""
+    """A record to be: its image (a frame of a file of the images folder) and other features.
+
+    `sha256` is of the file.
+    """
 
     path: str
     frame: int
+    sha256: str
     features: Mapping[str, object]
 
-
-@dataclasses.dataclass(frozen=True)
-class ShardPlan:
-    """The unit of work: the rows of one shard and the file it becomes."""
-
-    images_dir: pathlib.Path
-    path: pathlib.Path
-    split: str
-    size_px: int
-    rows: Sequence[Row]
+    @property
+    def place(self) -> str:
+        """Where the image is in the source, for what is left out."""
+        return f"{self.path} frame {self.frame}" if self.frame else self.path
 
 
 @dataclasses.dataclass(frozen=True)
-class Shard:
-    """A finished shard: the rows that made it into `path`, in order, and what was left out."""
+class Receipt:
+    """What became of a shard's rows.
 
-    path: pathlib.Path
-    split: str
-    rows: Sequence[Row]
+    `kept` has (index, fingerprint in hex or "") of each row that is a record, in order; `dropped`
+    (index, reason, detail) of the others. `bytes` and `sha256` are of the file, which is not there
+    when no row was kept.
+    """
+
     bytes: int
     sha256: str
-    drops: list[Drop]
+    kept: list[tuple[int, str]]
+    dropped: list[tuple[int, str, str]]
 
 
-def convert_shard(plan: ShardPlan) -> Shard:
-    """Decodes the images of a shard and writes it; an image that cannot be used becomes a drop.
+def convert_shard(
+    rows: Sequence[Row], images_dir: pathlib.Path, rendering: Rendering, path: pathlib.Path
+) -> Receipt:
+    """Decodes the images of a shard and writes it; an image that cannot be used is left out.
 
-    Equal plans give equal bytes.
+    Equal arguments give equal bytes, whoever else converts the same shard at the same time.
 
     Raises:
       OSError: the shard cannot be written, or does not hold what was written.
     """
-    features = schema.features(plan.size_px)
-    kept, drops = [], []
-    partial = plan.path.with_name(plan.path.name + ".partial")
+    kept: list[tuple[int, str]] = []
+    dropped: list[tuple[int, str, str]] = []
+    partial = own_name(path)
+    places = [(images_dir / row.path, row.frame) for row in rows]
     writer = ArrayRecordWriter(str(partial), WRITER_OPTIONS)
-    for row in plan.rows:
-        try:
-            image = pixels.read(plan.images_dir / row.path, plan.size_px, row.frame)
-        except dicom.Rejected as rejected:
-            drops.append(Drop(row.path, rejected.reason, rejected.detail))
-            continue
-        example = tf_example_pb2.Example.FromString(
-            features.serialize_example({"image": image, **row.features})
-        )
-        # A protocol buffer's map has no order of its own, and the default writes it in one that
-        # differs from process to process.
-        writer.write(example.SerializeToString(deterministic=True))
-        kept.append(row)
     try:
-        writer.close()
-    except RuntimeError as error:
-        raise OSError(f"{plan.path} cannot be written, is the disk full? ({error})") from error
-    size, digest = _check(partial, len(kept))
-    os.replace(partial, plan.path)
-    return Shard(plan.path, plan.split, kept, size, digest, drops)
+        with decoder.borrowed() as images:
+            for index, image in enumerate(images.render(places, rendering)):
+                if isinstance(image, Rejected):
+                    dropped.append((index, Reason(image.reason).value, image.detail))
+                    continue
+                writer.write(schema.serialize({"image": image, **rows[index].features}))
+                kept.append((index, (fingerprint(image) or b"").hex()))
+        with disk_errors_name(path):
+            writer.close()
+            size, digest = _check(partial, len(kept)) if kept else (0, "")
+            if kept:
+                os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+    return Receipt(size, digest, kept, dropped)
 
 
 def _check(path: pathlib.Path, records: int) -> tuple[int, str]:
@@ -90,6 +93,6 @@ def _check(path: pathlib.Path, records: int) -> tuple[int, str]:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     # Not the bare reader: to that one a cut-off file is an empty one.
     with ArrayRecordDataSource([str(path)]) as source:
-        if records and len(source) != records:
+        if len(source) != records:
             raise OSError(f"{path} holds {len(source)} of {records} records: is the disk full?")
     return path.stat().st_size, digest

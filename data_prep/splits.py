@@ -2,9 +2,11 @@
 
 import collections
 import hashlib
-from collections.abc import Mapping
+import pathlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from data_prep import schema
+from data_prep.tables import read_table
 
 
 def parse(text: str) -> dict[str, float]:
@@ -77,6 +79,78 @@ def assign(
                 f"{split!r} empty: give it a larger share or leave it out of --splits"
             )
     return {patient: split_of_group[group] for patient, group in group_of.items()}
+
+
+def connected(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Maps every name in the pairs to the smallest name that it is connected with."""
+    parent: dict[str, str] = {}
+
+    def root(name: str) -> str:
+        parent.setdefault(name, name)
+        while parent[name] != name:
+            parent[name] = parent[parent[name]]
+            name = parent[name]
+        return name
+
+    for first, second in pairs:
+        low, high = sorted((root(first), root(second)))
+        parent[high] = low
+    return {name: root(name) for name in parent}
+
+
+def keep_together(
+    split_of: Mapping[str, str], group_of: Mapping[str, str], order: Sequence[str]
+) -> dict[str, str]:
+    """Moves every group that straddles splits to the one that has most of its patients.
+
+    Args:
+      split_of: patient -> split.
+      group_of: patient -> group; names that are no patients are ignored.
+      order: the splits; of equally full ones the first takes the group.
+
+    Raises:
+      ValueError: a split would lose its last patient.
+    """
+    patients_in: dict[str, collections.Counter] = {}
+    for patient, split in split_of.items():
+        patients_in.setdefault(group_of[patient], collections.Counter())[split] += 1
+    home = {
+        group: max(order, key=lambda split: (counts[split], -order.index(split)))
+        for group, counts in patients_in.items()
+    }
+    together = {patient: home[group_of[patient]] for patient in split_of}
+    for split in order:
+        if split not in together.values():
+            raise ValueError(
+                f"every patient of the split {split!r} has images like those of others: give it a "
+                "larger share, or leave copied images out"
+            )
+    return together
+
+
+def read_split_file(path: pathlib.Path, patient_key: Callable[[str], str | None]) -> dict[str, str]:
+    """Reads who is in which split from columns ``patient, split``; others are ignored.
+
+    Args:
+      path: .csv or .xlsx, such as the OUT.splits.csv of another build.
+      patient_key: maps a cell to the id that the images use, or to None.
+
+    Raises:
+      FileNotFoundError: there is no such file.
+      ValueError: it is not such a table; the sentence names the row.
+    """
+    table = read_table(path, option="--split_file")
+    patient_index, split_index = table.column("patient"), table.column("split")
+    split_of: dict[str, str] = {}
+    for number, cells in table.rows:
+        patient, split = patient_key(cells[patient_index]), cells[split_index].strip()
+        if patient is None or split not in schema.SPLITS or split_of.get(patient, split) != split:
+            raise ValueError(
+                f"{path} row {number} has no patient id, a second split for one patient, or a "
+                f"split that is none of {', '.join(schema.SPLITS)}: correct it"
+            )
+        split_of[patient] = split
+    return split_of
 
 
 def _draw(seed: int, group: str) -> bytes:

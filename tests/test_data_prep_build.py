@@ -202,7 +202,8 @@ def test_a_finished_build_is_left_alone_and_another_refused(inputs, tmp_path):
     with pytest.raises(ValueError, match="holds another data set: add --overwrite"):
         build_from(inputs, out, seed=1)
     assert build_from(inputs, out, seed=1, overwrite=True)["seed"] == 1
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["set", "set.dropped.csv"]
+    names = ["set", "set.dropped.csv", "set.splits.csv"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == names
 
 
 def test_a_failed_build_leaves_nothing(inputs, tmp_path):

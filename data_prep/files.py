@@ -1,0 +1,49 @@
+"""Files that are there whole or not at all, and errors that say which file it was."""
+
+import contextlib
+import os
+import pathlib
+import socket
+from collections.abc import Iterator
+
+
+def write_whole(path: pathlib.Path, content: bytes, *, private: bool = False) -> None:
+    """Writes a file under a name of its own, flushes it to disk, and gives it its name.
+
+    Raises:
+      OSError: it cannot be written; the sentence names it.
+    """
+    partial = own_name(path)
+    with disk_errors_name(path):
+        try:
+            with partial.open("wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            if private:
+                partial.chmod(0o600)
+            partial.replace(path)
+        finally:
+            partial.unlink(missing_ok=True)
+
+
+def own_name(path: pathlib.Path) -> pathlib.Path:
+    """A name beside `path` that no other process uses, on this computer or another."""
+    return path.with_name(f"{path.name}.{socket.gethostname()}-{os.getpid()}.partial")
+
+
+@contextlib.contextmanager
+def disk_errors_name(path: pathlib.Path) -> Iterator[None]:
+    """Turns what a full or failing disk raises into one sentence about `path`.
+
+    Raises:
+      OSError: the sentence.
+    """
+    try:
+        yield
+    except (OSError, RuntimeError, ValueError) as error:  # ArrayRecord raises the latter two
+        cause = getattr(error, "strerror", None) or str(error).split("\n")[0]
+        raise OSError(
+            f"{path} cannot be written ({cause}): make room on that disk and run the command "
+            "again, it continues"
+        ) from error
