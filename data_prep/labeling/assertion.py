@@ -97,11 +97,21 @@ class Reach:
                 verdict = None
             if at in ends and ends[at].payload.status != "neutral":
                 verdict = Verdict(ends[at].payload.status, ends[at].phrase)
+            if verdict and self._is_certain(at, verdict):
+                verdict = None
             if word == "(":
                 outside.append(verdict)
             elif word == ")" and outside:
                 verdict = outside.pop()
             self.verdicts[at] = verdict
+
+    def _is_certain(self, at: int, verdict: Verdict) -> bool:
+        is_governed = any(cue.end == at for cue in self.cues)
+        return (
+            verdict.status == "uncertain"
+            and self._words[at] in self._rules.certain
+            and not is_governed
+        )
 
     def _backwards(self) -> None:
         for cue in self.cues:

@@ -51,7 +51,7 @@ class LevelReader:
     """Reads level expressions from words in which letters and digits stand apart."""
 
     def __init__(self, rules: LevelRules):
-        self._pair_words = rules.pair_words
+        self._joining_words = rules.pair_words | rules.range_words
         self._range_words = rules.range_words
         self._list_words = rules.list_words
 
@@ -70,7 +70,7 @@ class LevelReader:
                 continue
             after = self._skip(words, end, self._list_words, _LIST_MARKS)
             more = self._discs(words, after) or self._bare_pair(words, after, end)
-            if after == end or more is None:
+            if more is None:
                 return Place(discs), end
             discs, end = discs | more[0], more[1]
 
@@ -93,9 +93,7 @@ class LevelReader:
         bottom = top
         while True:
             after = self._skip(words, end, frozenset(), _SEPARATORS)
-            if bottom == top and after == end and self._word(words, end) in self._pair_words:
-                after += 1
-            elif bottom == top and after == end and self._word(words, end) in self._range_words:
+            if bottom == top and after == end and self._word(words, end) in self._joining_words:
                 after += 1
             found = self.vertebra(words, after) or self._number(words, after, end, bottom)
             if found is None or found[0] == bottom:

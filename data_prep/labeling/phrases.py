@@ -8,8 +8,10 @@ from typing import Generic, TypeVar
 
 MAX_GAP_WORDS = 3
 MIN_PREFIX_LETTERS = 2
-_ATOM = re.compile(r"[a-z0-9]+\*?|[?/:]")
+_ATOM = re.compile(r"[a-z0-9]+\*?|[?/:@]")
 _GAP = ".."
+# Stands for any disc level.
+LEVEL = "@"
 
 Payload = TypeVar("Payload", bound=Hashable)
 
@@ -92,6 +94,10 @@ def _atoms_of(word: str) -> Iterator[str]:
         yield f"{word[:length]}*"
 
 
+def _may_be_skipped(word: str) -> bool:
+    return word.isalnum() or word == LEVEL
+
+
 def _fits(atoms: frozenset[str], word: str) -> bool:
     return any(word.startswith(atom[:-1]) if atom.endswith("*") else word == atom for atom in atoms)
 
@@ -101,7 +107,7 @@ def _match_end(elements: list, index: int, words: Sequence[str], at: int) -> int
     while index < len(elements):
         if not elements[index]:
             for gap in range(MAX_GAP_WORDS + 1):
-                if at + gap > len(words) or not all(w.isalnum() for w in words[at : at + gap]):
+                if at + gap > len(words) or not all(map(_may_be_skipped, words[at : at + gap])):
                     return None
                 end = _match_end(elements, index + 1, words, at + gap)
                 if end is not None:

@@ -49,10 +49,9 @@ class Places:
         for at, token in enumerate(tokens):
             begin = self._with_preposition(tokens, at) if token.place else at
             is_heading = token.place and self._colon_after(tokens, at) is not None
-            if (is_heading and start < begin == at) or at - start >= MAX_TOKENS:
-                yield tokens[start:at]
-                start = at
-            elif at and tokens[at - 1].word == ":" and self._ends_heading(tokens, start, at - 1):
+            opens = is_heading and start < begin == at
+            closed = at and tokens[at - 1].word == ":" and self._ends_heading(tokens, start, at - 1)
+            if opens or closed or at - start >= MAX_TOKENS:
                 yield tokens[start:at]
                 start = at
         if tokens[start:]:
@@ -68,7 +67,7 @@ class Places:
             context = Context(heading.place, heading.place)
         elif tokens and tokens[-1].word == ":" and anchors:
             context = Context(anchors[-1].place, anchors[-1].place)
-        elif context.heading:
+        elif context.heading and not self._is_unnamed(anchors):
             anchors.insert(0, _Anchor(-1, -1, context.heading))
         plain = self._merge(tokens, anchors, mentions)
         located = [self._place(tokens, plain, mention, context) for mention in mentions]
@@ -103,6 +102,10 @@ class Places:
             begin = self._with_preposition(tokens, start)
             anchors.append(_Anchor(begin, end, place, is_attached=begin < start))
         return anchors
+
+    def _is_unnamed(self, anchors: Sequence[_Anchor]) -> bool:
+        """Whether a statement speaks of "other levels" and the like alone."""
+        return bool(anchors) and not any(anchor.place.discs for anchor in anchors)
 
     def _merge(
         self, tokens: Sequence[Token], anchors: list[_Anchor], mentions: Sequence[Mention]

@@ -42,6 +42,7 @@ class Assertions:
     openers: PhraseBook[str]
     verbs: frozenset[str]
     closers: frozenset[str]
+    certain: frozenset[str]
     continues: frozenset[str]
     past_keeps: frozenset[str]
 
@@ -166,6 +167,7 @@ def _cues(table: Mapping) -> Assertions:
         openers=_book(reach["openers"]),
         verbs=frozenset(reach["verbs"]),
         closers=frozenset(reach["closers"]),
+        certain=frozenset(reach["certain"]),
         continues=frozenset(reach["continues"]),
         past_keeps=frozenset(table["past"]["keeps"]),
     )

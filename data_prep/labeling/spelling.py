@@ -18,8 +18,9 @@ class Speller:
 
     def __init__(self, words: Iterable[str], keep: Iterable[str], aliases: Mapping[str, str]):
         self._aliases = dict(aliases)
+        self._words = frozenset(words)
         self._kept = frozenset(keep)
-        self._known = frozenset(words) | self._kept | self._aliases.keys()
+        self._known = self._words | self._kept | self._aliases.keys()
         self._near = collections.defaultdict(set)
         for word in self._known:
             if len(word) >= MIN_LETTERS:
@@ -36,12 +37,15 @@ class Speller:
     def _correct(self, word: str) -> tuple[str, ...]:
         if word in self._known or not MIN_LETTERS <= len(word) <= MAX_LETTERS:
             return (self._aliases.get(word, word),)
+        nearest = self._nearest(word)
+        if nearest != word:
+            return (self._aliases.get(nearest, nearest),)
         for cut in range(MIN_HALF_LETTERS, len(word) - MIN_HALF_LETTERS + 1):
             halves = word[:cut], word[cut:]
-            if all(half in self._known for half in halves):
-                return tuple(self._aliases.get(half, half) for half in halves)
-        nearest = self._nearest(word)
-        return (self._aliases.get(nearest, nearest),)
+            # "not" and the like are no halves: "notable" denies nothing.
+            if all(half in self._words for half in halves):
+                return halves
+        return (word,)
 
     def _nearest(self, word: str) -> str:
         found = set()
@@ -51,9 +55,9 @@ class Speller:
         ranked = [pair for pair in ranked if _believable(word, *pair)]
         if not ranked:
             return word
-        best = [other for distance, other in ranked if distance == ranked[0][0]]
-        # As near to a harmless word as to one of the rules: leave it.
-        return word if self._kept.intersection(best) else best[0]
+        # Of two words as near, the rules' own: reports are about them.
+        ranked.sort(key=lambda pair: (pair[0], pair[1] in self._kept, pair[1]))
+        return ranked[0][1]
 
 
 def slips(first: str, second: str) -> int:

@@ -5,11 +5,11 @@ import re
 from collections.abc import Callable
 
 from data_prep.labeling.levels import LevelReader, Place
+from data_prep.labeling.phrases import LEVEL
 from data_prep.labeling.rules import Rules
 
 # Letters and digits stand apart, so that "atL4/L5level" falls into its parts.
 _PIECE = re.compile(r"[^\W\d_]+(?:['’`][^\W\d_]{1,2})?|\d+(?:\.\d+)?|[^\w\s]|_")
-PLACE_WORD = "@"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,7 +50,7 @@ def tokenizer(rules: Rules) -> Callable[[str], list[Token]]:
             vertebra = None if expression else reader.vertebra(words, at)
             if expression:
                 place, after = expression
-                found.append(Token(PLACE_WORD, start, raw[after - 1][2], place))
+                found.append(Token(LEVEL, start, raw[after - 1][2], place))
                 at = after
             elif vertebra:
                 found.append(Token(word + words[at + 1], start, raw[vertebra[1] - 1][2]))
