@@ -1,0 +1,190 @@
+"""Compiles the train step of a config for a TPU slice and takes the figures from what comes out."""
+
+import dataclasses
+import importlib.util
+import re
+import time
+from importlib import metadata
+
+import jax
+import jax.numpy as jnp
+from jax.experimental import topologies
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from ml_collections import ConfigDict
+
+import lumbarclip_jax
+from lumbarclip_jax import accumulation, config_check, sharding, train_step
+from lumbarclip_jax.bench.chips import VECTOR_MEMORY_BYTES, Chip, chip_of
+from lumbarclip_jax.bench.flops import StepFlops, step_flops
+from lumbarclip_jax.bench.hlo import Program
+from lumbarclip_jax.bench.roofline import roofline
+from lumbarclip_jax.models import build_model
+
+STORED_SIZE_PX = 320  # side of the slices of a data set built with the defaults
+UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
+
+
+def compile_step(config: ConfigDict, topology: str, vocab_size: int, effort: float = 0.0) -> dict:
+    """Compiles the whole train step for `topology` and returns its figures, ready for JSON.
+
+    Args:
+      config: of a run; "auto" is bfloat16, as on any TPU.
+      topology: generation and shape in chips, such as "v5e:16x16".
+      vocab_size: rows of the token table.
+      effort: of the compiler, -1 to 1; 0 is what a run gets.
+
+    Raises:
+      ValueError: libtpu is not installed, the topology does not exist, or the config cannot run on
+        it. That the step needs more memory than there is raises nothing: `fits` is False.
+    """
+    chip = chip_of(topology)
+    config_check.validate(config)
+    if config.dtype == "auto":
+        config.dtype = "bfloat16"
+    mesh = sharding.make_mesh(config.mesh.fsdp, devices=slice_devices(topology))
+    accumulation.check_batch_size(config, mesh)
+
+    lower_start = time.perf_counter()
+    lowered = _lower(config, mesh, vocab_size)
+    wall_start, cpu_start = time.perf_counter(), time.process_time()
+    try:
+        compiled = lowered.compile(compiler_options={"exec_time_optimization_effort": effort})
+        needed_bytes = None
+    except jax.errors.JaxRuntimeError as error:
+        needed_bytes = needed_memory(str(error))
+        if needed_bytes is None:
+            raise
+    compile_times = {
+        "lower_s": wall_start - lower_start,
+        "wall_s": time.perf_counter() - wall_start,
+        "cpu_s": time.process_time() - cpu_start,
+        "effort": effort,
+    }
+
+    batch = config.data.global_batch_size
+    flops = step_flops(config, batch)
+    fits = needed_bytes is None
+    row = {
+        "config": config.name,
+        "topology": topology,
+        "chips": mesh.size,
+        "global_batch_size": batch,
+        "pairs_per_chip": batch // mesh.size,
+        "options": {
+            "remat": config.model.remat,
+            "scan_layers": config.model.scan_layers,
+            "accumulation_steps": config.optim.accumulation_steps,
+            "fsdp": config.mesh.fsdp,
+            "dtype": config.dtype,
+            "image_size_px": config.data.image_size_px,
+            "max_tokens": config.data.max_tokens,
+            "vocab_size": vocab_size,
+        },
+        "fits": fits,
+        "memory": {"hbm_bytes": chip.hbm_bytes, "needed_bytes": needed_bytes},
+        "flops": dataclasses.asdict(flops),
+        "compile": compile_times,
+        "versions": {
+            "lumbarclip_jax": lumbarclip_jax.__version__,
+            "jax": jax.__version__,
+            "libtpu": metadata.version("libtpu"),
+        },
+    }
+    return row | _of_program(row, compiled, chip, flops) if fits else row
+
+
+def slice_devices(topology: str) -> list[jax.Device]:
+    """The devices of a slice, one a chip.
+
+    Raises:
+      ValueError: libtpu is not installed, or has no such topology.
+    """
+    if importlib.util.find_spec("libtpu") is None:
+        raise ValueError(
+            "compiling for a TPU needs the package libtpu, which is not installed: "
+            "pip install 'lumbarclip_jax[tpu-aot]'"
+        )
+    # The two TensorCores of a v4 are one device to JAX on a TPU, but not to the compiler alone.
+    options = {"chip_config_name": "megacore"} if topology.startswith("v4:") else {}
+    try:
+        description = topologies.get_topology_desc(
+            platform="tpu", topology_name=topology, **options
+        )
+    except jax.errors.JaxRuntimeError as error:
+        raise ValueError(f"--topology={topology!r} cannot be compiled for: {error}") from error
+    return list(description.devices)
+
+
+def _lower(config: ConfigDict, mesh: Mesh, vocab_size: int):
+    model = build_model(config.model, vocab_size, train_step.compute_dtype(config))
+    state, optimizer = train_step.abstract_train_state(model, config, mesh)
+    step = train_step.make_train_step(model, optimizer, config, mesh)
+
+    def abstract(shape, dtype, spec):
+        return jax.ShapeDtypeStruct(shape, dtype, sharding=NamedSharding(mesh, spec))
+
+    pairs, tokens = config.data.global_batch_size, config.data.max_tokens
+    slices = (pairs, STORED_SIZE_PX, STORED_SIZE_PX, 1)
+    batch = {
+        "images": abstract(slices, jnp.uint8, sharding.BATCH),
+        "input_ids": abstract((pairs, tokens), jnp.int32, sharding.BATCH),
+        "attention_mask": abstract((pairs, tokens), jnp.int32, sharding.BATCH),
+    }
+    lr = abstract((), jnp.float32, PartitionSpec())
+    key = abstract((), train_step.KEY_SHAPE.dtype, PartitionSpec())
+    return step.lower(state, batch, lr, key)
+
+
+def needed_memory(message: str) -> int | None:
+    """Bytes a chip that a step needs, from the compiler's message that there are not so many.
+
+    They include the arguments. None: the message is about something else.
+    """
+    found = re.search(
+        r"RESOURCE_EXHAUSTED.*?(?:required for HLO temporaries \(|Used )([\d.]+)([KMGT]?)",
+        message,
+        re.DOTALL,
+    )
+    return found and round(float(found[1]) * UNITS[found[2]])
+
+
+def _of_program(row: dict, compiled, chip: Chip, flops: StepFlops) -> dict:
+    """The fields of a row that only a compiled program has."""
+    memory = compiled.memory_analysis()
+    program = Program(compiled.as_text())
+    collectives = program.collectives()
+    outputs_bytes = memory.output_size_in_bytes
+    # At the least: arguments are read, outputs written, and all other arrays that no chip can hold
+    # elsewhere are written and read again.
+    written_bytes = program.written_bytes(larger_than_bytes=VECTOR_MEMORY_BYTES)
+    hbm_bytes = memory.argument_size_in_bytes + max(
+        outputs_bytes, 2 * written_bytes - outputs_bytes
+    )
+    times = roofline(
+        chip,
+        row["chips"],
+        flops.on_the_matrix_unit,
+        hbm_bytes,
+        sum(collective.sent_bytes for collective in collectives.values()),
+    )
+    return {
+        "memory": {
+            "hbm_bytes": chip.hbm_bytes,
+            # The most that is in use at any time, arguments included.
+            "needed_bytes": memory.peak_memory_in_bytes,
+            "arguments_bytes": memory.argument_size_in_bytes,
+            "outputs_bytes": outputs_bytes,
+            "aliased_bytes": memory.alias_size_in_bytes,
+            "temporaries_bytes": memory.temp_size_in_bytes,
+            "code_bytes": memory.generated_code_size_in_bytes,
+        },
+        "collectives": {kind: dataclasses.asdict(x) for kind, x in collectives.items()},
+        "loops_of_unknown_length": program.loops_of_unknown_length,
+        "roofline": dataclasses.asdict(times)
+        | {
+            "step_s": times.step_s,
+            "limit": times.limit,
+            "hbm_traffic_bytes": hbm_bytes,
+            "pairs_per_s": row["global_batch_size"] / times.step_s,
+        },
+    }
