@@ -12,28 +12,41 @@ from collections.abc import Mapping
 
 from absl import flags
 
-from data_prep import commit, drops, labels, splits, stages
+from data_prep import commit, drops, splits, stages
 from data_prep.identity import Pseudonyms, load_or_create_key
-from data_prep.pixels import Rendering
+from data_prep.inputs import read_inputs
+from data_prep.pixels import SPACING_MM, WINDOWS, Rendering
 from data_prep.plan import Labels, make_plan
-from data_prep.reports import read_reports
 from data_prep.runners import RUNNERS
-from data_prep.scan import Inputs
+from data_prep.scan import LEVEL_METHODS, NO_COLUMNS, Columns, Inputs
 from data_prep.sources import SOURCES
 from data_prep.workspace import Job
 from lumbarclip_jax import cli
 
 DEFAULT_SPLITS = "train=0.7,validation=0.1,test=0.2"
+COLUMNS = {
+    "patient": "patient ids",
+    "study": "study instance UIDs",
+    "accession": "accession numbers",
+    "report": "report texts",
+    "image": "images: path below --images or SOP instance UID, for --level_column",
+    "level": "the disc level of these images",
+}
 
 
 def build(
     images_dir: pathlib.Path,
-    reports_file: pathlib.Path,
+    reports_file: pathlib.Path | None,
     out_dir: pathlib.Path,
     *,
     source: str = "mendeley",
     grades_file: pathlib.Path | None = None,
     findings_file: pathlib.Path | None = None,
+    columns: Columns = NO_COLUMNS,
+    levels: str = "auto",
+    slice_tables: pathlib.Path | None = None,
+    spacing_mm: float = SPACING_MM,
+    window: str = "full",
     split_shares: str = DEFAULT_SPLITS,
     seed: int = 0,
     key_file: pathlib.Path | None = None,
@@ -64,44 +77,39 @@ def build(
     _check_sizes(size_px=size_px, shard_records=shard_records, workers=workers)
     _check_places(out_dir, key_file)
     shares = splits.parse(split_shares)
-    rendering = Rendering(size_px)
+    rendering = Rendering(size_px, spacing_mm, window)
 
-    origin = SOURCES[source]
-    reports, report_drops = read_reports(
+    inputs = Inputs(
+        images_dir,
         reports_file,
-        patient_column=origin.PATIENT_COLUMN,
-        report_column=origin.REPORT_COLUMN,
-        patient_key=origin.patient_key,
+        columns=columns,
+        levels=levels,
+        slice_tables=slice_tables,
+        workers=workers,
     )
-    grades, grade_drops = origin.read_grades(grades_file) if grades_file else ({}, [])
-    findings = (
-        labels.read_findings(findings_file, patient_key=origin.patient_key) if findings_file else {}
-    )
-    scan = origin.scan(Inputs(images_dir, reports_file, workers=workers))
+    material = read_inputs(source, inputs, grades_file=grades_file, findings_file=findings_file)
 
     pseudonyms = Pseudonyms(load_or_create_key(key_file))
     plan = make_plan(
-        scan.images,
-        reports,
-        Labels(findings, grades),
-        [*scan.drops, *report_drops, *grade_drops],
+        material.images,
+        material.reports,
+        Labels(material.findings, material.grades),
+        material.drops,
         shares=shares,
         seed=seed,
         pseudonyms=pseudonyms,
         rendering=rendering,
         shard_records=shard_records,
-        split_of=split_file and splits.read_split_file(split_file, origin.patient_key),
+        split_of=split_file and splits.read_split_file(split_file, SOURCES[source].patient_key),
+        templated=material.templated,
     )
     if not overwrite and (existing := stages.finished(out_dir, plan)):
         return existing
-    patients = {image.patient for image in scan.images} & reports.keys()
     provenance = {
-        "source": f"{source}: {scan.form}",
+        **material.provenance,
         "plan": plan.digest,
         "seed": seed,
         "splits_source": "given with --split_file" if split_file else f"drawn, {split_shares}",
-        "findings_source": _label_source("findings", findings, patients),
-        "grades_source": _label_source("grades", grades, patients),
     }
     job = Job(
         images_dir=os.path.abspath(images_dir),
@@ -139,14 +147,6 @@ def _check_places(out_dir: pathlib.Path, key_file: pathlib.Path) -> None:
         raise ValueError(f"{out_dir.parent} cannot be written: choose another --out")
 
 
-def _label_source(option: str, labelled: Mapping, patients: set[str]) -> str:
-    if not labelled:
-        return "none"
-    return (
-        f"given with --{option} for {len(labelled.keys() & patients)} of {len(patients)} patients"
-    )
-
-
 def _summary(manifest: Mapping, out_dir: pathlib.Path) -> str:
     lines = [f"read {manifest['source']}"]
     lines += [
@@ -165,10 +165,16 @@ def _define_flags() -> None:
     # Defined when run as a command alone: a program that imports `build` has flags of its own.
     flags.DEFINE_enum("source", "mendeley", sorted(SOURCES), "layout of --images")
     flags.DEFINE_string("images", None, "folder of the images")
-    flags.DEFINE_string("reports", None, "table of reports, .xlsx or .csv")
+    flags.DEFINE_string("reports", None, "table of reports: .xlsx, .csv or .parquet")
     flags.DEFINE_string("out", None, "folder of the data set to write")
     flags.DEFINE_string("grades", None, "table of Pfirrmann grades: Patient_ID, D5, D4, D3")
     flags.DEFINE_string("findings", None, "JSON lines of findings by patient and level")
+    for kind, meaning in COLUMNS.items():
+        flags.DEFINE_string(f"{kind}_column", "", f"--source=folder: column of {meaning}")
+    flags.DEFINE_enum("levels", "auto", LEVEL_METHODS, "how the disc of a slice is told")
+    flags.DEFINE_string("slice_tables", None, "--source=mendeley: folder of Slices Numbers.csv")
+    flags.DEFINE_float("spacing_mm", SPACING_MM, "pixel size of the stored images")
+    flags.DEFINE_enum("window", "full", WINDOWS, "which values span black to white")
     flags.DEFINE_string("splits", DEFAULT_SPLITS, "share of the patients of each split")
     flags.DEFINE_integer("seed", 0, "seed of the splits")
     flags.DEFINE_string(
@@ -206,16 +212,20 @@ def main() -> None:
 
 
 def _build_as_asked(options: flags.FlagValues, out_dir: pathlib.Path) -> dict | None:
-    for name in ("images", "reports"):
-        if options[name].value is None:
-            raise ValueError(f"--{name} is missing: say where the {name} are")
+    if options.images is None:
+        raise ValueError("--images is missing: say where the images are")
     return build(
         pathlib.Path(options.images),
-        pathlib.Path(options.reports),
+        options.reports and pathlib.Path(options.reports),
         out_dir,
         source=options.source,
         grades_file=options.grades and pathlib.Path(options.grades),
         findings_file=options.findings and pathlib.Path(options.findings),
+        columns=Columns(**{kind: options[f"{kind}_column"].value for kind in COLUMNS}),
+        levels=options.levels,
+        slice_tables=options.slice_tables and pathlib.Path(options.slice_tables),
+        spacing_mm=options.spacing_mm,
+        window=options.window,
         split_shares=options.splits,
         seed=options.seed,
         key_file=options.key_file and pathlib.Path(options.key_file),

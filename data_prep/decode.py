@@ -7,9 +7,11 @@ import pathlib
 import numpy as np
 import pydicom
 from pydicom import uid
+from pydicom.encaps import get_frame
 from pydicom.pixels import apply_voi, pixel_array
 
 from data_prep import dicom
+from data_prep.codestream import jpeg_2000_shape, jpeg_shape
 from data_prep.dicom import Rejected
 from data_prep.drops import Reason
 from data_prep.headers import per_frame
@@ -34,8 +36,8 @@ DECODERS = {
     uid.RLELossless: "pydicom",
     uid.JPEGLSLossless: "pyjpegls",
     uid.JPEGLSNearLossless: "pyjpegls",
-    uid.JPEG2000Lossless: "pylibjpeg",
-    uid.JPEG2000: "pylibjpeg",
+    uid.JPEG2000Lossless: "pillow",
+    uid.JPEG2000: "pillow",
     uid.JPEGBaseline8Bit: "pillow",
     uid.JPEGExtended12Bit: "gdcm",
     uid.JPEGLossless: "gdcm",
@@ -98,7 +100,26 @@ def _decoded(dataset: pydicom.Dataset, frame: int) -> np.ndarray:
     plugin = DECODERS.get(syntax, "")
     if plugin == "gdcm" and not importlib.util.find_spec("gdcm"):
         raise Rejected(Reason.UNSUPPORTED_SYNTAX, "install lumbarclip_jax[jpeg]")
+    if syntax.is_encapsulated:
+        _check_codestream(dataset, frame, syntax)
     return pixel_array(dataset, index=frame, decoding_plugin=plugin)
+
+
+def _check_codestream(dataset: pydicom.Dataset, frame: int, syntax: uid.UID) -> None:
+    """Refuses a frame that would unpack to more, or less, than the header says."""
+    data = get_frame(dataset.PixelData, frame, number_of_frames=dicom.frames(dataset))
+    shape = (dataset.Rows, dataset.Columns)
+    if syntax == uid.RLELossless:
+        # Runs of one pixel each take a hundredth more than the pixels themselves, and 64 bytes
+        # begin the frame; more is there to be unpacked to up to 64 times as much.
+        pixel_bytes = dataset.Rows * dataset.Columns * dataset.BitsAllocated // 8
+        fits = len(data) <= 1.05 * pixel_bytes + 4 * dataset.Rows + 128
+    elif syntax in (uid.JPEG2000Lossless, uid.JPEG2000):
+        fits = jpeg_2000_shape(data) == shape
+    else:
+        fits = jpeg_shape(data) == shape
+    if not fits:
+        raise Rejected(Reason.UNREADABLE_DICOM, "frame of another size than the header's")
 
 
 def _rescaled(dataset: pydicom.Dataset, frame: int, stored: np.ndarray) -> np.ndarray:

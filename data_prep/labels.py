@@ -21,6 +21,34 @@ class Findings:
         default_factory=lambda: dict.fromkeys(schema.LEVELS, (NOT_MENTIONED,) * len(LEVEL_FINDINGS))
     )
 
+    @classmethod
+    def of_levels(cls, statuses: Mapping[str, Mapping[str, int]]) -> "Findings":
+        """From the codes of findings, by name, at any levels of the spine.
+
+        A finding of the patient is present if it is at any level, and absent if it was denied at
+        one and is at none.
+        """
+
+        def of_patient(name: str) -> int:
+            codes = {codes.get(name, NOT_MENTIONED) for codes in statuses.values()}
+            order = (PRESENT, UNCERTAIN, ABSENT, NOT_MENTIONED)
+            return next((code for code in order if code in codes), NOT_MENTIONED)
+
+        def at_level(level: str) -> tuple[int, ...]:
+            codes = statuses.get(level, {})
+            return tuple(codes.get(name, NOT_MENTIONED) for name in LEVEL_FINDINGS)
+
+        return cls(
+            patient=tuple(map(of_patient, FINDINGS)),
+            levels={level: at_level(level) for level in schema.LEVELS},
+        )
+
+    def at(self, level: str) -> tuple[int, ...]:
+        """The codes [8] of what a view of `level` shows; a view of the whole spine shows all."""
+        if level == schema.WHOLE_SPINE:
+            return self.patient[: len(LEVEL_FINDINGS)]
+        return self.levels[level]
+
 
 def read_findings(
     path: pathlib.Path, *, patient_key: Callable[[str], str | None]

@@ -209,7 +209,7 @@ def _row(
             "image_id": pseudonyms("image", _place(image)),
             "report_group": report_group(report),
             "findings": findings.patient,
-            "level_findings": findings.levels[image.level],
+            "level_findings": findings.at(image.level),
             "grades": {"pfirrmann": labels.grades.get(image.patient, {}).get(image.level, 0)},
         },
     )

@@ -22,13 +22,16 @@ class Columns:
     level: str = ""
 
 
+NO_COLUMNS = Columns()
+
+
 @dataclasses.dataclass(frozen=True)
 class Inputs:
     """What a source is asked to read; the flags of the command say the same."""
 
     images_dir: pathlib.Path
     reports_file: pathlib.Path | None = None
-    columns: Columns = Columns()
+    columns: Columns = NO_COLUMNS
     levels: str = "auto"
     slice_tables: pathlib.Path | None = None
     workers: int = 1

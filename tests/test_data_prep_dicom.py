@@ -114,7 +114,6 @@ def test_images_that_are_no_slices_of_a_patient(fields, kind, tmp_path):
         ({"SamplesPerPixel": 3}, Reason.UNSUPPORTED_PIXELS),
         ({"BitsAllocated": 32}, Reason.UNSUPPORTED_PIXELS),
         ({"Rows": None}, Reason.NO_IMAGE),
-        ({"Rows": None, "SOPClassUID": None}, Reason.UNREADABLE_DICOM),
         ({"HighBit": 15}, Reason.UNSUPPORTED_PIXELS),
         ({"PixelData": b"\0\0"}, Reason.UNREADABLE_DICOM),
         ({"PixelSpacing": [0, 0]}, Reason.NO_GEOMETRY),

@@ -7,6 +7,7 @@ from openpyxl import Workbook
 
 from data_prep import labels, reports, tables
 from data_prep.drops import Reason
+from data_prep.grades import read_grades
 from data_prep.sources import mendeley
 
 
@@ -127,7 +128,7 @@ def test_a_patient_labelled_twice_is_named(tmp_path):
 
 def test_grades_join_by_disc(tmp_path):
     (tmp_path / "grades.csv").write_text("Patient_ID,D5,D4,D3\n1,5,,3\n2,6,1,1\n3,1,1,x\n")
-    grades, drops = mendeley.read_grades(tmp_path / "grades.csv")
+    grades, drops = read_grades(tmp_path / "grades.csv", patient_key=mendeley.patient_key)
     assert grades == {"0001": {"L5-S1": 5, "L3-L4": 3}}
     assert [(drop.location, drop.reason) for drop in drops] == [
         ("grades row 3", Reason.BAD_GRADE),

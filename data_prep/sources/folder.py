@@ -17,10 +17,17 @@ from data_prep.parallel import ordered_map
 from data_prep.reports import read_reports
 from data_prep.scan import Inputs, Scan
 from data_prep.series import Candidate, Slice
-from data_prep.sources.joining import ReportIds, join
+from data_prep.sources.joining import ReportIds, join, normal_id
 from data_prep.tables import read_table
 
+# Named by the user, and read by `scan`, since rows are joined to studies by what headers say.
+PATIENT_COLUMN = REPORT_COLUMN = ""
 FILES_A_TASK = 256
+
+
+def patient_key(cell: str) -> str | None:
+    """A patient id without blanks, leading zeros and case, or None."""
+    return normal_id(cell) or None
 
 
 def scan(inputs: Inputs) -> Scan:
@@ -109,7 +116,7 @@ def _read_studies(inputs: Inputs, drops: list[Drop]) -> dict[tuple[str, str], li
         for key, place in series_drops.items():
             rejected.setdefault(key, place)
         for item in slices:
-            study = (item.header.patient, item.header.study)
+            study = (normal_id(item.header.patient), item.header.study)
             studies.setdefault(study, []).append(item)
     drops += [Drop(place, reason) for (_, reason), place in rejected.items()]
     return studies

@@ -74,6 +74,8 @@ class ReportIds:
     def of_study(self, slices: Sequence[Slice]) -> str | None:
         """The key of a study, None when its headers lack one of the ids."""
         header = slices[0].header
+        # Also where studies are joined by another id: equal patients end in one split.
+        self._normal("patient of the headers", header.patient)
         parts = [
             self._normal(f"{kind} of the headers", getattr(header, kind)) for kind in self.columns
         ]

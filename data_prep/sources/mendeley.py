@@ -12,19 +12,18 @@ import re
 from data_prep import levels, schema, series
 from data_prep.dicom import Rejected
 from data_prep.drops import Drop, Reason
+from data_prep.grades import LEVEL_OF_DISC
 from data_prep.headers import read_headers
 from data_prep.parallel import ordered_map
 from data_prep.scan import ImageRef, Inputs, Scan
 from data_prep.series import Candidate, Slice
 from data_prep.slice_tables import SliceTables, natural_order, read_slice_tables
-from data_prep.tables import read_table
 
 PATIENT_COLUMN = "Patient ID"
 REPORT_COLUMN = "Clinician's Notes"
 RAW_FOLDER = "01_MRI_Data"
 SLICES_FOLDER = "04_Intermediary_Ground_Truth_Data"
 TABLES_FOLDER = "09_Source_Code/03_Extract_Best_Slices"
-LEVEL_OF_DISC = {"D3": "L3-L4", "D4": "L4-L5", "D5": "L5-S1"}
 SEQUENCES = ("T1", "T2")
 
 
@@ -64,32 +63,6 @@ def scan(inputs: Inputs) -> Scan:
         f"{root} has neither {RAW_FOLDER} (raw DICOM) nor {SLICES_FOLDER} (ready PNG "
         "slices): point --images to the folder that holds one of them"
     )
-
-
-def read_grades(path: pathlib.Path) -> tuple[dict[str, dict[str, int]], list[Drop]]:
-    """Reads Pfirrmann grades from columns ``Patient_ID, D5, D4, D3``.
-
-    Returns:
-      (patient -> level -> grade 1..5, rows with a cell that is no grade; empty cells are none).
-
-    Raises:
-      FileNotFoundError: there is no such file.
-      ValueError: it is not a table of these columns.
-    """
-    table = read_table(path, option="--grades")
-    patient_index = table.column("Patient_ID")
-    discs = {table.column(disc): level for disc, level in LEVEL_OF_DISC.items()}
-    grades: dict[str, dict[str, int]] = {}
-    drops = []
-    for number, cells in table.rows:
-        patient = patient_key(cells[patient_index])
-        stated = {level: cells[index].strip() for index, level in discs.items()}
-        stated = {level: grade for level, grade in stated.items() if grade}
-        if patient is None or any(grade not in set("12345") for grade in stated.values()):
-            drops.append(Drop(f"grades row {number}", Reason.BAD_GRADE))
-        else:
-            grades[patient] = {level: int(grade) for level, grade in stated.items()}
-    return grades, drops
 
 
 def _scan_slices(root: pathlib.Path, folder: pathlib.Path, form: str) -> Scan:

@@ -1,0 +1,90 @@
+"""The front half of a build: everything that it reads, before anything is planned."""
+
+import dataclasses
+import pathlib
+from collections.abc import Mapping
+
+from data_prep import labels
+from data_prep.drops import Drop
+from data_prep.grades import read_grades
+from data_prep.labels import Findings
+from data_prep.reports import read_reports
+from data_prep.scan import ImageRef, Inputs
+from data_prep.sources import SOURCES
+
+
+@dataclasses.dataclass(frozen=True)
+class Material:
+    """What a data set is made of, each by patient.
+
+    `templated` holds the patients whose report was made from grades. `provenance` has entries of
+    the manifest that say where all this is from.
+    """
+
+    images: list[ImageRef]
+    reports: Mapping[str, str]
+    findings: Mapping[str, Findings]
+    grades: Mapping[str, Mapping[str, int]]
+    templated: frozenset[str]
+    drops: list[Drop]
+    provenance: dict[str, str]
+
+
+def read_inputs(
+    source: str,
+    inputs: Inputs,
+    *,
+    grades_file: pathlib.Path | None = None,
+    findings_file: pathlib.Path | None = None,
+) -> Material:
+    """Reads tables first, since they are quick to be wrong, then images.
+
+    Raises:
+      FileNotFoundError: an input is missing.
+      ValueError: an input is wrong.
+    """
+    origin = SOURCES[source]
+    reports, drops = {}, []
+    if origin.REPORT_COLUMN:
+        reports, drops = read_reports(
+            _needed(inputs.reports_file),
+            patient_column=origin.PATIENT_COLUMN,
+            report_column=origin.REPORT_COLUMN,
+            patient_key=origin.patient_key,
+        )
+    grades, findings = {}, {}
+    if grades_file:
+        grades, grade_drops = read_grades(grades_file, patient_key=origin.patient_key)
+        drops = [*drops, *grade_drops]
+    if findings_file:
+        findings = labels.read_findings(findings_file, patient_key=origin.patient_key)
+    scan = origin.scan(inputs)
+    reports = reports if scan.reports is None else scan.reports
+    patients = {image.patient for image in scan.images} & reports.keys()
+    return Material(
+        images=scan.images,
+        reports=reports,
+        findings=findings or scan.findings,
+        grades=grades or scan.grades,
+        templated=frozenset(reports if scan.templated else ()),
+        drops=[*scan.drops, *drops],
+        provenance={
+            "source": f"{source}: {scan.form}",
+            "findings_source": _label_source("findings", findings, scan.findings, patients),
+            "grades_source": _label_source("grades", grades, scan.grades, patients),
+        },
+    )
+
+
+def _needed(reports_file: pathlib.Path | None) -> pathlib.Path:
+    if reports_file is None:
+        raise ValueError("--reports is missing: say where the reports are")
+    return reports_file
+
+
+def _label_source(option: str, given: Mapping, found: Mapping, patients: set[str]) -> str:
+    labelled = given or found
+    if not labelled:
+        return "none"
+    how = f"given with --{option}" if given else "from the source's grades"
+    return f"{how} for {len(labelled.keys() & patients)} of {len(patients)} patients"

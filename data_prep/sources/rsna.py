@@ -1,0 +1,300 @@
+"""RSNA 2024 Lumbar Spine Degenerative Classification (LumbarDISC, its public training part).
+
+``train_images/<study>/<series>/<instance>.dcm``, ``train_series_descriptions.csv``, ``train.csv``
+(a severity of five conditions at five levels a study) and ``train_label_coordinates.csv`` (where a
+condition was marked). There are no reports: texts are templated. Left is the patient's left.
+"""
+
+import dataclasses
+import functools
+import pathlib
+import re
+
+import numpy as np
+
+from data_prep import levels, schema, series, templates
+from data_prep.dicom import Rejected
+from data_prep.drops import Drop, Reason
+from data_prep.findings import STATUS
+from data_prep.headers import Header, read_headers
+from data_prep.labels import Findings
+from data_prep.parallel import ordered_map
+from data_prep.scan import ImageRef, Inputs, Scan
+from data_prep.series import Candidate, Slice
+from data_prep.tables import read_table
+
+PATIENT_COLUMN = REPORT_COLUMN = ""
+IMAGES_FOLDER = "train_images"
+LEVELS = ("L1-L2", "L2-L3", "L3-L4", "L4-L5", "L5-S1")
+CONDITIONS = {
+    "spinal_canal_stenosis": "spinal canal stenosis",
+    "left_neural_foraminal_narrowing": "left neural foraminal narrowing",
+    "right_neural_foraminal_narrowing": "right neural foraminal narrowing",
+    "left_subarticular_stenosis": "left subarticular stenosis",
+    "right_subarticular_stenosis": "right subarticular stenosis",
+}
+SEVERITIES = ("Severe", "Moderate", "Normal/Mild")
+# Canal stenosis is marked in the middle of the disc, foraminal narrowing in front of and above it.
+SAGITTAL_CONDITIONS = (
+    "spinal_canal_stenosis",
+    "left_neural_foraminal_narrowing",
+    "right_neural_foraminal_narrowing",
+)
+
+Severities = dict[str, dict[str, str]]  # level -> condition -> severity
+
+
+@dataclasses.dataclass(frozen=True)
+class Mark:
+    """A point marked on an instance of a series, in pixels."""
+
+    series: str
+    instance: int
+    condition: str
+    level: str
+    x_px: float
+    y_px: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Study:
+    """What the tables say of a study: its axial series with their sequence, and its marks."""
+
+    name: str
+    axial: dict[str, str]
+    marks: list[Mark]
+
+
+def patient_key(cell: str) -> str | None:
+    """A study number, which stands for a patient here, or None."""
+    match = re.fullmatch(r"\s*([0-9]{1,12})(\.0)?\s*", cell)
+    return match[1] if match else None
+
+
+def scan(inputs: Inputs) -> Scan:
+    """Takes of each study the axial slice nearest to the marks of each of the three lowest discs.
+
+    Marks are points on sagittal slices; an axial slice shows the disc whose mark its plane passes
+    closest to. Where a study has no marks, or none in the frame of reference of its axial series,
+    blocks are counted from below, as with `--levels=blocks` everywhere.
+
+    Raises:
+      FileNotFoundError: a table or the folder of images is not there.
+      ValueError: a table lacks a column, or the levels cannot be told in the way asked for.
+    """
+    root = inputs.images_dir
+    if inputs.levels not in ("auto", "blocks"):
+        raise ValueError("--source=rsna tells levels by marks: --levels is auto or blocks for it")
+    if not (root / IMAGES_FOLDER).is_dir():
+        raise FileNotFoundError(f"there is no folder {root / IMAGES_FOLDER}: correct --images")
+    severities, drops = _read_severities(root / "train.csv")
+    studies = _read_studies(root, drops)
+    images: list[ImageRef] = []
+    by_marks = 0
+    results = ordered_map(
+        functools.partial(_scan_study, root, inputs.levels == "auto"),
+        studies,
+        workers=inputs.workers,
+        label="reading headers",
+    )
+    for study_images, study_drops, marked in results:
+        images += study_images
+        drops += study_drops
+        by_marks += marked
+    return Scan(
+        f"axial slices, levels by marked points in {by_marks} of {len(studies)} studies and else "
+        "counted from below, texts templated from severities",
+        images,
+        drops,
+        reports={study: _text(graded) for study, graded in severities.items()},
+        templated=True,
+        findings={study: _findings(graded) for study, graded in severities.items()},
+    )
+
+
+def _read_severities(path: pathlib.Path) -> tuple[dict[str, Severities], list[Drop]]:
+    table = read_table(path, option="--images")
+    study_index = table.column("study_id")
+    columns = [
+        (level, condition, table.column(f"{condition}_{level.replace('-', '_').lower()}"))
+        for level in LEVELS
+        for condition in CONDITIONS
+    ]
+    found: dict[str, Severities] = {}
+    drops = []
+    for number, cells in table.rows:
+        study = patient_key(cells[study_index])
+        graded: Severities = {}
+        for level, condition, index in columns:
+            severity = cells[index].strip()
+            if severity in SEVERITIES:
+                graded.setdefault(level, {})[condition] = severity
+            elif severity:
+                drops.append(Drop(f"train.csv row {number}", Reason.BAD_GRADE, condition))
+        if study and graded:
+            found[study] = graded
+        else:
+            drops.append(Drop(f"train.csv row {number}", Reason.REPORT_EMPTY))
+    return found, drops
+
+
+def _read_studies(root: pathlib.Path, drops: list[Drop]) -> list[Study]:
+    table = read_table(root / "train_series_descriptions.csv", option="--images")
+    names = ("study_id", "series_id", "series_description")
+    study_index, series_index, description_index = (table.column(name) for name in names)
+    studies: dict[str, Study] = {}
+    for number, cells in table.rows:
+        study, series_id = patient_key(cells[study_index]), patient_key(cells[series_index])
+        if not study or not series_id:
+            drops.append(Drop(f"series descriptions row {number}", Reason.REPORT_BAD_ID))
+            continue
+        found = studies.setdefault(study, Study(study, {}, []))
+        view, _, sequence = cells[description_index].strip().partition(" ")
+        if view.lower() == "axial" and sequence in ("T1", "T2"):
+            found.axial[series_id] = sequence
+        else:
+            drops.append(Drop(f"{IMAGES_FOLDER}/{study}/{series_id}", Reason.NOT_AXIAL))
+    for study, mark in _read_marks(root / "train_label_coordinates.csv", drops):
+        if study in studies:
+            studies[study].marks.append(mark)
+    return [studies[name] for name in sorted(studies)]
+
+
+def _read_marks(path: pathlib.Path, drops: list[Drop]) -> list[tuple[str, Mark]]:
+    table = read_table(path, option="--images")
+    names = ("study_id", "series_id", "instance_number", "condition", "level", "x", "y")
+    indices = [table.column(name) for name in names]
+    marks = []
+    for number, cells in table.rows:
+        study, series_id, instance, condition, level, x, y = (cells[i].strip() for i in indices)
+        condition = condition.lower().replace(" ", "_")
+        try:
+            mark = Mark(
+                str(int(series_id)),
+                int(instance),
+                condition,
+                level.replace("/", "-"),
+                float(x),
+                float(y),
+            )
+        except ValueError:
+            drops.append(Drop(f"coordinates row {number}", Reason.BAD_LEVEL))
+            continue
+        if condition in SAGITTAL_CONDITIONS and mark.level in schema.LEVELS:
+            marks.append((study, mark))
+    return marks
+
+
+def _scan_study(
+    root: pathlib.Path, use_marks: bool, study: Study
+) -> tuple[list[ImageRef], list[Drop], bool]:
+    """(the images of a study, what was left out, whether marks told the levels of any series)."""
+    drops: list[Drop] = []
+    folder = root / IMAGES_FOLDER / study.name
+    points = _points_mm(folder, study.marks, drops) if use_marks else {}
+    candidates: list[Candidate | None] = []
+    marked = False
+    for series_id, sequence in sorted(study.axial.items()):
+        place = f"{IMAGES_FOLDER}/{study.name}/{series_id}"
+        slices = _axial_slices(root, folder / series_id, sequence, drops)
+        frame = next((frame for frame in points if levels.in_frame(slices, frame)), None)
+        if frame and slices:
+            candidates.append(levels.by_points(place, slices, points[frame], drops))
+            marked = True
+        elif slices:
+            candidates.append(levels.by_blocks(place, slices, drops))
+    chosen, not_chosen = series.best_of_each_sequence(filter(None, candidates))
+    images = [
+        image
+        for candidate in chosen
+        for image in series.image_refs(candidate, root, patient=study.name, study=study.name)
+    ]
+    return images, drops + not_chosen, marked
+
+
+def _axial_slices(
+    root: pathlib.Path, folder: pathlib.Path, sequence: str, drops: list[Drop]
+) -> list[Slice]:
+    """The axial slices of a series; its files are named by instance numbers, which have gaps."""
+    slices = []
+    for path in sorted(folder.glob("*.dcm")):
+        location = path.relative_to(root).as_posix()
+        header = _header(path, location, drops)
+        if header is None:
+            continue
+        # The headers do not say which sequence it is; the table does.
+        header = dataclasses.replace(header, sequence=sequence)
+        reason = series.reason_against(header)
+        if reason:
+            drops.append(Drop(location, reason))
+        else:
+            slices.append(Slice(location, header))
+    return slices
+
+
+def _points_mm(
+    folder: pathlib.Path, marks: list[Mark], drops: list[Drop]
+) -> dict[str, dict[str, np.ndarray]]:
+    """Frame of reference -> level -> point in patient coordinates.
+
+    A level is where its canal was marked or, without such a mark, between its foramina.
+    """
+    found: dict[str, dict[str, dict[str, list[np.ndarray]]]] = {}
+    for mark in marks:
+        path = folder / mark.series / f"{mark.instance}.dcm"
+        location = path.relative_to(folder.parent.parent).as_posix()
+        if not path.is_file():
+            drops.append(Drop(location, Reason.MISSING_IMAGE))
+            continue
+        header = _header(path, location, drops)
+        if header is None or header.plane is None:
+            continue
+        kind = "canal" if mark.condition == SAGITTAL_CONDITIONS[0] else "foramina"
+        by_level = found.setdefault(header.frame_of_reference, {})
+        by_kind = by_level.setdefault(mark.level, {})
+        by_kind.setdefault(kind, []).append(header.plane.point_mm(mark.x_px, mark.y_px))
+    return {
+        frame: {
+            level: np.mean(by_kind.get("canal") or by_kind["foramina"], axis=0)
+            for level, by_kind in by_level.items()
+        }
+        for frame, by_level in found.items()
+    }
+
+
+def _header(path: pathlib.Path, location: str, drops: list[Drop]) -> Header | None:
+    try:
+        return read_headers(path)[0]
+    except Rejected as rejected:
+        drops.append(Drop(location, rejected.reason, rejected.detail))
+        return None
+
+
+def _text(graded: Severities) -> str:
+    """One line a level that was graded, from the head down."""
+    lines = []
+    for level in LEVELS:
+        conditions = graded.get(level, {})
+        by_severity = {
+            severity.replace("/", " or ").capitalize(): [
+                phrase
+                for condition, phrase in CONDITIONS.items()
+                if conditions.get(condition) == severity
+            ]
+            for severity in SEVERITIES
+        }
+        if conditions:
+            lines.append(templates.severities(level, by_severity))
+    return "\n".join(lines)
+
+
+def _findings(graded: Severities) -> Findings:
+    """Moderate and severe canal stenosis is present; normal and mild are one grade, and absent."""
+    statuses = {
+        level: STATUS["absent" if severity == "Normal/Mild" else "present"]
+        for level, conditions in graded.items()
+        if (severity := conditions.get("spinal_canal_stenosis"))
+    }
+    return Findings.of_levels(
+        {level: {"canal_stenosis": status} for level, status in statuses.items()}
+    )

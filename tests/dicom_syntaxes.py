@@ -1,0 +1,121 @@
+"""Pixels written as DICOM in every transfer syntax that data_prep reads."""
+
+import io
+import pathlib
+
+import numpy as np
+import PIL.Image
+from openjpeg.utils import encode_array
+from pydicom.dataset import Dataset, FileDataset
+from pydicom.encaps import encapsulate
+from pydicom.filewriter import dcmwrite
+from pydicom.uid import (
+    JPEG2000,
+    UID,
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+    JPEG2000Lossless,
+    JPEGBaseline8Bit,
+    JPEGLosslessSV1,
+    JPEGLSLossless,
+    JPEGLSNearLossless,
+    RLELossless,
+)
+
+# Syntax -> the largest difference of a decoded pixel, of 4095 or 255.
+LOSSLESS = (
+    ImplicitVRLittleEndian,
+    ExplicitVRLittleEndian,
+    ExplicitVRBigEndian,
+    DeflatedExplicitVRLittleEndian,
+    RLELossless,
+    JPEGLSLossless,
+    JPEG2000Lossless,
+)
+NEAR = 2
+
+
+def set_pixels(dataset: FileDataset, pixels: np.ndarray, syntax: UID) -> None:
+    """Replaces the pixels [H, W] or [N, H, W], 8 or 16 bits, signed or not, of a data set."""
+    frames = pixels[None] if pixels.ndim == 2 else pixels
+    dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    dataset.Rows, dataset.Columns = frames.shape[1:]
+    dataset.BitsAllocated = 8 * pixels.itemsize
+    dataset.BitsStored = min(int(dataset.get("BitsStored", 16)), dataset.BitsAllocated)
+    dataset.HighBit = dataset.BitsStored - 1
+    dataset.PixelRepresentation = int(pixels.dtype.kind == "i")
+    if pixels.ndim == 3:
+        dataset.NumberOfFrames = len(frames)
+    dataset.PixelData = pixels.tobytes()
+    if syntax in (RLELossless, JPEGLSLossless):
+        dataset.compress(syntax, generate_instance_uid=False)
+    elif syntax == JPEGLSNearLossless:
+        dataset.compress(syntax, jls_error=NEAR, generate_instance_uid=False)
+    elif syntax.is_encapsulated:
+        encode = {
+            JPEG2000Lossless: _jpeg_2000,
+            JPEG2000: _jpeg_2000_lossy,
+            JPEGBaseline8Bit: _jpeg,
+            JPEGLosslessSV1: _lossless_jpeg,
+        }[syntax]
+        dataset.PixelData = encapsulate([encode(frame, dataset.BitsStored) for frame in frames])
+        dataset["PixelData"].VR = "OB"
+        dataset["PixelData"].is_undefined_length = True
+        dataset.file_meta.TransferSyntaxUID = syntax
+    else:
+        dataset.file_meta.TransferSyntaxUID = syntax
+        if syntax == ExplicitVRBigEndian:
+            dataset.PixelData = pixels.astype(pixels.dtype.newbyteorder(">")).tobytes()
+        dataset["PixelData"].VR = "OW" if pixels.itemsize == 2 else "OB"
+
+
+def save(dataset: FileDataset, path: pathlib.Path) -> None:
+    """Writes a file whose pixels are in the byte order of its syntax."""
+    # A copy has no memory of the byte order it was made in.
+    copy = Dataset()
+    copy.update(dataset)
+    copy.file_meta = dataset.file_meta
+    dcmwrite(path, copy, enforce_file_format=True)
+
+
+def _jpeg_2000(frame: np.ndarray, bits: int) -> bytes:
+    return encode_array(np.ascontiguousarray(frame), bits, 2, use_mct=False)
+
+
+def _jpeg_2000_lossy(frame: np.ndarray, bits: int) -> bytes:
+    return encode_array(
+        np.ascontiguousarray(frame), bits, 2, use_mct=False, signal_noise_ratios=[60]
+    )
+
+
+def _jpeg(frame: np.ndarray, bits: int) -> bytes:
+    file = io.BytesIO()
+    PIL.Image.fromarray(frame).save(file, "JPEG", quality=95)
+    return file.getvalue()
+
+
+def _lossless_jpeg(frame: np.ndarray, bits: int) -> bytes:
+    """JPEG process 14, predictor 1 (ITU T.81 annex H), every difference's size in 5 bits."""
+    rows, columns = frame.shape
+    codes = bytes([0, 0, 0, 0, 17, *[0] * 11, *range(17)])
+    header = b"\xff\xd8" + b"\xff\xc4" + (2 + 1 + len(codes)).to_bytes(2) + b"\0" + codes
+    header += b"\xff\xc3\0\x0b" + bytes([bits]) + rows.to_bytes(2) + columns.to_bytes(2)
+    header += bytes([1, 1, 0x11, 0]) + b"\xff\xda\0\x08\x01\x01\0\x01\0\0"
+    values = frame.astype(np.int64)
+    predicted = np.empty_like(values)
+    predicted[:, 1:] = values[:, :-1]
+    predicted[1:, 0] = values[:-1, 0]
+    predicted[0, 0] = 1 << (bits - 1)
+    text = []
+    for difference in (values - predicted).ravel().tolist():
+        size = abs(difference).bit_length()
+        text.append(f"{size:05b}")
+        if size:
+            extra = difference if difference > 0 else difference + (1 << size) - 1
+            text.append(f"{extra:0{size}b}")
+    bits_text = "".join(text)
+    bits_text += "1" * (-len(bits_text) % 8)
+    data = int(bits_text, 2).to_bytes(len(bits_text) // 8)
+    return header + data.replace(b"\xff", b"\xff\0") + b"\xff\xd9"
