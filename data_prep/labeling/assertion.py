@@ -33,7 +33,7 @@ class Reach:
 
     def __init__(self, words: Sequence[str], places: Sequence[bool], rules: Assertions):
         self._words, self._places, self._rules = words, places, rules
-        self.cues: list[Match[Cue]] = longest(rules.cues.find(words))
+        self.cues: list[Match[Cue]] = longest(filter(self._counts, rules.cues.find(words)))
         self._in_cue = {at for cue in self.cues for at in range(cue.start, cue.end)}
         self._cue_starts = {cue.start for cue in self.cues if cue.payload.status != "neutral"}
         self._openers = {match.start for match in rules.openers.find(words)}
@@ -41,6 +41,11 @@ class Reach:
         self.verdicts: list[Verdict | None] = [None] * len(words)
         self._forwards()
         self._backwards()
+
+    def _counts(self, cue: Match[Cue]) -> bool:
+        """ "Canal stenosis: no." is an answer, and "L4-5: no canal stenosis" is none."""
+        is_answer = not self._words[cue.end : cue.end + 1] or not self._words[cue.end].isalnum()
+        return is_answer or not cue.phrase.startswith(":")
 
     def of(self, *spans: tuple[int, int]) -> Verdict | None:
         """The verdict on words taken together: one that is denied or past decides for all."""

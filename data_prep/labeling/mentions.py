@@ -1,6 +1,9 @@
 """Which findings the words of a sentence name, before asking whether they are stated or denied."""
 
+import bisect
+import collections
 import dataclasses
+import itertools
 from collections.abc import Iterable, Sequence
 
 from data_prep.labeling.assertion import Reach
@@ -9,9 +12,9 @@ from data_prep.labeling.rules import Rules, Term
 
 Span = tuple[int, int]
 
-_NEAR_WORDS, _LIST_WORDS, _FAR_WORDS = 2, 8, 30
-_STOPS = frozenset(".;!")
-_TAKES_OBJECT = ("of", "on", "upon", "to", "at")
+_LIST_WORDS, _FAR_WORDS = 8, 30
+_PARTING = frozenset([".", ";", "!", "but"])
+_TAKES_OBJECT = frozenset(["of", "on", "upon", "to"])
 _ARTICLES = frozenset(["the", "of", "on", "upon", "both", "left", "right", "lt", "rt", "anterior"])
 
 
@@ -86,37 +89,37 @@ class _Pairs:
             for cue in reach.cues
             if cue.payload.side == "before" and cue.payload.status != "neutral"
         )
-        self._blocked = self._marks(rules.barriers.find(words))
         self._phrases = {at for p in phrases for start, end in p.spans for at in range(start, end)}
+        blocked = {at for m in rules.barriers.find(words) for at in range(m.start, m.end)}
+        parts = (at in blocked or word in _PARTING for at, word in enumerate(words))
+        # Sums, so that to ask what lies between two words costs the same however far they are.
+        self._parts_before = list(itertools.accumulate(parts, initial=0))
         normal = longest(rules.normal.find(words))
         self._normal_words = [match for match in normal if match.payload]
 
         sites = [m for m in found if m.payload.kind == "site"]
-        self._sites = [m for m in sites if not _is_inside(m, sites)]
+        self._sites = _outermost(sites, sites)
         self._site_starts = {site.start for site in self._sites}
-        self._after_site = self._marks(self._sites)
-        self._changes = [m for m in found if m.payload.kind == "change"]
+        self._site_ends = {(site.payload.finding, site.end) for site in self._sites}
+        self._changes = collections.defaultdict(list)
+        for match in found:
+            if match.payload.kind == "change":
+                self._changes[match.payload.finding, match.payload.pair].append(match)
         self.changed = [m for site in self._sites for m in self._changed(site)]
         claimed = {(m.finding, m.spans[0][0]) for m in self.changed}
 
         normal_sites = [m for m in found if m.payload.kind == "normal_site"]
         self.normal = [
             mention
-            for site in normal_sites
-            if not _is_inside(site, normal_sites + sites)
-            and (site.payload.finding, site.start) not in claimed
+            for site in _outermost(normal_sites, normal_sites + sites)
+            if (site.payload.finding, site.start) not in claimed
             for mention in self._called_normal(site)
         ]
 
     def _changed(self, site: Match[Term]) -> list[Mention]:
         """The site with its change, if there is one: the likeliest construction first."""
-        changes = [
-            change
-            for change in self._changes
-            if (change.payload.finding, change.payload.pair)
-            == (site.payload.finding, site.payload.pair)
-            and not change.overlaps(site)
-        ]
+        owner = (site.payload.finding, site.payload.pair)
+        changes = [change for change in self._changes[owner] if not change.overlaps(site)]
         before = [c for c in reversed(changes) if c.end <= site.start and self._governs(c, site)]
         behind = [c for c in changes if c.start >= site.end and self._befalls(c, site)]
         chosen = [c for c in before if self._is_object_of(c, site)] or behind or before
@@ -134,7 +137,7 @@ class _Pairs:
 
     def _governs(self, change: Match, site: Match) -> bool:
         """ "compressing the thecal sac, ... and nerve roots" """
-        follows_a_site = change.start - 1 in self._after_site
+        follows_a_site = (site.payload.finding, change.start) in self._site_ends
         is_noun_of_it = follows_a_site and not self._words[change.start].endswith("ing")
         return (
             site.start - change.end <= _FAR_WORDS
@@ -148,7 +151,7 @@ class _Pairs:
         between = range(site.end, change.start)
         if len(between) > _LIST_WORDS or not self._is_open(site.end, change.start):
             return False
-        if self._word(change.end) in _TAKES_OBJECT and self._word(change.end) != "at":
+        if self._word(change.end) in _TAKES_OBJECT:
             return False
         if not self._phrases.isdisjoint(between):
             return False
@@ -173,25 +176,27 @@ class _Pairs:
 
     def _is_open(self, start: int, end: int) -> bool:
         """Whether nothing between two words parts them."""
-        return not any(
-            at in self._blocked or self._words[at] in _STOPS or self._words[at] == "but"
-            for at in range(start, end)
-        )
+        return start >= end or self._parts_before[start] == self._parts_before[end]
 
     def _has_cue(self, start: int, end: int) -> bool:
-        return any(start <= cue < end for cue in self._cue_starts)
+        first = bisect.bisect_left(self._cue_starts, start)
+        return first < len(self._cue_starts) and self._cue_starts[first] < end
 
     def _word(self, at: int) -> str:
         return self._words[at] if at < len(self._words) else ""
 
-    def _marks(self, matches: Iterable[Match]) -> set[int]:
-        return {at for match in matches for at in range(match.start, match.end)}
 
-
-def _is_inside(match: Match, others: Iterable[Match]) -> bool:
-    """Whether a longer match holds it: "canal" in "neural canal"."""
-    size = match.end - match.start
-    return any(
-        other.start <= match.start and match.end <= other.end and other.end - other.start > size
-        for other in others
-    )
+def _outermost(matches: Iterable[Match], others: Iterable[Match]) -> list[Match]:
+    """The matches that no longer one holds: not "canal" in "neural canal"."""
+    reach: dict[int, set[Span]] = {}
+    for other in others:
+        for at in range(other.start, other.end):
+            reach.setdefault(at, set()).add((other.start, other.end))
+    return [
+        match
+        for match in matches
+        if not any(
+            start <= match.start and match.end <= end and end - start > match.end - match.start
+            for start, end in reach.get(match.start, ())
+        )
+    ]

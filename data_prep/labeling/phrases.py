@@ -6,7 +6,7 @@ import re
 from collections.abc import Hashable, Iterable, Iterator, Sequence
 from typing import Generic, TypeVar
 
-MAX_GAP_WORDS = 3
+MAX_GAP_WORDS = 4
 MIN_PREFIX_LETTERS = 2
 _ATOM = re.compile(r"[a-z0-9]+\*?|[?/:@]")
 _GAP = ".."
@@ -81,11 +81,6 @@ def parse(phrase: str) -> list[frozenset[str]]:
     if not elements[0] or not elements[-1]:
         raise ValueError(f"the phrase {phrase!r} starts or ends with a gap")
     return elements
-
-
-def words_of(phrase: str) -> set[str]:
-    """The whole words of a phrase: those without a star."""
-    return {atom for atoms in parse(phrase) for atom in atoms if not atom.endswith("*")}
 
 
 def _atoms_of(word: str) -> Iterator[str]:

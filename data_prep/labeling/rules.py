@@ -6,9 +6,10 @@ import tomllib
 from collections.abc import Mapping
 
 from data_prep.findings import FINDINGS
-from data_prep.labeling.phrases import PhraseBook, words_of
+from data_prep.labeling.phrases import PhraseBook, parse
 from data_prep.labeling.spelling import Speller
 
+MIN_STEM_LETTERS = 4
 FOLDER = pathlib.Path(__file__).with_name("rules")
 
 
@@ -192,18 +193,27 @@ def _level_rules(table: Mapping) -> LevelRules:
 def _speller(spelling: Mapping, concepts: Mapping, other_rules: list[Mapping]) -> Speller:
     """Slips are undone to words that name findings; words of the other rules are left alone."""
     words = _vocabulary(concepts) | set(spelling["words"])
-    return Speller(
-        words, (set(spelling["keep"]) | _vocabulary(other_rules)) - words, spelling["aliases"]
-    )
+    keep = set(spelling["keep"]).union(*map(_vocabulary, other_rules)) - words
+    return Speller(words, keep, spelling["aliases"], stems=_stems(concepts))
 
 
 def _book(phrases: list[str]) -> PhraseBook[str]:
     return PhraseBook((phrase, phrase) for phrase in phrases)
 
 
-def _vocabulary(value: str | list | Mapping) -> set[str]:
-    """The whole words of every phrase in a table."""
+def _atoms(value: str | list | Mapping) -> set[str]:
     if isinstance(value, str):
-        return words_of(value)
+        return set().union(*parse(value))
     items = value.values() if isinstance(value, Mapping) else value
-    return set().union(*map(_vocabulary, items))
+    return set().union(*map(_atoms, items))
+
+
+def _vocabulary(rules: Mapping) -> set[str]:
+    """The whole words of every phrase in a table."""
+    return {atom for atom in _atoms(rules) if not atom.endswith("*")}
+
+
+def _stems(rules: Mapping) -> set[str]:
+    """The starts of words, without the star, that are long enough to tell a word."""
+    stems = {atom[:-1] for atom in _atoms(rules) if atom.endswith("*")}
+    return {stem for stem in stems if len(stem) >= MIN_STEM_LETTERS}

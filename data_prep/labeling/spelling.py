@@ -14,9 +14,23 @@ MIN_HALF_LETTERS = 3
 
 
 class Speller:
-    """Maps a lower-case word to the words it stands for."""
+    """Maps a lower-case word to the words it stands for.
 
-    def __init__(self, words: Iterable[str], keep: Iterable[str], aliases: Mapping[str, str]):
+    Args:
+      words: slips are undone to these.
+      keep: other real words.
+      aliases: a word and the one it stands for.
+      stems: a word that starts with one of these is understood as it is.
+    """
+
+    def __init__(
+        self,
+        words: Iterable[str],
+        keep: Iterable[str],
+        aliases: Mapping[str, str],
+        stems: Iterable[str] = (),
+    ):
+        self._stems = tuple(stems)
         self._aliases = dict(aliases)
         self._words = frozenset(words)
         self._kept = frozenset(keep)
@@ -37,6 +51,8 @@ class Speller:
     def _correct(self, word: str) -> tuple[str, ...]:
         if word in self._known or not MIN_LETTERS <= len(word) <= MAX_LETTERS:
             return (self._aliases.get(word, word),)
+        if word.startswith(self._stems):
+            return (word,)
         nearest = self._nearest(word)
         if nearest != word:
             return (self._aliases.get(nearest, nearest),)
