@@ -67,11 +67,13 @@ def test_an_unknown_field_is_an_error():
         ("data.max_tokens", 2),
         ("data.phantom_difficulty", 1.5),
         ("data.image_size_px", -1),
+        ("loss.name", "softclip"),
         ("loss.targets", "rows"),
         ("loss.method", "dens"),
         ("loss.hard_weight", 1.01),
         ("loss.target_scale", -1.0),
         ("optim.lr", -1e-3),
+        ("optim.accumulation_steps", 0),
         ("optim.frozen", ("text_encoder/(",)),
         ("mesh.fsdp", 0),
         ("checkpoint.keep", 0),
@@ -90,3 +92,12 @@ def test_every_broken_rule_is_reported_at_once():
     config.total_steps, config.dtype = 0, "float8"
     with pytest.raises(ValueError, match=r"dtype='float8'.*; total_steps=0"):
         config_check.validate(config)
+
+
+def test_siglip_without_a_bias_is_told_where_to_start_it():
+    config = base.get_config()
+    config.loss.name = "siglip"
+    with pytest.raises(ValueError, match=r"logit_bias_init must be a number.* -10 .*log 10"):
+        config_check.validate(config)
+    config.model.logit_bias_init = -10.0
+    config_check.validate(config)
