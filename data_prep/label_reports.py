@@ -4,7 +4,8 @@
 
 Writes one JSON object a patient, in the form that ``python -m data_prep.build --findings`` reads:
 ``{"id": 1, "findings": {name: "present" | "absent" | "uncertain"}, "levels": {level: [name]}}``.
-What a report does not speak of is left out. The rules are the TOML files in data_prep/labeling/rules.
+What a report does not speak of is left out. The rules are the TOML files of
+data_prep/labeling/rules.
 
 ``--compare=FILE`` holds the findings against labels that people gave, in the same form, and shows
 precision, recall and every disagreement with the words it comes from. ``--explain`` shows for each
@@ -102,8 +103,8 @@ def disagreements(agreement: compare.Agreement, readings: Mapping[str, Reading])
         where = f" at {item.level}" if item.level else ""
         flip = ", the reverse" if item.is_flip else ""
         yield (
-            f"patient {item.patient}: {item.finding}{where} is {item.found or 'not mentioned'} here, "
-            f"{item.true or 'not mentioned'} in the labels{flip}"
+            f"patient {item.patient}: {item.finding}{where} is {item.found or 'not mentioned'}, "
+            f"in the labels {item.true or 'not mentioned'}{flip}"
         )
         reading = readings.get(item.patient, Reading(()))
         yield from (_shown(e) for e in reading.evidence if e.finding == item.finding)

@@ -16,7 +16,7 @@ from data_prep.labeling.rules import FOLDER, read_file
 
 # A longer run without a full stop is cut, so that no step looks at more words at once.
 MAX_SENTENCE_WORDS = 150
-MAX_TITLE_WORDS, MAX_HEADING_WORDS = 4, 10
+MAX_HEADING_LETTERS = 80
 # Lines of this length that go on in lower case were broken by the width of a page.
 WRAPPED_LINE_LENGTH = 60
 _TAG = re.compile(
@@ -107,7 +107,7 @@ class Splitter:
         return found
 
     def region(self, words: Sequence[str]) -> str | None:
-        """What a sentence says it speaks of: "lumbar" wins over "other"; None where it is silent."""
+        """What a sentence says it speaks of, "lumbar" or "other"; None where it is silent."""
         regions = {match.payload for match in longest(self._regions.find(words))}
         return "lumbar" if "lumbar" in regions else "other" if regions else None
 
@@ -160,33 +160,22 @@ class Splitter:
         return following.isalpha() and len(word) > 2
 
     def _title(self, sentence: str) -> tuple[str | None, str]:
-        head, colon, rest = sentence.partition(":")
-        words = tuple(_WORD.findall(head[:60].lower()))
-        if len(words) <= MAX_TITLE_WORDS and words in self._titles and len(head) <= 60:
+        head, _, rest = sentence.partition(":")
+        words = tuple(_WORD.findall(head.lower())) if len(head) <= MAX_HEADING_LETTERS else ()
+        if words in self._titles:
             return self._titles[words], rest.strip(" -")
         return None, sentence
 
     def _heading(self, sentence: str) -> tuple[str | None, str]:
-        head, colon, rest = sentence[:200].partition(":")
-        words = _WORD.findall(head.lower())
-        matches = longest(self._regions.find(words))
-        covered = {at for match in matches for at in range(match.start, match.end)}
-        is_heading = (
-            matches
-            and len(words) <= MAX_HEADING_WORDS
-            and len(sentence) <= 200
-            or colon
-            and matches
-        )
-        if (
-            not is_heading
-            or len(words) > MAX_HEADING_WORDS
-            or not all(
-                at in covered or word in self._heading_words for at, word in enumerate(words)
-            )
-        ):
+        """The region that a sentence of heading words sets, and what follows its colon."""
+        head, _, rest = sentence.partition(":")
+        words = _WORD.findall(head.lower()) if len(head) <= MAX_HEADING_LETTERS else []
+        regions = longest(self._regions.find(words))
+        covered = {at for match in regions for at in range(match.start, match.end)}
+        others = {word for at, word in enumerate(words) if at not in covered}
+        if not regions or not others <= self._heading_words:
             return None, sentence
-        return self.region(words), sentence.partition(":")[2].strip(" -")
+        return self.region(words), rest.strip(" -")
 
 
 def clean_up(text: str) -> str:

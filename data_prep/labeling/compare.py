@@ -1,4 +1,4 @@
-"""How well findings agree with labels that people gave: precision, recall and every disagreement."""
+"""How well findings agree with labels that people gave, and where they do not."""
 
 import dataclasses
 from collections.abc import Iterable, Mapping

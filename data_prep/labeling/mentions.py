@@ -22,8 +22,8 @@ _ARTICLES = frozenset(["the", "of", "on", "upon", "both", "left", "right", "lt",
 class Mention:
     """A finding named by one phrase, or by a site and what befalls it.
 
-    `is_normal` marks a site that is called normal: a denial of the finding. `rule` says in the words
-    of the rule files what was found.
+    `is_normal` marks a site that is called normal: a denial of the finding. `rule` says in the
+    words of the rule files what was found.
     """
 
     finding: str

@@ -12,6 +12,7 @@ from data_prep.labeling.tokens import Token
 # Tokens that one statement may have; text without any punctuation is cut.
 MAX_TOKENS = 200
 _EMPHASIS_WORDS = 5
+_RELATIVE_WORDS = 2
 _BREAKS = frozenset([",", ";", ":", ".", "with", "where", "associated", "causing", "while"])
 _ARTICLES = frozenset(["the", "level", "levels", "of", "both"])
 
@@ -70,11 +71,27 @@ class Places:
         elif context.heading and not self._is_unnamed(anchors):
             anchors.insert(0, _Anchor(-1, -1, context.heading))
         plain = self._merge(tokens, anchors, mentions)
-        located = [self._place(tokens, plain, mention, context) for mention in mentions]
+        located = [
+            self._relative_place(tokens, anchors, mention)
+            or self._place(tokens, plain, mention, context)
+            for mention in mentions
+        ]
         named = [anchor.place for anchor in plain if anchor.place.discs and anchor.start >= 0]
         if not heading and named and tokens[-1].word != ":":
             context = Context(None, named[-1])
         return located, context
+
+    def _relative_place(
+        self, tokens: Sequence[Token], anchors: list[_Anchor], mention: Mention
+    ) -> Place | None:
+        """The L4-L5 of "..., mainly at L4-L5, where" for what is said up to the next comma."""
+        for at in range(mention.start - 1, -1, -1):
+            if tokens[at].word == ",":
+                return None
+            if tokens[at].word in self._rules.relative_words:
+                before = [a for a in anchors if at - _RELATIVE_WORDS <= a.end <= at]
+                return before[-1].place if before else None
+        return None
 
     def _place(
         self, tokens: Sequence[Token], anchors: list[_Anchor], mention: Mention, context: Context

@@ -10,7 +10,7 @@ from data_prep.labeling import rules as rule_files
 from data_prep.labeling.assertion import Reach
 from data_prep.labeling.mentions import Mention, find_mentions
 from data_prep.labeling.places import Context, Places
-from data_prep.labeling.tokens import Token, tokenizer
+from data_prep.labeling.tokens import Token, Tokenizer
 from data_prep.sections import Splitter
 
 # The strongest statement of a report counts.
@@ -19,7 +19,7 @@ _STRENGTH = ("absent", "uncertain", "present")
 
 @dataclasses.dataclass(frozen=True)
 class Evidence:
-    """One statement of a report: what it says of a finding, where, in which words, by which rule."""
+    """One statement of a report on a finding: what, where, in which words, by which rule."""
 
     finding: str
     status: str
@@ -66,7 +66,7 @@ class Reader:
     def __init__(self, folder: pathlib.Path = rule_files.FOLDER):
         self._rules = rule_files.load(folder)
         self._splitter = Splitter(folder)
-        self._tokens = tokenizer(self._rules)
+        self._tokens = Tokenizer(self._rules)
         self._places = Places(self._rules.levels)
 
     def read(self, text: str) -> Reading:
@@ -122,8 +122,10 @@ class Reader:
 
 
 def _is_alternative(mention: Mention, words: Sequence[str], mentions: Iterable[Mention]) -> bool:
-    """Whether the finding is stated as one of two: "A or B". Reports say so when they deny or doubt,
-    and where neither cue is found, a slip has cost it."""
+    """Whether the finding is stated as one of two: "A or B".
+
+    Reports say so when they deny or doubt; where neither cue is found, a slip has cost it.
+    """
     start, end = mention.spans[0]
     heads = [m.spans[0] for m in mentions if m.finding != mention.finding]
     return any(

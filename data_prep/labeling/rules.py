@@ -56,6 +56,7 @@ class LevelRules:
     range_words: frozenset[str]
     list_words: frozenset[str]
     prepositions: frozenset[str]
+    relative_words: frozenset[str]
     level_words: PhraseBook[str]
     emphasis: PhraseBook[str]
     phrases: PhraseBook[tuple[str, ...]]
@@ -181,7 +182,7 @@ def _level_rules(table: Mapping) -> LevelRules:
         for phrase in list_
     ]
     unnamed = [(phrase, ()) for phrase in table["unnamed"]["phrases"]]
-    words = ("pair_words", "range_words", "list_words", "prepositions")
+    words = ("pair_words", "range_words", "list_words", "prepositions", "relative_words")
     return LevelRules(
         **{name: frozenset(table[name]) for name in words},
         level_words=_book(table["level_words"]),

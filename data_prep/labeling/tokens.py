@@ -2,13 +2,14 @@
 
 import dataclasses
 import re
-from collections.abc import Callable
+from collections.abc import Iterator
 
 from data_prep.labeling.levels import LevelReader, Place
 from data_prep.labeling.phrases import LEVEL
 from data_prep.labeling.rules import Rules
 
 # Letters and digits stand apart, so that "atL4/L5level" falls into its parts.
+_APOSTROPHE = re.compile("['’`]")
 _PIECE = re.compile(r"[^\W\d_]+(?:['’`][^\W\d_]{1,2})?|\d+(?:\.\d+)?|[^\w\s]|_")
 
 
@@ -22,43 +23,47 @@ class Token:
     place: Place | None = None
 
 
-def tokenizer(rules: Rules) -> Callable[[str], list[Token]]:
-    """Makes the function that takes a sentence to its tokens."""
-    reader = LevelReader(rules.levels)
-    glued = rules.levels.prepositions | rules.levels.list_words | rules.levels.pair_words
+class Tokenizer:
+    """Takes a sentence to its tokens."""
 
-    def pieces(text: str) -> list[tuple[str, int, int]]:
-        found = []
-        for match in _PIECE.finditer(text):
-            word, start, end = match[0], match.start(), match.end()
-            next_is_digit = text[end : end + 1].isdecimal()
-            joined = len(word) > 1 and word[-1] in "CDTLScdtls" and word[:-1].isalpha()
-            if next_is_digit and joined and (word[:-1].lower() in glued or word[-2:-1].islower()):
-                found += [(word[:-1], start, end - 1), (word[-1], end - 1, end)]
-            else:
-                found.append((word, start, end))
-        return [(re.sub(r"['’`]", "", word).lower(), start, end) for word, start, end in found]
+    def __init__(self, rules: Rules):
+        self._spell = rules.speller
+        self._levels = LevelReader(rules.levels)
+        self._glued = rules.levels.prepositions | rules.levels.list_words | rules.levels.pair_words
 
-    def tokens(text: str) -> list[Token]:
-        raw = pieces(text)
-        words = [word for word, _, _ in raw]
-        found = []
+    def __call__(self, sentence: str) -> list[Token]:
+        pieces = list(self._pieces(sentence))
+        spelt = [self._spell(word) for word, _, _ in pieces]
+        # Levels are read from words already corrected: "L4-L5 amnd L5-S1" is a list, too.
+        words = [" ".join(parts) for parts in spelt]
+        tokens = []
         at = 0
-        while at < len(raw):
-            word, start, end = raw[at]
-            expression = reader.read(words, at)
-            vertebra = None if expression else reader.vertebra(words, at)
+        while at < len(pieces):
+            start, end = pieces[at][1:]
+            expression = self._levels.read(words, at)
+            vertebra = None if expression else self._levels.vertebra(words, at)
             if expression:
-                place, after = expression
-                found.append(Token(LEVEL, start, raw[after - 1][2], place))
-                at = after
+                place, at = expression
+                tokens.append(Token(LEVEL, start, pieces[at - 1][2], place))
             elif vertebra:
-                found.append(Token(word + words[at + 1], start, raw[vertebra[1] - 1][2]))
                 at = vertebra[1]
+                tokens.append(Token("".join(words[at - 2 : at]), start, pieces[at - 1][2]))
             else:
-                spelt = rules.speller(word) if word.isalpha() else (word,)
-                found += [Token(part, start, end) for part in spelt]
+                tokens += [Token(part, start, end) for part in spelt[at]]
                 at += 1
-        return found
+        return tokens
 
-    return tokens
+    def _pieces(self, sentence: str) -> Iterator[tuple[str, int, int]]:
+        """(lower-case word or mark, start, end); the letter of a vertebra stands alone."""
+        for match in _PIECE.finditer(sentence):
+            word, start, end = match[0], match.start(), match.end()
+            before = word[:-1]
+            if (
+                sentence[end : end + 1].isdecimal()
+                and word[-1] in "CDTLScdtls"
+                and (before.lower() in self._glued or before[-1:].islower())
+            ):
+                yield before.lower(), start, end - 1
+                yield word[-1].lower(), end - 1, end
+            else:
+                yield _APOSTROPHE.sub("", word).lower().replace(LEVEL, "at"), start, end
