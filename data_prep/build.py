@@ -45,6 +45,7 @@ def build(
     columns: Columns = NO_COLUMNS,
     levels: str = "auto",
     slice_tables: pathlib.Path | None = None,
+    keep_nothing_doubtful: bool = True,
     spacing_mm: float = SPACING_MM,
     window: str = "full",
     split_shares: str = DEFAULT_SPLITS,
@@ -85,6 +86,7 @@ def build(
         columns=columns,
         levels=levels,
         slice_tables=slice_tables,
+        keep_doubtful=not keep_nothing_doubtful,
         workers=workers,
     )
     material = read_inputs(source, inputs, grades_file=grades_file, findings_file=findings_file)
@@ -173,6 +175,11 @@ def _define_flags() -> None:
         flags.DEFINE_string(f"{kind}_column", "", f"--source=folder: column of {meaning}")
     flags.DEFINE_enum("levels", "auto", LEVEL_METHODS, "how the disc of a slice is told")
     flags.DEFINE_string("slice_tables", None, "--source=mendeley: folder of Slices Numbers.csv")
+    flags.DEFINE_bool(
+        "keep_nothing_doubtful",
+        True,
+        "leave out images that may bear text; --nokeep_nothing_doubtful leaves out the sure ones",
+    )
     flags.DEFINE_float("spacing_mm", SPACING_MM, "pixel size of the stored images")
     flags.DEFINE_enum("window", "full", WINDOWS, "which values span black to white")
     flags.DEFINE_string("splits", DEFAULT_SPLITS, "share of the patients of each split")
@@ -224,6 +231,7 @@ def _build_as_asked(options: flags.FlagValues, out_dir: pathlib.Path) -> dict | 
         columns=Columns(**{kind: options[f"{kind}_column"].value for kind in COLUMNS}),
         levels=options.levels,
         slice_tables=options.slice_tables and pathlib.Path(options.slice_tables),
+        keep_nothing_doubtful=options.keep_nothing_doubtful,
         spacing_mm=options.spacing_mm,
         window=options.window,
         split_shares=options.splits,

@@ -5,7 +5,7 @@ import pathlib
 
 import pydicom
 
-from data_prep import dicom, quarantine
+from data_prep import dicom, quarantine, scrub
 from data_prep.drops import Reason
 from data_prep.geometry import Plane, plane
 
@@ -13,14 +13,13 @@ T1_MAX_TR_MS, T1_MAX_TE_MS, T2_MIN_TR_MS, T2_MIN_TE_MS = 1200.0, 35.0, 1500.0, 6
 
 FIELDS = (
     *quarantine.FIELDS,
-    "AccessionNumber",
+    *scrub.IDENTITY_FIELDS,
     "ContrastBolusAgent",
     "EchoTime",
     "FrameOfReferenceUID",
     "ImageOrientationPatient",
     "ImagePositionPatient",
     "InstanceNumber",
-    "PatientID",
     "PerFrameFunctionalGroupsSequence",
     "PixelSpacing",
     "RepetitionTime",
@@ -41,7 +40,8 @@ class Header:
 
     `kind` is None for an original MR image, else the reason to leave it out. `plane` is None
     without a valid geometry, and `sequence` for what is neither T1 nor T2. `patient`, `accession`
-    and the UIDs are as the file has them: they leave as keyed pseudonyms alone.
+    and the UIDs are as the file has them: they leave as keyed pseudonyms alone. `identities` are
+    the names and numbers to take out of the report.
     """
 
     kind: Reason | None
@@ -58,10 +58,15 @@ class Header:
     image: str = ""
     study_date: str = ""
     frame_of_reference: str = ""
+    identities: frozenset[str] = dataclasses.field(default=frozenset(), repr=False)
 
 
-def read_headers(path: pathlib.Path) -> list[Header]:
+def read_headers(path: pathlib.Path, *, keep_doubtful: bool = False) -> list[Header]:
     """Reads a DICOM file up to its pixels; one header a frame.
+
+    Args:
+      path: the file.
+      keep_doubtful: whether an image that `quarantine` only doubts counts as an original one.
 
     Raises:
       Rejected: the file is no DICOM image, is too large, or has a pixel format we do not take.
@@ -69,6 +74,8 @@ def read_headers(path: pathlib.Path) -> list[Header]:
     with dicom.failures_are_rejections():
         dataset = dicom.read(path, FIELDS, with_pixels=False)
         kind = quarantine.kind(dataset)
+        if keep_doubtful and kind in quarantine.DOUBTFUL:
+            kind = None
         return [_header(dataset, kind, frame) for frame in range(dicom.frames(dataset))]
 
 
@@ -113,6 +120,7 @@ def _header(dataset: pydicom.Dataset, kind: Reason | None, frame: int) -> Header
         image=_text(dataset, "SOPInstanceUID"),
         study_date=_text(dataset, "StudyDate"),
         frame_of_reference=_text(dataset, "FrameOfReferenceUID"),
+        identities=scrub.identities(dataset),
     )
 
 

@@ -8,7 +8,7 @@ from data_prep import labels
 from data_prep.drops import Drop
 from data_prep.grades import read_grades
 from data_prep.labels import Findings
-from data_prep.reports import read_reports
+from data_prep.reports import read_reports, scrub_reports
 from data_prep.scan import ImageRef, Inputs
 from data_prep.sources import SOURCES
 
@@ -27,7 +27,7 @@ class Material:
     grades: Mapping[str, Mapping[str, int]]
     templated: frozenset[str]
     drops: list[Drop]
-    provenance: dict[str, str]
+    provenance: dict[str, object]
 
 
 def read_inputs(
@@ -59,7 +59,8 @@ def read_inputs(
     if findings_file:
         findings = labels.read_findings(findings_file, patient_key=origin.patient_key)
     scan = origin.scan(inputs)
-    reports = reports if scan.reports is None else scan.reports
+    written = reports if scan.reports is None else scan.reports
+    reports, removed = scrub_reports(written, scan.identities)
     patients = {image.patient for image in scan.images} & reports.keys()
     return Material(
         images=scan.images,
@@ -72,6 +73,8 @@ def read_inputs(
             "source": f"{source}: {scan.form}",
             "findings_source": _label_source("findings", findings, scan.findings, patients),
             "grades_source": _label_source("grades", grades, scan.grades, patients),
+            "removed_from_reports": removed,
+            "kept_what_is_doubtful": inputs.keep_doubtful,
         },
     )
 

@@ -1,12 +1,14 @@
 """The report table: reading, clean-up, and the normal form that makes two reports equal."""
 
+import collections
 import hashlib
 import pathlib
 import re
 import unicodedata
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 from data_prep.drops import Drop, Reason
+from data_prep.scrub import scrub
 from data_prep.tables import read_table
 
 EMPTY_TEXTS = frozenset({"", "nan", "none", "null", "n/a", "-"})
@@ -54,6 +56,26 @@ def read_reports(
         elif reports.setdefault(patient, text) != text:
             drops.append(Drop(where, Reason.REPORT_REPEATED))
     return reports, drops
+
+
+def scrub_reports(
+    reports: Mapping[str, str], identities: Mapping[str, Collection[str]]
+) -> tuple[dict[str, str], dict[str, int]]:
+    """Takes identities out of every report.
+
+    Args:
+      reports: patient -> text.
+      identities: patient -> what the headers of that patient's images say of persons.
+
+    Returns:
+      (patient -> text without them, how many were taken out by category).
+    """
+    removed: collections.Counter[str] = collections.Counter()
+    scrubbed = {}
+    for patient, text in reports.items():
+        scrubbed[patient], counts = scrub(text, identities.get(patient, ()))
+        removed.update(counts)
+    return scrubbed, dict(sorted(removed.items()))
 
 
 def clean(text: str) -> str:

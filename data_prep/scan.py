@@ -34,6 +34,7 @@ class Inputs:
     columns: Columns = NO_COLUMNS
     levels: str = "auto"
     slice_tables: pathlib.Path | None = None
+    keep_doubtful: bool = False
     workers: int = 1
 
 
@@ -62,6 +63,8 @@ class Scan:
     `reports` holds the texts (patient -> text) of a source that reads its reports itself, or that
     has none and makes them from its grades, which is `templated`; it is None where they are read
     from a table of one row a patient. `findings` and `grades` are what the source's grades say.
+    `identities` holds what the headers of each patient say of persons, to be taken out of the
+    report: it is for memory alone, never for a file, a log or a message.
     """
 
     form: str
@@ -71,3 +74,4 @@ class Scan:
     templated: bool = False
     findings: Mapping[str, Findings] = dataclasses.field(default_factory=dict)
     grades: Mapping[str, Mapping[str, int]] = dataclasses.field(default_factory=dict)
+    identities: Mapping[str, frozenset[str]] = dataclasses.field(default_factory=dict, repr=False)

@@ -90,6 +90,11 @@ def best_of_each_sequence(
     return chosen, drops
 
 
+def identities(slices: Iterable[Slice]) -> frozenset[str]:
+    """What the headers of some slices say of persons."""
+    return frozenset().union(*(item.header.identities for item in slices))
+
+
 def image_refs(
     candidate: Candidate, root: pathlib.Path, *, patient: str, study: str
 ) -> list[ImageRef]:

@@ -67,7 +67,9 @@ def scan(inputs: Inputs) -> Scan:
     for patient, study in chosen.items():
         images += _images(root, patient, study, studies[study], level_of_image, drops)
     way = "as the table says" if level_of_image else "counted from below"
-    return Scan(f"DICOM of any layout, levels {way}", images, drops, reports_of)
+    identities = {patient: series.identities(studies[study]) for patient, study in chosen.items()}
+    form = f"DICOM of any layout, levels {way}"
+    return Scan(form, images, drops, reports_of, identities=identities)
 
 
 def level_named(text: str) -> str | None:
@@ -104,7 +106,7 @@ def _read_studies(inputs: Inputs, drops: list[Drop]) -> dict[tuple[str, str], li
     )
     tasks = [paths[i : i + FILES_A_TASK] for i in range(0, len(paths), FILES_A_TASK)]
     results = ordered_map(
-        functools.partial(_read_files, inputs.images_dir),
+        functools.partial(_read_files, inputs.images_dir, inputs.keep_doubtful),
         tasks,
         workers=inputs.workers,
         label="reading headers",
@@ -123,7 +125,7 @@ def _read_studies(inputs: Inputs, drops: list[Drop]) -> dict[tuple[str, str], li
 
 
 def _read_files(
-    root: pathlib.Path, paths: Sequence[str]
+    root: pathlib.Path, keep_doubtful: bool, paths: Sequence[str]
 ) -> tuple[list[Slice], list[Drop], dict[tuple[str, Reason], str]]:
     """The usable slices of some files, the files left out, and the series left out.
 
@@ -134,7 +136,7 @@ def _read_files(
     rejected: dict[tuple[str, Reason], str] = {}
     for path in paths:
         try:
-            headers = read_headers(root / path)
+            headers = read_headers(root / path, keep_doubtful=keep_doubtful)
         except (Rejected, OSError) as error:
             drops.append(_unreadable(root, path, error))
             continue

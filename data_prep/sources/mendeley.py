@@ -92,18 +92,20 @@ def _scan_raw(inputs: Inputs, raw: pathlib.Path) -> Scan:
             patients.append(path)
         else:
             drops.append(Drop(path.relative_to(root).as_posix(), Reason.UNKNOWN_FILE))
-    images = []
+    images, identities = [], {}
     results = ordered_map(
-        functools.partial(_scan_patient, root, tables),
+        functools.partial(_scan_patient, root, tables, inputs.keep_doubtful),
         patients,
         workers=inputs.workers,
         label="reading headers",
     )
-    for patient_images, patient_drops in results:
+    for folder, (patient_images, patient_drops, persons) in zip(patients, results, strict=True):
         images += patient_images
         drops += patient_drops
+        identities[folder.name] = persons
     way = "by the published slice tables" if tables else "counted from below"
-    return Scan(f"raw DICOM of {RAW_FOLDER}, levels {way}", images, drops)
+    form = f"raw DICOM of {RAW_FOLDER}, levels {way}"
+    return Scan(form, images, drops, identities=identities)
 
 
 def _slice_tables(inputs: Inputs) -> SliceTables | None:
@@ -116,17 +118,17 @@ def _slice_tables(inputs: Inputs) -> SliceTables | None:
 
 
 def _scan_patient(
-    root: pathlib.Path, tables: SliceTables | None, folder: pathlib.Path
-) -> tuple[list[ImageRef], list[Drop]]:
+    root: pathlib.Path, tables: SliceTables | None, keep_doubtful: bool, folder: pathlib.Path
+) -> tuple[list[ImageRef], list[Drop], frozenset[str]]:
     """Chooses one axial series of each sequence and the slice of each disc in it."""
     drops: list[Drop] = []
     candidates: list[Candidate] = []
     for study in _folders(root, folder, drops):
         for series_folder in _folders(root, study, drops):
             if tables:
-                candidate = _named_slices(root, series_folder, tables, drops)
+                candidate = _named_slices(root, series_folder, tables, drops, keep_doubtful)
             else:
-                candidate = _middle_slices(root, series_folder, drops)
+                candidate = _middle_slices(root, series_folder, drops, keep_doubtful)
             if candidate:
                 candidates.append(candidate)
     chosen, not_chosen = series.best_of_each_sequence(candidates)
@@ -134,7 +136,8 @@ def _scan_patient(
     for candidate in chosen:
         study = pathlib.PurePosixPath(candidate.place).parent.as_posix()
         images += series.image_refs(candidate, root, patient=folder.name, study=study)
-    return images, drops + not_chosen
+    persons = series.identities(item for c in candidates for item in c.slices.values())
+    return images, drops + not_chosen, persons
 
 
 def _folders(root: pathlib.Path, parent: pathlib.Path, drops: list[Drop]) -> list[pathlib.Path]:
@@ -148,7 +151,9 @@ def _folders(root: pathlib.Path, parent: pathlib.Path, drops: list[Drop]) -> lis
     return [path for path in children if path.is_dir()]
 
 
-def _middle_slices(root: pathlib.Path, folder: pathlib.Path, drops: list[Drop]) -> Candidate | None:
+def _middle_slices(
+    root: pathlib.Path, folder: pathlib.Path, drops: list[Drop], keep_doubtful: bool
+) -> Candidate | None:
     """The slices of one series folder by its blocks, or None with a drop added.
 
     The first readable header decides whether the rest of the folder is looked at.
@@ -160,7 +165,7 @@ def _middle_slices(root: pathlib.Path, folder: pathlib.Path, drops: list[Drop]) 
         try:
             if not path.is_file():
                 raise Rejected(Reason.UNKNOWN_FILE)
-            headers = read_headers(path)
+            headers = read_headers(path, keep_doubtful=keep_doubtful)
         except Rejected as rejected:
             drops.append(Drop(location, rejected.reason, rejected.detail))
             continue
@@ -177,7 +182,11 @@ def _middle_slices(root: pathlib.Path, folder: pathlib.Path, drops: list[Drop]) 
 
 
 def _named_slices(
-    root: pathlib.Path, folder: pathlib.Path, tables: SliceTables, drops: list[Drop]
+    root: pathlib.Path,
+    folder: pathlib.Path,
+    tables: SliceTables,
+    drops: list[Drop],
+    keep_doubtful: bool,
 ) -> Candidate | None:
     """The slices of one series folder that the published tables name, or None with a drop added."""
     patient = int(folder.parent.parent.name)
@@ -197,7 +206,7 @@ def _named_slices(
             return None
         location = files[number - 1].relative_to(root).as_posix()
         try:
-            header = read_headers(files[number - 1])[0]
+            header = read_headers(files[number - 1], keep_doubtful=keep_doubtful)[0]
             reason = series.reason_against(header)
             if reason:
                 raise Rejected(reason)
