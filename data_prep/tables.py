@@ -13,6 +13,19 @@ import python_calamine
 MAX_UNPACKED_BYTES = 256 * 2**20
 MAX_UNPACK_RATIO = 100
 
+# Words that name columns. Others may be what a table without a header has in its first row.
+HEADER_WORDS = frozenset(
+    "a accession acquisition age anon birth case clinical clinician clinicians code comment comments "
+    "conclusion condition d d1 d2 d3 d4 d5 data date day description diagnosis disc dob doctor "
+    "exam examination examined file filename finding findings folder for gender grade grades height "
+    "hospital id identifier ids image images impression index instance key l1 l2 l3 l4 l5 label "
+    "labels level levels modality month mr mri mrn name no note notes num number of opinion order "
+    "path patient patients pfirrmann physician protocol pseudonym radiologist radiologists record "
+    "ref referring region remark remarks report reports result results row s s1 section sequence "
+    "series sex side site slice slices source spine split status studies study subject summary t1 t2 "
+    "technique text texts the time title type uid uids value view visit weight year".split()
+)
+
 
 @dataclasses.dataclass(frozen=True)
 class Table:
@@ -35,12 +48,25 @@ class Table:
         """
         names = [_plain(column) for column in self.columns]
         if _plain(name) not in names:
-            found = ", ".join(repr(column) for column in self.columns)
             raise ValueError(
-                f"{self.path} has no column {name!r} (found: {found}): "
+                f"{self.path} has no column {name!r} (found: {self.shown_columns()}): "
                 f"rename the column or correct {option or self.option}"
             )
         return names.index(_plain(name))
+
+    def shown_columns(self) -> str:
+        """The names of the columns, for a message; those that could be a person's are not shown.
+
+        The first row of a table without a header is a patient.
+        """
+        shown = [
+            c for c in self.columns if HEADER_WORDS.issuperset(re.findall(r"[^\W_]+", c.lower()))
+        ]
+        hidden = len(self.columns) - len(shown)
+        names = [repr(column) for column in shown if column]
+        if hidden:
+            names.append(f"{hidden} not shown, is the first row the header?")
+        return ", ".join(names)
 
 
 def read_table(path: pathlib.Path, *, option: str) -> Table:

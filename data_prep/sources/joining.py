@@ -34,11 +34,10 @@ class ReportIds:
 
     def check(self, table: Table) -> None:
         """Raises ValueError where a needed column is not named or not there."""
-        found = ", ".join(repr(column) for column in table.columns)
         if not self.columns or not self._all.report:
             raise ValueError(
                 "--source=folder needs --report_column and at least one of --patient_column, "
-                f"--study_column and --accession_column; {table.path} has the columns {found}"
+                f"--study_column and --accession_column; {table.path} has the columns {table.shown_columns()}"
             )
         for kind in (*KINDS, "report", "image", "level"):
             if getattr(self._all, kind):
