@@ -14,16 +14,22 @@ MAX_UNPACKED_BYTES = 256 * 2**20
 MAX_UNPACK_RATIO = 100
 
 # Words that name columns. Others may be what a table without a header has in its first row.
-HEADER_WORDS = frozenset(
-    "a accession acquisition age anon birth case clinical clinician clinicians code comment comments "
-    "conclusion condition d d1 d2 d3 d4 d5 data date day description diagnosis disc dob doctor "
-    "exam examination examined file filename finding findings folder for gender grade grades height "
-    "hospital id identifier ids image images impression index instance key l1 l2 l3 l4 l5 label "
-    "labels level levels modality month mr mri mrn name no note notes num number of opinion order "
-    "path patient patients pfirrmann physician protocol pseudonym radiologist radiologists record "
-    "ref referring region remark remarks report reports result results row s s1 section sequence "
-    "series sex side site slice slices source spine split status studies study subject summary t1 t2 "
-    "technique text texts the time title type uid uids value view visit weight year".split()
+HEADER_WORD = re.compile(
+    r"""
+    a|acc|accession|acquisition|age|anon|birth|body|case|clinical|clinician|
+    clinicians|code|comment|comments|conclusion|condition|content|d|d1|d2|d3|d4|
+    d5|data|date|day|description|diagnosis|disc|dob|doctor|exam|examination|
+    examined|file|filename|finding|findings|folder|for|gender|grade|grades|height|
+    hospital|id|identifier|ids|image|images|impression|index|instance|key|l1|l2|
+    l3|l4|l5|label|labels|level|levels|modality|month|mr|mri|mrn|name|no|note|
+    notes|num|number|of|opinion|order|part|pat|path|patient|patients|pfirrmann|
+    physician|protocol|pseudonym|radiologist|radiologists|record|ref|referral|
+    referring|region|remark|remarks|report|reports|result|results|row|s|s1|scan|
+    section|sequence|series|sex|side|site|slice|slices|source|spine|split|status|
+    studies|study|subject|summary|t1|t2|technique|text|texts|the|time|title|type|
+    uid|uids|value|view|visit|weight|year
+    """,
+    re.VERBOSE,
 )
 
 
@@ -60,7 +66,9 @@ class Table:
         The first row of a table without a header is a patient.
         """
         shown = [
-            c for c in self.columns if HEADER_WORDS.issuperset(re.findall(r"[^\W_]+", c.lower()))
+            column
+            for column in self.columns
+            if all(map(HEADER_WORD.fullmatch, re.findall(r"[^\W_]+", column.lower())))
         ]
         hidden = len(self.columns) - len(shown)
         names = [repr(column) for column in shown if column]

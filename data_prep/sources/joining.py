@@ -37,7 +37,8 @@ class ReportIds:
         if not self.columns or not self._all.report:
             raise ValueError(
                 "--source=folder needs --report_column and at least one of --patient_column, "
-                f"--study_column and --accession_column; {table.path} has the columns {table.shown_columns()}"
+                f"--study_column and --accession_column; {table.path} has the columns "
+                f"{table.shown_columns()}"
             )
         for kind in (*KINDS, "report", "image", "level"):
             if getattr(self._all, kind):
