@@ -15,7 +15,10 @@ Made by
 
 on a machine without a TPU. Every row is the whole optimizer step (augmentation, both encoders, the
 soft CLIP loss over all chips, gradients, AdamW) as the TPU compiler translated it for that slice.
-The figures of each, and more, are in `rows/`. {settings}
+The figures of each, and more, are in `rows/`.
+
+{settings}
+
 Compiled with {versions}.
 
 `remat` computes each block again in the backward pass, in all three image encoders and in BERT.
@@ -36,7 +39,8 @@ How to read the columns:
   arguments, outputs, and arrays too large for the chip's vector memory, written once and read
   once. It is a bound, not a forecast. **pairs/s ≤** and **MFU ≤** follow from it.
 - **all-gather**, **all-reduce**: how often a step, and bytes of the results on one chip. Those
-  inside loops count each turn.
+  inside loops count each turn. The compiler may write an all-gather as an all-reduce of arrays
+  that are zero but for a chip's own rows.
 - **compile**: seconds of CPU.
 """
 
