@@ -89,10 +89,9 @@ def read_volume(path: pathlib.Path) -> Volume:
     plausible = len(shape) == len(spacing_mm) == 3 and all(size > 0 for size in shape)
     if not plausible or not np.isfinite([*spacing_mm, *directions.flat]).all():
         raise Rejected(Reason.UNREADABLE_IMAGE, "no volume of three dimensions")
-    local = fields["ElementDataFile"] == "LOCAL"
-    data_file = path if local else path.with_name(fields["ElementDataFile"])
-    if channels != 1 or "BinaryData" not in true or data_file.parent != path.parent:
-        raise Rejected(Reason.UNSUPPORTED_PIXELS, "not one grey volume in binary form")
+    name = fields["ElementDataFile"]
+    if channels != 1 or "BinaryData" not in true or pathlib.PurePath(name).name != name:
+        raise Rejected(Reason.UNSUPPORTED_PIXELS, "not one grey volume in one binary file")
     if not all(0.05 < mm < 20 for mm in spacing_mm):
         raise Rejected(Reason.NO_GEOMETRY, "voxel spacing out of range")
     if math.prod(shape) * dtype.itemsize > dicom.MAX_FILE_BYTES:
@@ -103,8 +102,8 @@ def read_volume(path: pathlib.Path) -> Volume:
         directions=directions,
         dtype=dtype,
         compressed="CompressedData" in true,
-        data_file=data_file,
-        data_start=position if local else 0,
+        data_file=path if name == "LOCAL" else path.with_name(name),
+        data_start=position if name == "LOCAL" else 0,
     )
 
 

@@ -210,8 +210,8 @@ ERRORS = {
     "no match": (
         Columns(patient="Acc", report="Text"),
         r"none of 3 reports belongs to one of 3 studies: column .Acc. holds 3 values and the "
-        r"headers 3 patient ids, 0 of them equal \(but 3 are accession numbers of the headers, so try "
-        r"--accession_column='Acc'\): name the columns",
+        r"headers 3 patient ids, 0 of them equal \(but 3 are accession numbers of the headers, so "
+        r"try --accession_column='Acc'\): name the columns",
     ),
     "no match together": (
         Columns(patient="MRN", accession="Text", report="Text"),

@@ -1,0 +1,239 @@
+"""RSNA 2024: levels by marked points; several orientations and gaps in one series; its tables."""
+
+import collections
+import csv
+
+import numpy as np
+import pytest
+
+from data_prep.drops import Reason
+from data_prep.findings import FINDINGS
+from data_prep.headers import read_headers
+from data_prep.scan import Inputs
+from data_prep.sources import rsna
+from tests.data_prep_cohort import slice_dataset
+
+PRESENT, ABSENT, NOT_MENTIONED = 1, 2, 0
+FRAME, OTHER_FRAME = "1.2.3", "1.2.4"
+SHAPE = (40, 40)
+SPACING_MM = 4.0
+SAGITTAL = [0, 1, 0, 0, 0, -1]
+# Where the discs are: height of the middle, and the tilt of the slices through it.
+DISCS = {
+    "L1/L2": (140, 0),
+    "L2/L3": (105, 0),
+    "L3/L4": (70, 0),
+    "L4/L5": (35, 10),
+    "L5/S1": (0, 25),
+}
+SIDES_OF_MARKS = {
+    "Spinal Canal Stenosis": ("200", 0.0),
+    "Left Neural Foraminal Narrowing": ("100", 10.0),
+    "Right Neural Foraminal Narrowing": ("100", 10.0),
+}
+
+
+def tilted(degrees: float) -> list[float]:
+    angle = np.radians(degrees)
+    return [1, 0, 0, 0, float(np.cos(angle)), float(np.sin(angle))]
+
+
+def save(path, corner, orientation, *, frame=FRAME, instance=1, shape=SHAPE):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    dataset = slice_dataset(corner, np.eye(*shape, dtype=np.uint16), orientation=orientation)
+    dataset.ImageType = ["ORIGINAL", "PRIMARY"]
+    dataset.PixelSpacing = [SPACING_MM, SPACING_MM]
+    dataset.FrameOfReferenceUID = frame
+    dataset.InstanceNumber = instance
+    dataset.SeriesInstanceUID = f"1.2.{path.parent.name}"
+    dataset.save_as(path, enforce_file_format=True)
+
+
+def write_axial(folder, *, frame=FRAME, discs=DISCS, gap_mm=5.0):
+    """Three slices a disc from the head down, with gaps in the instance numbers: 2, 4, 6 ..."""
+    instance = 0
+    for height_mm, tilt in discs.values():
+        along_column = np.array(tilted(tilt)[3:])
+        normal = np.array([0, -along_column[2], along_column[1]])
+        for step in (1, 0, -1):
+            instance += 2
+            # Centred on the disc's middle, which lies at x = y = 0.
+            half = (SHAPE[0] - 1) / 2 * SPACING_MM
+            center = np.array([0, 0, height_mm]) + step * gap_mm * normal
+            corner = center - half * np.array([1, 0, 0]) - half * along_column
+            path = folder / f"{instance}.dcm"
+            shape = SHAPE if instance % 4 else (SHAPE[0], SHAPE[1])
+            save(path, corner.tolist(), tilted(tilt), frame=frame, instance=instance, shape=shape)
+
+
+def write_study(root, study, *, frame=FRAME, marks=tuple(SIDES_OF_MARKS), discs=DISCS):
+    """A study with a sagittal T1 (100), a sagittal T2 (200) and an axial T2 (300); its marks."""
+    folder = root / "train_images" / study
+    rows = []
+    for series in ("100", "200"):
+        # Rows run down from z = 160 mm and columns back from y = -78 mm.
+        save(folder / series / "7.dcm", [0, -78, 160], SAGITTAL, instance=7)
+    write_axial(folder / "300", frame=frame, discs=discs)
+    for condition in marks:
+        series, above_mm = SIDES_OF_MARKS[condition]
+        for level, (height_mm, _) in discs.items():
+            x, y = 78 / SPACING_MM, (160 - height_mm - above_mm) / SPACING_MM
+            rows.append((study, series, 7, condition, level, x, y))
+    rows.append((study, "300", 2, "Left Subarticular Stenosis", "L1/L2", 3.0, 3.0))
+    return rows
+
+
+def write_csv(path, header, rows):
+    with path.open("w", newline="") as file:
+        csv.writer(file).writerows([header, *rows])
+
+
+def write_tables(root, marks, severities):
+    """`severities` is study -> {column: value}."""
+    levels = [level.replace("-", "_").lower() for level in rsna.LEVELS]
+    columns = [f"{condition}_{level}" for condition in rsna.CONDITIONS for level in levels]
+    rows = [(study, *(graded.get(c, "") for c in columns)) for study, graded in severities.items()]
+    write_csv(root / "train.csv", ("study_id", *columns), rows)
+    names = ("study_id", "series_id", "instance_number", "condition", "level", "x", "y")
+    write_csv(root / "train_label_coordinates.csv", names, marks)
+    series = (("100", "Sagittal T1"), ("200", "Sagittal T2/STIR"), ("300", "Axial T2"))
+    write_csv(
+        root / "train_series_descriptions.csv",
+        ("study_id", "series_id", "series_description"),
+        [(study, *row) for study in severities for row in series],
+    )
+
+
+@pytest.fixture(scope="module")
+def cohort(tmp_path_factory):
+    """Canal marks; foraminal marks alone; an axial series in a frame of its own; no marks."""
+    root = tmp_path_factory.mktemp("rsna")
+    foraminal = tuple(SIDES_OF_MARKS)[1:]
+    lowest = {level: DISCS[level] for level in ("L3/L4", "L4/L5", "L5/S1")}
+    marks = [
+        *write_study(root, "11"),
+        *write_study(root, "12", marks=foraminal),
+        *write_study(root, "13", frame=OTHER_FRAME, discs=lowest),
+        *write_study(root, "14", marks=()),
+        ("11", "200", 99, "Spinal Canal Stenosis", "L5/S1", 1.0, 1.0),
+        ("11", "200", "x", "Spinal Canal Stenosis", "L5/S1", 1.0, 1.0),
+    ]
+    severities = {
+        "11": {
+            "spinal_canal_stenosis_l4_l5": "Severe",
+            "left_neural_foraminal_narrowing_l4_l5": "Severe",
+            "right_neural_foraminal_narrowing_l4_l5": "Moderate",
+            "left_subarticular_stenosis_l4_l5": "Normal/Mild",
+            "spinal_canal_stenosis_l5_s1": "Normal/Mild",
+        },
+        "12": {"spinal_canal_stenosis_l3_l4": "Normal/Mild"},
+        "13": {"spinal_canal_stenosis_l3_l4": "Moderate", "left_subarticular_stenosis_l5_s1": "x"},
+        "14": {"left_subarticular_stenosis_l5_s1": "Severe"},
+    }
+    write_tables(root, marks, severities)
+    return root
+
+
+@pytest.fixture(scope="module")
+def scan(cohort):
+    return rsna.scan(Inputs(cohort))
+
+
+def chosen(scan, study):
+    return {
+        image.level: int(image.path.split("/")[-1].removesuffix(".dcm"))
+        for image in scan.images
+        if image.patient == study
+    }
+
+
+def test_a_plane_through_a_mark_shows_its_disc(scan):
+    # Five discs of three slices with the even numbers from 2, the middle one in the disc.
+    assert chosen(scan, "11") == {"L3-L4": 16, "L4-L5": 22, "L5-S1": 28}
+    assert {(i.plane, i.sequence) for i in scan.images} == {("axial", "T2")}
+
+
+def test_marks_beside_the_disc_will_do(scan):
+    # Foramina are marked 10 mm above the middle: beyond the top slice of their disc, 5 mm above it.
+    assert chosen(scan, "12") == {"L3-L4": 14, "L4-L5": 20, "L5-S1": 26}
+
+
+def test_points_of_another_frame_of_reference_are_not_compared(scan, cohort):
+    header = read_headers(cohort / "train_images/13/300/2.dcm")[0]
+    assert header.frame_of_reference == OTHER_FRAME
+    # Blocks counted from below; the marks would have said the same only by luck.
+    assert chosen(scan, "13") == {"L3-L4": 4, "L4-L5": 10, "L5-S1": 16}
+    assert "levels by marked points in 2 of 4 studies" in scan.form
+
+
+def test_without_marks_the_lowest_three_blocks_count(scan):
+    assert chosen(scan, "14") == {"L3-L4": 16, "L4-L5": 22, "L5-S1": 28}
+
+
+def test_levels_by_blocks_on_demand(cohort):
+    assert chosen(rsna.scan(Inputs(cohort, levels="blocks")), "12")["L3-L4"] == 16
+
+
+def test_texts_state_severities(scan):
+    assert scan.templated
+    assert scan.reports["11"] == (
+        "L4-L5: Severe spinal canal stenosis and left neural foraminal narrowing. Moderate right "
+        "neural foraminal narrowing. Normal or mild left subarticular stenosis.\n"
+        "L5-S1: Normal or mild spinal canal stenosis."
+    )
+    assert scan.reports["14"] == "L5-S1: Severe left subarticular stenosis."
+
+
+def test_labels_are_severities(scan):
+    stenosis = FINDINGS.index("canal_stenosis")
+    assert scan.findings["11"].patient[stenosis] == PRESENT
+    assert scan.findings["11"].at("L4-L5")[stenosis] == PRESENT
+    assert scan.findings["11"].at("L5-S1")[stenosis] == ABSENT
+    assert scan.findings["11"].at("L3-L4")[stenosis] == NOT_MENTIONED
+    assert scan.findings["12"].patient[stenosis] == ABSENT
+    assert scan.findings["14"].patient[stenosis] == NOT_MENTIONED
+
+
+def test_what_is_left_out_has_a_reason(scan):
+    assert collections.Counter(drop.reason for drop in scan.drops) == {
+        Reason.NOT_AXIAL: 8,
+        Reason.MISSING_IMAGE: 1,
+        Reason.BAD_LEVEL: 1,
+        Reason.BAD_GRADE: 1,
+    }
+
+
+def test_a_series_called_axial_is_checked(cohort, tmp_path):
+    write_study(tmp_path, "15")
+    save(tmp_path / "train_images/15/300/90.dcm", [0, -78, 160], SAGITTAL)
+    write_tables(tmp_path, [], {"15": {"spinal_canal_stenosis_l4_l5": "Severe"}})
+    found = rsna.scan(Inputs(tmp_path))
+    assert len(found.images) == 3
+    assert Reason.NOT_AXIAL in {
+        drop.reason for drop in found.drops if drop.location.endswith("90.dcm")
+    }
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "sentence"),
+    [
+        (lambda r: (r / "train_images").rename(r / "i"), FileNotFoundError, "no folder .*train_im"),
+        (lambda r: (r / "train.csv").unlink(), FileNotFoundError, "no file .*train.csv"),
+        (
+            lambda r: (r / "train_label_coordinates.csv").write_text("study_id,x\n1,2\n"),
+            ValueError,
+            "no column 'series_id'",
+        ),
+    ],
+)
+def test_a_missing_part_is_named(change, error, sentence, tmp_path):
+    write_study(tmp_path, "15")
+    write_tables(tmp_path, [], {"15": {}})
+    change(tmp_path)
+    with pytest.raises(error, match=sentence):
+        rsna.scan(Inputs(tmp_path))
+
+
+def test_levels_by_column_are_another_sources(cohort):
+    with pytest.raises(ValueError, match="--levels is auto or blocks"):
+        rsna.scan(Inputs(cohort, levels="column"))
