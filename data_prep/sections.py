@@ -109,7 +109,9 @@ class Splitter:
     def region(self, words: Sequence[str]) -> str | None:
         """What a sentence says it speaks of, "lumbar" or "other"; None where it is silent."""
         regions = {match.payload for match in longest(self._regions.find(words))}
-        return "lumbar" if "lumbar" in regions else "other" if regions else None
+        if regions & {"lumbar", "vertebrae"}:
+            return "lumbar"
+        return "other" if regions else None
 
     def _lines(self, text: str) -> list[str]:
         for separator in self._separators:
@@ -170,7 +172,7 @@ class Splitter:
         """The region that a sentence of heading words sets, and what follows its colon."""
         head, _, rest = sentence.partition(":")
         words = _WORD.findall(head.lower()) if len(head) <= MAX_HEADING_LETTERS else []
-        regions = longest(self._regions.find(words))
+        regions = [m for m in longest(self._regions.find(words)) if m.payload != "vertebrae"]
         covered = {at for match in regions for at in range(match.start, match.end)}
         others = {word for at, word in enumerate(words) if at not in covered}
         if not regions or not others <= self._heading_words:

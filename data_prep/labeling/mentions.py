@@ -7,7 +7,7 @@ import itertools
 from collections.abc import Iterable, Sequence
 
 from data_prep.labeling.assertion import Reach
-from data_prep.labeling.phrases import Match, longest
+from data_prep.labeling.phrases import GAP, Match, longest
 from data_prep.labeling.rules import Rules, Term
 
 Span = tuple[int, int]
@@ -189,7 +189,8 @@ class _Pairs:
 def _outermost(matches: Iterable[Match], others: Iterable[Match]) -> list[Match]:
     """The matches that no longer one holds: not "canal" in "neural canal"."""
     reach: dict[int, set[Span]] = {}
-    for other in others:
+    # A wording with a gap holds other things: "vertebral body heights and signal".
+    for other in (other for other in others if GAP not in other.phrase):
         for at in range(other.start, other.end):
             reach.setdefault(at, set()).add((other.start, other.end))
     return [

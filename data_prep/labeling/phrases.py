@@ -6,10 +6,10 @@ import re
 from collections.abc import Hashable, Iterable, Iterator, Sequence
 from typing import Generic, TypeVar
 
-MAX_GAP_WORDS = 4
+MAXGAP_WORDS = 4
 MIN_PREFIX_LETTERS = 2
 _ATOM = re.compile(r"[a-z0-9]+\*?|[?/:@]")
-_GAP = ".."
+GAP = ".."
 # Stands for any disc level.
 LEVEL = "@"
 
@@ -73,11 +73,11 @@ def parse(phrase: str) -> list[frozenset[str]]:
     elements = []
     for element in phrase.split(" "):
         atoms = element.split("|")
-        if element != _GAP and not all(_ATOM.fullmatch(atom) for atom in atoms):
+        if element != GAP and not all(_ATOM.fullmatch(atom) for atom in atoms):
             raise ValueError(
                 f"the phrase {phrase!r} is not of lower-case words, a|b, a* and .. alone"
             )
-        elements.append(frozenset() if element == _GAP else frozenset(atoms))
+        elements.append(frozenset() if element == GAP else frozenset(atoms))
     if not elements[0] or not elements[-1]:
         raise ValueError(f"the phrase {phrase!r} starts or ends with a gap")
     return elements
@@ -101,7 +101,7 @@ def _match_end(elements: list, index: int, words: Sequence[str], at: int) -> int
     """Where a phrase ends whose elements from `index` on stand at `at`; None if they do not."""
     while index < len(elements):
         if not elements[index]:
-            for gap in range(MAX_GAP_WORDS + 1):
+            for gap in range(MAXGAP_WORDS + 1):
                 if at + gap > len(words) or not all(map(_may_be_skipped, words[at : at + gap])):
                     return None
                 end = _match_end(elements, index + 1, words, at + gap)

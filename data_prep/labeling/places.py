@@ -14,6 +14,7 @@ MAX_TOKENS = 200
 _EMPHASIS_WORDS = 5
 _RELATIVE_WORDS = 2
 _BREAKS = frozenset([",", ";", ":", ".", "with", "where", "associated", "causing", "while"])
+_JOINTS = frozenset([",", ".", "-", "–", "—"])
 _ARTICLES = frozenset(["the", "level", "levels", "of", "both"])
 
 
@@ -61,7 +62,7 @@ class Places:
     def locate(
         self, tokens: Sequence[Token], mentions: Sequence[Mention], context: Context
     ) -> tuple[list[Place | None], Context]:
-        """The place of each mention, None where nothing tells, and the context behind them."""
+        """The place of each mention, None where its statement names none, and the next context."""
         anchors = self._anchors(tokens)
         heading = anchors[0] if anchors and self._is_heading(tokens, anchors[0]) else None
         if heading:
@@ -72,8 +73,7 @@ class Places:
             anchors.insert(0, _Anchor(-1, -1, context.heading))
         plain = self._merge(tokens, anchors, mentions)
         located = [
-            self._relative_place(tokens, anchors, mention)
-            or self._place(tokens, plain, mention, context)
+            self._relative_place(tokens, anchors, mention) or self._place(tokens, plain, mention)
             for mention in mentions
         ]
         named = [anchor.place for anchor in plain if anchor.place.discs and anchor.start >= 0]
@@ -94,7 +94,7 @@ class Places:
         return None
 
     def _place(
-        self, tokens: Sequence[Token], anchors: list[_Anchor], mention: Mention, context: Context
+        self, tokens: Sequence[Token], anchors: list[_Anchor], mention: Mention
     ) -> Place | None:
         before = [a for a in anchors if a.end <= mention.start]
         named = [a for a in before if a.place.discs]
@@ -104,8 +104,8 @@ class Places:
             between = [token.word for token in tokens[mention.end : behind[0].start]]
             if _BREAKS.isdisjoint(between) and between[-1:] != ["and"]:
                 return behind[0].place
-        candidates = named[-1:] + inside + [a for a in behind if a.place.discs] + before + behind
-        return candidates[0].place if candidates else context.last
+        candidates = named[-1:] + inside + before + [a for a in behind if a.place.discs] + behind
+        return candidates[0].place if candidates else None
 
     def _anchors(self, tokens: Sequence[Token]) -> list[_Anchor]:
         words = [token.word for token in tokens]
@@ -117,7 +117,8 @@ class Places:
         anchors = []
         for start, end, place in sorted(found, key=lambda item: item[0]):
             begin = self._with_preposition(tokens, start)
-            anchors.append(_Anchor(begin, end, place, is_attached=begin < start))
+            in_brackets = words[begin - 1 : begin] == ["("]
+            anchors.append(_Anchor(begin, end, place, begin < start or in_brackets))
         return anchors
 
     def _is_unnamed(self, anchors: Sequence[_Anchor]) -> bool:
@@ -127,32 +128,36 @@ class Places:
     def _merge(
         self, tokens: Sequence[Token], anchors: list[_Anchor], mentions: Sequence[Mention]
     ) -> list[_Anchor]:
-        """Joins "..., mainly at L4-L5" and "(L4-L5)" to the levels before them."""
+        """Joins levels that pick from, add to or spell out those before: ", mainly at L4-5"."""
         words = [token.word for token in tokens]
         emphasis = longest(self._rules.emphasis.find(words))
+
+        def names_finding(start: int, end: int) -> bool:
+            return any(start <= mention.start < end for mention in mentions)
+
         merged: list[_Anchor] = []
         for anchor in anchors:
-            marks = [
-                match.start
-                for match in emphasis
-                if 0 <= anchor.start - match.end <= _EMPHASIS_WORDS and match.start >= 0
-            ]
-            marks = [
-                at
-                for at in marks
-                if not any(at <= m.start < anchor.start for m in mentions)
-                and (not merged or at >= merged[-1].end)
-            ]
-            if merged and (marks or words[anchor.start - 1 : anchor.start] == ["("]):
-                begin = min(marks, default=anchor.start)
-                is_apart = words[begin - 1 : begin] in ([","], ["("])
-                since = merged[-1].end
-                if is_apart or not any(since <= m.start < begin for m in mentions):
-                    merged[-1] = dataclasses.replace(
-                        merged[-1], place=merged[-1].place | anchor.place
-                    )
-                    continue
-            merged.append(anchor)
+            since = merged[-1].end if merged else 0
+            begin = min(
+                (
+                    mark.start
+                    for mark in emphasis
+                    if mark.start >= since
+                    and 0 <= anchor.start - mark.end <= _EMPHASIS_WORDS
+                    and not names_finding(mark.start, anchor.start)
+                ),
+                default=anchor.start,
+            )
+            is_emphasised = begin < anchor.start
+            is_apart = begin > 0 and words[begin - 1] in _JOINTS
+            follows = not names_finding(since, begin)
+            spells_out = merged and not merged[-1].place.discs and (is_apart or follows)
+            picks_out = is_emphasised and (is_apart or follows)
+            if merged and (picks_out or spells_out):
+                place = merged[-1].place | anchor.place
+                merged[-1] = dataclasses.replace(merged[-1], place=place)
+            else:
+                merged.append(anchor)
         return merged
 
     def _with_preposition(self, tokens: Sequence[Token], at: int) -> int:

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from data_prep.findings import FINDINGS, LEVEL_FINDINGS
 from data_prep.labeling import rules as rule_files
 from data_prep.labeling.assertion import Reach
+from data_prep.labeling.levels import Place
 from data_prep.labeling.mentions import Mention, find_mentions
 from data_prep.labeling.places import Context, Places
 from data_prep.labeling.tokens import Token, Tokenizer
@@ -89,20 +90,21 @@ class Reader:
         words = [token.word for token in tokens]
         reach = Reach(words, [token.place is not None for token in tokens], self._rules.assertions)
         mentions = find_mentions(words, reach, self._rules)
-        locate, context = self._places.locate(tokens, mentions, context)
+        places, next_context = self._places.locate(tokens, mentions, context)
         region = self._splitter.region(words)
         said = []
-        for mention, place in zip(mentions, locate, strict=True):
-            elsewhere = place.elsewhere if place and place.discs else region == "other"
+        for mention, place in zip(mentions, places, strict=True):
+            if region == "other" and not (place and place.discs):
+                continue
+            place = place or context.last or Place()
             verdict = self._judge(mention, words, reach, mentions)
-            if verdict is None or elsewhere:
+            if verdict is None or place.elsewhere:
                 continue
             status, cue = verdict
             text = sentence[tokens[0].start : tokens[-1].end]
             rule = f"{mention.rule} [{cue}]" if cue else mention.rule
-            levels = place.levels if place else ()
-            said.append(Evidence(mention.finding, status, levels, text, rule))
-        return said, context
+            said.append(Evidence(mention.finding, status, place.levels, text, rule))
+        return said, next_context
 
     def _judge(
         self, mention: Mention, words: Sequence[str], reach: Reach, mentions: Iterable[Mention]

@@ -51,29 +51,26 @@ class Speller:
     def _correct(self, word: str) -> tuple[str, ...]:
         if word in self._known or not MIN_LETTERS <= len(word) <= MAX_LETTERS:
             return (self._aliases.get(word, word),)
-        if word.startswith(self._stems):
-            return (word,)
-        nearest = self._nearest(word)
-        if nearest != word:
-            return (self._aliases.get(nearest, nearest),)
         for cut in range(MIN_HALF_LETTERS, len(word) - MIN_HALF_LETTERS + 1):
             halves = word[:cut], word[cut:]
             # "not" and the like are no halves: "notable" denies nothing.
             if all(half in self._words for half in halves):
                 return halves
-        return (word,)
+        if word.startswith(self._stems):
+            return (word,)
+        nearest = self._nearest(word)
+        return (self._aliases.get(nearest, nearest),)
 
     def _nearest(self, word: str) -> str:
         found = set()
         for form in _deletions(word, _slips(word)):
             found |= self._near.get(form, set())
-        ranked = sorted((slips(word, other), other) for other in found)
-        ranked = [pair for pair in ranked if _believable(word, *pair)]
-        if not ranked:
-            return word
         # Of two words as near, the rules' own: reports are about them.
-        ranked.sort(key=lambda pair: (pair[0], pair[1] in self._kept, pair[1]))
-        return ranked[0][1]
+        ranked = sorted((slips(word, other), other in self._kept, other) for other in found)
+        for distance, is_kept, other in ranked:
+            if _believable(word, distance, other):
+                return word if is_kept else other
+        return word
 
 
 def slips(first: str, second: str) -> int:
