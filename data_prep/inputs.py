@@ -1,8 +1,9 @@
 """The front half of a build: everything that it reads, before anything is planned."""
 
+import contextlib
 import dataclasses
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from data_prep import labels
 from data_prep.drops import Drop
@@ -58,7 +59,8 @@ def read_inputs(
         drops = [*drops, *grade_drops]
     if findings_file:
         findings = labels.read_findings(findings_file, patient_key=origin.patient_key)
-    scan = origin.scan(inputs)
+    with _without_names_below(inputs.images_dir):
+        scan = origin.scan(inputs)
     written = reports if scan.reports is None else scan.reports
     reports, removed = scrub_reports(written, scan.identities)
     patients = {image.patient for image in scan.images} & reports.keys()
@@ -77,6 +79,20 @@ def read_inputs(
             "kept_what_is_doubtful": inputs.keep_doubtful,
         },
     )
+
+
+@contextlib.contextmanager
+def _without_names_below(images_dir: pathlib.Path) -> Iterator[None]:
+    """Hides the name of a file that cannot be read: it may be a patient's."""
+    try:
+        yield
+    except OSError as error:
+        if not error.filename or images_dir not in pathlib.Path(error.filename).parents:
+            raise
+        raise OSError(
+            f"a file or folder below {images_dir} cannot be read ({error.strerror}): "
+            "look for one that is not yours to read, or a damaged disk"
+        ) from None
 
 
 def _needed(reports_file: pathlib.Path | None) -> pathlib.Path:

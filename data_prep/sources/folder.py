@@ -154,12 +154,18 @@ def _read_files(
 def _unreadable(root: pathlib.Path, path: str, error: Exception) -> Drop:
     if not isinstance(error, Rejected):
         return Drop(path, Reason.UNKNOWN_FILE)
-    if error.reason == Reason.UNREADABLE_DICOM:
-        with (root / path).open("rb") as file:
-            if file.read(132)[128:] != b"DICM":
-                # Reports, pictures and programs lie among the studies of any exported disc.
-                return Drop(path, Reason.UNKNOWN_FILE)
+    if error.reason == Reason.UNREADABLE_DICOM and not _is_dicom(root / path):
+        # Reports, pictures and programs lie among the studies of any exported disc.
+        return Drop(path, Reason.UNKNOWN_FILE)
     return Drop(path, error.reason, error.detail)
+
+
+def _is_dicom(path: pathlib.Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            return file.read(132)[128:] == b"DICM"
+    except OSError:  # a link to nowhere, or a file that nobody may read
+        return False
 
 
 def _images(
