@@ -85,7 +85,7 @@ def gradient_of(**options):
 
 
 def assert_same(result, expected, rtol=1e-5):
-    """To `rtol` of each leaf's largest number, or of what rounding leaves of gradients that are 0."""
+    """To `rtol` of a leaf's largest number, or of what rounding leaves of gradients that are 0."""
     (loss, _), gradient = result
     (expected_loss, _), expected_gradient = expected
     np.testing.assert_allclose(loss, expected_loss, rtol=1e-6)
