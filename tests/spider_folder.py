@@ -78,10 +78,12 @@ def write_cohort(root: pathlib.Path, patients: int, size_px: int = 16) -> None:
             write_volume(root / "images" / f"{name}.mha", sagittal_voxels(size_px, seed=patient))
             overview.append((name, "training", "F " if index % 2 else "F", 7))
         for label in range(1, 8):
-            # Every second patient has no disease, and the others have it at changing discs.
+            # Every second patient has no disease, and the others have it at changing discs. The
+            # digits of the patient's number make the grades, and with them the texts, differ.
             ill = int(index % 2 and (index + label) % 3 == 0)
+            grade = 1 + (index >> label - 1) % 2
             herniated = int(ill and index % 4 == 1)
-            gradings.append((patient, label, 0, 0, 0, 0, herniated, 0, ill, 1 + 3 * ill))
+            gradings.append((patient, label, 0, 0, 0, 0, herniated, 0, ill, grade + 3 * ill))
     write_gradings(root / "radiological_gradings.csv", gradings)
     with (root / "overview.csv").open("w", newline="") as file:
         csv.writer(file).writerows(overview)

@@ -1,0 +1,318 @@
+"""From the bytes of a file to the greys that it means: syntaxes, bits, frames, windows."""
+
+import importlib.util
+
+import numpy as np
+import pydicom
+import pytest
+from pydicom.uid import (
+    JPEG2000,
+    MPEG2MPML,
+    EnhancedMRImageStorage,
+    JPEGBaseline8Bit,
+    JPEGLosslessSV1,
+    JPEGLSNearLossless,
+)
+
+from data_prep import dicom, pixels
+from data_prep.decode import read_pixels
+from data_prep.drops import Reason
+from data_prep.headers import read_headers
+from data_prep.pixels import Rendering
+from tests import data_prep_cohort as cohort
+from tests import dicom_syntaxes
+
+AXIAL = cohort.ORIENTATIONS["axial"]
+KINDS = {
+    # bits stored, type, offset and factor of values between -1000 and 1000
+    "8 bits": (8, np.uint8, 1000, 1 / 8),
+    "12 bits": (12, np.uint16, 2000, 1),
+    "12 bits signed": (12, np.int16, 0, 1),
+    "16 bits": (16, np.uint16, 2000, 20),
+    "16 bits signed": (16, np.int16, 0, 20),
+}
+needs_gdcm = pytest.mark.skipif(
+    not importlib.util.find_spec("gdcm"), reason="needs lumbarclip_jax[jpeg]"
+)
+
+
+def values(kind: str, shape=(40, 36)) -> np.ndarray:
+    _, dtype, offset, factor = KINDS[kind]
+    steps = np.random.default_rng(0).integers(-30, 31, shape)
+    smooth = np.cumsum(steps, axis=-1).clip(-1000, 1000)
+    return ((smooth + offset) * factor).astype(dtype)
+
+
+def saved(tmp_path, array, syntax, *, bits=None, **fields):
+    dataset = cohort.slice_dataset([0, 0, 0], np.zeros((2, 2), np.uint16), orientation=AXIAL)
+    dataset.BitsStored = bits or 8 * array.itemsize
+    for name, value in fields.items():
+        setattr(dataset, name, value)
+    dicom_syntaxes.set_pixels(dataset, array, syntax)
+    dicom_syntaxes.save(dataset, tmp_path / "slice.dcm")
+    return tmp_path / "slice.dcm"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("syntax", dicom_syntaxes.LOSSLESS, ids=lambda syntax: syntax.keyword)
+def test_lossless_syntaxes_give_every_value_back(kind, syntax, tmp_path):
+    array = values(kind)
+    path = saved(tmp_path, array, syntax, bits=KINDS[kind][0])
+    np.testing.assert_array_equal(read_pixels(path).values, array)
+
+
+@needs_gdcm
+@pytest.mark.parametrize("kind", KINDS)
+def test_lossless_jpeg_gives_every_value_back(kind, tmp_path):
+    array = values(kind)
+    path = saved(tmp_path, array, JPEGLosslessSV1, bits=KINDS[kind][0])
+    np.testing.assert_array_equal(read_pixels(path).values, array)
+
+
+@pytest.mark.parametrize(
+    ("syntax", "kind", "largest"),
+    [
+        (JPEGLSNearLossless, "12 bits", dicom_syntaxes.NEAR),
+        (JPEGLSNearLossless, "16 bits signed", dicom_syntaxes.NEAR),
+        (JPEG2000, "12 bits", 20),
+        (JPEG2000, "12 bits signed", 20),
+        (JPEGBaseline8Bit, "8 bits", 12),
+    ],
+)
+def test_lossy_syntaxes_stay_within_a_bound(syntax, kind, largest, tmp_path):
+    array = values(kind)
+    decoded = read_pixels(saved(tmp_path, array, syntax, bits=KINDS[kind][0])).values
+    difference = np.abs(decoded - array.astype(np.float32))
+    assert 0 < difference.max() <= largest
+
+
+def test_a_missing_decoder_is_named(tmp_path, monkeypatch):
+    path = saved(tmp_path, values("12 bits"), JPEGLosslessSV1, bits=12)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(dicom.Rejected) as caught:
+        read_pixels(path)
+    assert caught.value.reason == Reason.UNSUPPORTED_SYNTAX
+    assert caught.value.detail == "install lumbarclip_jax[jpeg]"
+
+
+def test_a_video_is_refused(tmp_path):
+    path = saved(tmp_path, values("8 bits"), JPEGBaseline8Bit)
+    dataset = pydicom.dcmread(path)
+    dataset.file_meta.TransferSyntaxUID = MPEG2MPML
+    dataset.save_as(path)
+    with pytest.raises(dicom.Rejected) as caught:
+        read_pixels(path)
+    assert caught.value.reason == Reason.UNSUPPORTED_SYNTAX
+
+
+@pytest.mark.parametrize(
+    "syntax", [*dicom_syntaxes.LOSSLESS[4:], JPEGLSNearLossless, JPEGBaseline8Bit]
+)
+def test_a_frame_of_another_size_is_refused_before_it_is_unpacked(syntax, tmp_path, monkeypatch):
+    path = saved(tmp_path, values("8 bits", (96, 96)), syntax)
+    dataset = pydicom.dcmread(path)
+    dataset.Rows = dataset.Columns = 8
+    dataset.save_as(path)
+    monkeypatch.setattr("data_prep.decode.pixel_array", lambda *_, **__: pytest.fail("unpacked"))
+    with pytest.raises(dicom.Rejected) as caught:
+        read_pixels(path)
+    assert caught.value.reason == Reason.UNREADABLE_DICOM
+    assert caught.value.detail == "frame of another size than the header's"
+
+
+def test_unused_high_bits_are_not_pixels(tmp_path):
+    # Old files keep overlays there.
+    array = np.array([[0x7001, 0x0FFF]], np.uint16)
+    path = saved(tmp_path, array, dicom_syntaxes.ExplicitVRLittleEndian, bits=12)
+    assert read_pixels(path).values.tolist() == [[1, 4095]]
+
+
+def enhanced(tmp_path, *, shared_slope=None):
+    """An enhanced MR of three frames: positions, slopes and windows of their own."""
+    array = np.arange(3 * 4 * 5, dtype=np.uint16).reshape(3, 4, 5)
+    dataset = cohort.slice_dataset([9, 9, 9], array[0], orientation=AXIAL)
+    dataset.SOPClassUID = dataset.file_meta.MediaStorageSOPClassUID = EnhancedMRImageStorage
+    dataset.ImageType = ["ORIGINAL", "PRIMARY", "M", "NONE"]
+    for name in ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing"):
+        delattr(dataset, name)
+    delattr(dataset, "SpacingBetweenSlices")
+    dicom_syntaxes.set_pixels(dataset, array, dicom_syntaxes.ExplicitVRLittleEndian)
+
+    def group(name, **values):
+        item = pydicom.Dataset()
+        for field, value in values.items():
+            setattr(item, field, value)
+        holder = pydicom.Dataset()
+        setattr(holder, name, [item])
+        return holder
+
+    shared = pydicom.Dataset()
+    for part in (
+        group("PlaneOrientationSequence", ImageOrientationPatient=AXIAL),
+        group("PixelMeasuresSequence", PixelSpacing=[1.5, 0.5], SpacingBetweenSlices=4.4),
+        group("MREchoSequence", EffectiveEchoTime=95.0),
+        group("MRTimingAndRelatedParametersSequence", RepetitionTime=4000.0),
+    ):
+        shared.update(part)
+    dataset.SharedFunctionalGroupsSequence = [shared]
+    frames = []
+    for number in range(3):
+        frame = group("PlanePositionSequence", ImagePositionPatient=[0, 0, 10.0 * number])
+        frame.update(
+            group("FrameVOILUTSequence", WindowCenter=30.0, WindowWidth=10.0 * (number + 1))
+        )
+        frame.update(
+            group(
+                "PixelValueTransformationSequence", RescaleSlope=number + 1, RescaleIntercept=number
+            )
+        )
+        frames.append(frame)
+    dataset.PerFrameFunctionalGroupsSequence = frames
+    dicom_syntaxes.save(dataset, tmp_path / "enhanced.dcm")
+    return tmp_path / "enhanced.dcm", array
+
+
+def test_an_enhanced_image_is_judged_frame_by_frame(tmp_path):
+    path, _ = enhanced(tmp_path)
+    headers = read_headers(path)
+    assert [header.frame for header in headers] == [0, 1, 2]
+    assert [header.plane.corner_mm[2] for header in headers] == [0, 10, 20]
+    assert {header.plane.view for header in headers} == {"axial"}
+    assert {header.plane.spacing_mm for header in headers} == {(1.5, 0.5)}
+    assert {(h.sequence, h.slice_gap_mm, h.kind) for h in headers} == {("T2", 4.4, None)}
+
+
+def test_each_frame_has_its_own_rescale(tmp_path):
+    path, array = enhanced(tmp_path)
+    for frame in range(3):
+        expected = array[frame] * (frame + 1) + frame
+        decoded = read_pixels(path, frame)
+        np.testing.assert_array_equal(decoded.values, expected)
+        assert decoded.spacing_mm == (1.5, 0.5)
+    with pytest.raises(dicom.Rejected):
+        read_pixels(path, 3)
+
+
+def test_each_frame_has_its_own_window(tmp_path):
+    path, array = enhanced(tmp_path)
+    value = array[1][1, 0] * 2 + 1  # 51
+    assert value == 51
+    shown = read_pixels(path, 1, display=True)
+    assert shown.displayed
+    # PS3.3 C.11.2.1.2.1 with centre 30 and width 20: ((51 - 29.5) / 19 + 0.5), clipped.
+    assert shown.values[1, 0] == 1
+    first = read_pixels(path, 0, display=True).values[0, 4]
+    assert first == 0
+
+
+def test_a_multi_frame_file_without_functional_groups_has_no_geometry(tmp_path):
+    path = saved(tmp_path, np.stack([values("12 bits")] * 2), dicom_syntaxes.ExplicitVRLittleEndian)
+    assert [header.plane for header in read_headers(path)] == [None, None]
+    np.testing.assert_array_equal(read_pixels(path, 1).values, values("12 bits"))
+
+
+@pytest.mark.parametrize("syntax", dicom_syntaxes.LOSSLESS[4:], ids=lambda syntax: syntax.keyword)
+def test_one_frame_of_many_is_decoded(syntax, tmp_path):
+    array = np.stack([values("12 bits") + np.uint16(n) for n in range(3)])
+    path = saved(tmp_path, array, syntax, bits=12)
+    np.testing.assert_array_equal(read_pixels(path, 2).values, array[2])
+
+
+RAMP = np.arange(0, 1001, dtype=np.uint16)[None]
+
+
+def rendered(path, window):
+    # One row, with zeros above and below.
+    return pixels.render(path, Rendering(1001, window=window))[500, :, 0]
+
+
+def test_the_full_window_spans_the_slice(tmp_path):
+    path = saved(
+        tmp_path, RAMP, dicom_syntaxes.ExplicitVRLittleEndian, WindowCenter=9, WindowWidth=3
+    )
+    np.testing.assert_array_equal(rendered(path, "full"), np.round(RAMP[0] * 0.255))
+
+
+def test_a_hot_pixel_does_not_darken_the_percentile_window(tmp_path):
+    hot = RAMP.copy()
+    hot[0, 700] = 60000
+    path = saved(tmp_path, hot, dicom_syntaxes.ExplicitVRLittleEndian)
+    assert rendered(path, "full")[990] < 5
+    shown = rendered(path, "percentile")
+    # Half a percent of 1001 pixels is 5 of them at either end.
+    assert shown[5] == 0
+    assert shown[500] == pytest.approx(127, abs=1)
+    assert shown[996] == shown[700] == 255
+
+
+@pytest.mark.parametrize(
+    ("fields", "shown"),
+    [
+        # value -> grey, worked out by hand from PS3.3 C.11.2.1
+        ({"WindowCenter": 500.5, "WindowWidth": 101}, {450: 0, 500: 128, 550: 255, 475: 64}),
+        (
+            {"WindowCenter": 500, "WindowWidth": 100, "VOILUTFunction": "LINEAR_EXACT"},
+            {450: 0, 475: 64, 500: 128, 550: 255},
+        ),
+        (
+            {"WindowCenter": 500, "WindowWidth": 100, "VOILUTFunction": "SIGMOID"},
+            {500: 128, 600: 250, 0: 0},
+        ),
+        ({"WindowCenter": [500.5, 0], "WindowWidth": [101, 9]}, {450: 0, 500: 128}),
+        ({"WindowCenter": 500, "WindowWidth": 0}, {0: 0, 500: 128, 1000: 255}),
+        ({}, {0: 0, 500: 128, 1000: 255}),
+    ],
+)
+def test_the_files_own_window(fields, shown, tmp_path):
+    path = saved(tmp_path, RAMP, dicom_syntaxes.ExplicitVRLittleEndian, **fields)
+    greys = rendered(path, "file")
+    assert {value: int(greys[value]) for value in shown} == pytest.approx(shown, abs=1)
+
+
+def test_the_window_is_of_rescaled_values_and_inverted_last(tmp_path):
+    fields = {"WindowCenter": 5000.5, "WindowWidth": 1001, "RescaleSlope": 10}
+    path = saved(
+        tmp_path,
+        RAMP,
+        dicom_syntaxes.ExplicitVRLittleEndian,
+        PhotometricInterpretation="MONOCHROME1",
+        **fields,
+    )
+    greys = rendered(path, "file")
+    assert greys[[0, 449, 551, 1000]].tolist() == [255, 255, 0, 0]
+    assert greys[500] in (127, 128)
+
+
+def test_a_lookup_table_of_the_file(tmp_path):
+    table = pydicom.Dataset()
+    table.LUTDescriptor = [4, 100, 8]
+    table.add_new("LUTData", "US", [0, 10, 200, 255])
+    path = saved(tmp_path, RAMP, dicom_syntaxes.ExplicitVRLittleEndian, VOILUTSequence=[table])
+    greys = rendered(path, "file")
+    assert greys[[0, 100, 101, 102, 103, 999]].tolist() == [0, 0, 10, 200, 255, 255]
+
+
+def test_shrinking_does_not_alias(tmp_path):
+    # Stripes of one pixel: taking every fourth would show black or white, not their mean.
+    stripes = np.tile(np.array([0, 100], np.uint16), (64, 32))
+    path = saved(
+        tmp_path,
+        stripes,
+        dicom_syntaxes.ExplicitVRLittleEndian,
+        PixelSpacing=[0.6875 / 4, 0.6875 / 4],
+        WindowCenter=50.5,
+        WindowWidth=101,
+    )
+    shown = pixels.render(path, Rendering(16, window="file"))[1:-1, 1:-1]
+    assert shown.min() > 115
+    assert shown.max() < 140
+
+
+@pytest.mark.parametrize(("spacing_mm", "extent"), [(0.6875, 8), (1.375, 4), (0.34375, 16)])
+def test_the_stored_spacing_is_an_option(spacing_mm, extent, tmp_path):
+    array = np.full((8, 8), 50, np.uint16)
+    array[0, 0] = 0
+    path = saved(tmp_path, array, dicom_syntaxes.ExplicitVRLittleEndian)
+    image = pixels.render(path, Rendering(16, spacing_mm))
+    rows = np.flatnonzero(image[..., 0].max(1))
+    assert rows[-1] - rows[0] + 1 == extent
