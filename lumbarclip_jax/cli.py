@@ -9,12 +9,14 @@ from collections.abc import Callable
 from absl import app, flags
 from absl import logging as absl_logging
 
+# Ends with status 2: the input is to blame, or the loss is no number any more.
+INPUT_ERRORS = (ValueError, OSError, FloatingPointError)
+
 
 def run(main: Callable[[], None]) -> None:
     """Parses the flags and runs `main`.
 
-    An error about the input (`ValueError`, `OSError`) or a loss that is no number any more
-    (`FloatingPointError`) is printed as one sentence and ends the process with status 2;
+    One of `INPUT_ERRORS` is printed as one sentence and ends the process with status 2;
     `--verbosity=1` adds the traceback.
     """
     # Our own lines are shown plainly. The libraries log through absl, where only warnings show.
@@ -42,7 +44,7 @@ def _parse(argv: list[str]) -> list[str]:
 def _guarded(main: Callable[[], None]) -> None:
     try:
         main()
-    except (ValueError, OSError, FloatingPointError) as error:
+    except INPUT_ERRORS as error:
         if absl_logging.get_verbosity() >= absl_logging.DEBUG:
             traceback.print_exc()
         _exit(error)

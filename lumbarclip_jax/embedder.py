@@ -26,6 +26,9 @@ class EmbeddedSplit(Columns):
 class Embedder:
     """Encodes splits and prompts in padded batches of one compiled shape.
 
+    Every process calls it alike, reads its own rows of each batch, and is given the embeddings of
+    all rows.
+
     Args:
       encode_image: (state, uint8 [B, S, S, 1]) -> dict of image_embeds, image_features.
       encode_text: (state, tokenizer output) -> dict of text_embeds.
@@ -49,6 +52,7 @@ class Embedder:
         self._tokenizer = tokenizer
         self._mesh = mesh
         self._batch_size = -(-batch_size // mesh.size) * mesh.size
+        self._own_rows = sharding.own_rows(self._batch_size, mesh)
         self._level_prefix = level_prefix
         self._kept: dict[str, EmbeddedSplit] = {}
         self._kept_step = -1
@@ -73,11 +77,11 @@ class Embedder:
 
     def encode_text(self, state, texts: Sequence[str]) -> np.ndarray:
         """Unit embeddings f32 [K, E] of free texts."""
-        outputs = [
-            self._encode_text(state, self._shard(self._tokenizer(rows)))["text_embeds"][:used]
-            for rows, used in self._batches(list(texts))
-        ]
-        return np.concatenate([np.asarray(o, np.float32) for o in outputs])
+        embeds = []
+        for rows, used in self._batches(list(texts)):
+            outputs = self._encode_text(state, self._shard(self._tokenizer(rows)))
+            embeds.append(np.asarray(outputs["text_embeds"], np.float32)[:used])
+        return np.concatenate(embeds)
 
     def images(self, split: str, indices: Sequence[int]) -> np.ndarray:
         """Pixels of the given rows, uint8 [K, S, S, 1]."""
@@ -105,10 +109,13 @@ class Embedder:
         )
 
     def _batches(self, items: list):
-        """Yields (batch_size items, number that count); the last batch repeats its last item."""
+        """Yields (this process's items of a batch, number of the batch's rows that count).
+
+        The last batch is filled with its last item.
+        """
         for start in range(0, len(items), self._batch_size):
             rows = items[start : start + self._batch_size]
-            yield rows + [rows[-1]] * (self._batch_size - len(rows)), len(rows)
+            yield [rows[min(own, len(rows) - 1)] for own in self._own_rows], len(rows)
 
     def _shard(self, batch: dict) -> dict:
         return sharding.shard_batch(batch, self._mesh)

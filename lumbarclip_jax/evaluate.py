@@ -1,13 +1,15 @@
 """python -m lumbarclip_jax.evaluate --workdir=runs/x --data_dir=DIR --split=test --out=metrics.json
 
 Measures a trained run on any split of any data set built by `data_prep.build`.
+With --distributed, several processes share the encoding.
 """
 
 import pathlib
 
+import jax
 from absl import flags
 
-from lumbarclip_jax import cli
+from lumbarclip_jax import cli, hosts
 from lumbarclip_jax.data.dataset import Dataset
 from lumbarclip_jax.evaluators.suite import evaluate_split, log_metrics, save_metrics
 from lumbarclip_jax.run import load_run
@@ -20,14 +22,15 @@ RESAMPLES = flags.DEFINE_integer("resamples", 1000, "bootstrap resamples of pati
 
 
 def main() -> None:
-    run = load_run(WORKDIR.value)
-    dataset = Dataset(DATA_DIR.value or run.config.data.dir)
-    metrics, _ = evaluate_split(
-        run.embedder(dataset), run.state, SPLIT.value, resamples=RESAMPLES.value
-    )
-    log_metrics(metrics)
-    if OUT.value:
-        save_metrics(metrics, pathlib.Path(OUT.value))
+    with hosts.joined():
+        run = load_run(WORKDIR.value)
+        dataset = Dataset(DATA_DIR.value or run.config.data.dir)
+        metrics, _ = evaluate_split(
+            run.embedder(dataset), run.state, SPLIT.value, resamples=RESAMPLES.value
+        )
+        log_metrics(metrics)
+        if OUT.value and jax.process_index() == 0:
+            save_metrics(metrics, pathlib.Path(OUT.value))
 
 
 if __name__ == "__main__":

@@ -2,6 +2,9 @@
 
 Trains and evaluates one config. Re-running the same command continues a stopped run. Any field is
 set from the command line: --config.optim.lr=3e-4 --config.data.dir=DIR.
+
+On many hosts the same command, with --distributed, is started once a host (see launch/). All of
+them see the same --workdir; process 0 writes to it, and all write their part of a checkpoint.
 """
 
 import logging
@@ -11,7 +14,7 @@ import pathlib
 from absl import flags
 from ml_collections import config_flags
 
-from lumbarclip_jax import cli
+from lumbarclip_jax import cli, hosts
 
 CONFIG = config_flags.DEFINE_config_file(
     "config", None, "run file, e.g. configs/vit_linear.py or configs/vit_linear.py:quick"
@@ -30,26 +33,28 @@ def cache_folder() -> pathlib.Path:
 
 
 def main() -> None:
-    # Imported here, after the flags are checked: a typo should not wait for JAX to start.
-    import jax
+    with hosts.joined():
+        # Imported here, after the flags are checked: a typo should not wait for JAX to start.
+        import jax
 
-    from lumbarclip_jax.train import train_and_evaluate
+        from lumbarclip_jax.train import train_and_evaluate
 
-    config = CONFIG.value
-    if jax.config.jax_compilation_cache_dir is None:
-        jax.config.update("jax_compilation_cache_dir", str(cache_folder() / "xla"))
-    if not config.data.dir:
-        from data_prep.embedded import ensure_phantom
+        config = CONFIG.value
+        if jax.config.jax_compilation_cache_dir is None:
+            jax.config.update("jax_compilation_cache_dir", str(cache_folder() / "xla"))
+        if not config.data.dir:
+            from data_prep.embedded import ensure_phantom
 
-        folder = ensure_phantom(
-            cache_folder(),
-            patients=config.data.phantom_patients,
-            seed=0,
-            difficulty=config.data.phantom_difficulty,
-        )
-        log.info("no --config.data.dir given: training on the embedded phantom, %s", folder)
-        config.data.dir = str(folder)
-    train_and_evaluate(config, WORKDIR.value or pathlib.Path("runs") / config.name)
+            # Every process asks: of those that share a cache folder one builds, the others wait.
+            folder = ensure_phantom(
+                cache_folder(),
+                patients=config.data.phantom_patients,
+                seed=0,
+                difficulty=config.data.phantom_difficulty,
+            )
+            log.info("no --config.data.dir given: training on the embedded phantom, %s", folder)
+            config.data.dir = str(folder)
+        train_and_evaluate(config, WORKDIR.value or pathlib.Path("runs") / config.name)
 
 
 if __name__ == "__main__":

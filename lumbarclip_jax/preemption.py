@@ -3,18 +3,28 @@
 import signal
 import threading
 
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
 
 class StopRequest:
-    """Context manager; `requested` becomes True on the first SIGTERM or SIGINT.
+    """Context manager; `requested` becomes True on the first SIGTERM or SIGINT to this process.
 
     Saving inside a signal handler can corrupt a checkpoint, so the handler only sets a flag. A
-    second signal takes its usual effect. Orbax has a handler of its own, but only under
-    `jax.distributed`. Outside the main thread (a notebook's worker) no handler is installed.
+    second signal takes its usual effect. Outside the main thread (a notebook's worker) no handler
+    is installed. With several processes, one that stopped by itself would leave the others waiting
+    in a collective: they stop when `agreed`.
     """
 
     def __init__(self):
         self.requested = False
         self._previous = {}
+        mesh = Mesh(jax.devices(), ("devices",))
+        self._split = NamedSharding(mesh, PartitionSpec("devices"))
+        self._count = jax.jit(jnp.sum, out_shardings=NamedSharding(mesh, PartitionSpec()))
+        self._votes = 0
 
     def __enter__(self) -> "StopRequest":
         if threading.current_thread() is threading.main_thread():
@@ -25,6 +35,19 @@ class StopRequest:
     def __exit__(self, *exception) -> None:
         for number, handler in self._previous.items():
             signal.signal(number, handler)
+
+    def agreed(self, *, wait: bool = False) -> bool:
+        """Whether all processes stop here. All have to ask at the same places; all hear the same.
+
+        Votes are counted on the devices, in turn with the training steps. What is read is the count
+        of the call before, so that nobody waits for the step in flight; `wait` reads this call's.
+        """
+        if jax.process_count() == 1:
+            return self.requested
+        own = np.full(jax.local_device_count(), self.requested, np.int32)
+        before = self._votes
+        self._votes = self._count(jax.make_array_from_process_local_data(self._split, own))
+        return bool(self._votes if wait else before)
 
     def _on_signal(self, number: int, frame) -> None:
         self.requested = True

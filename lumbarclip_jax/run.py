@@ -72,17 +72,25 @@ def save_definition(
 ) -> None:
     """Writes what weights alone do not say: the resolved config, the vocabulary and the data.
 
+    Process 0 writes; every process checks.
+
     Raises:
       ValueError: the run was trained with another vocabulary, whose token ids mean other words.
     """
-    workdir.mkdir(parents=True, exist_ok=True)
     kept = workdir / VOCABULARY_FILE
     if kept.is_file() and read_vocabulary(kept) != tokenizer.tokens:
         raise ValueError(
             f"{workdir} was trained with another vocabulary than {tokenizer.vocab_file}: continue "
             "it on its own data set and checkpoint, or choose another --workdir"
         )
-    kept.write_text("\n".join(tokenizer.tokens) + "\n", encoding="utf-8")
+    if jax.process_index() > 0:
+        return
+    workdir.mkdir(parents=True, exist_ok=True)
+    if not kept.is_file():
+        # Renamed into place, because another process may be checking.
+        complete = kept.with_suffix(".tmp")
+        complete.write_text("\n".join(tokenizer.tokens) + "\n", encoding="utf-8")
+        complete.rename(kept)
     summary = {k: v for k, v in data_manifest.items() if k not in ("shards", "dropped")}
     for name, content in ((CONFIG_FILE, config.to_dict()), (DATA_MANIFEST_FILE, summary)):
         (workdir / name).write_text(json.dumps(content, indent=2) + "\n")

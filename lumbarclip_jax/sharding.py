@@ -72,6 +72,15 @@ def shard_batch(batch: dict[str, np.ndarray], mesh: Mesh) -> dict[str, jax.Array
     return {k: jax.make_array_from_process_local_data(sharding, v) for k, v in batch.items()}
 
 
+def own_rows(size: int, mesh: Mesh) -> np.ndarray:
+    """Which rows of a global batch this process gives to `shard_batch`, in ascending order.
+
+    Not a contiguous share on every machine: a mesh follows the wiring of the devices.
+    """
+    slices = NamedSharding(mesh, BATCH).addressable_devices_indices_map((size,)).values()
+    return np.sort(np.concatenate([np.arange(size)[index] for index in slices]))
+
+
 def check_batch_size(size: int, mesh: Mesh, field: str) -> None:
     """Raises ValueError when a batch does not divide over the devices of the mesh."""
     if size % mesh.size:

@@ -89,7 +89,8 @@ def train_and_evaluate(config: ConfigDict, workdir: str | pathlib.Path) -> dict[
         log.info("%s: %.1f M parameters", config.name, count / 1e6)
 
         step = int(state.step)
-        if step < config.total_steps:
+        is_writer = jax.process_index() == 0
+        if step < config.total_steps and is_writer:
             # Measured on the weights that are about to change.
             (workdir / run.METRICS_FILE).unlink(missing_ok=True)
         key = jax.random.key(config.seed)
@@ -102,9 +103,9 @@ def train_and_evaluate(config: ConfigDict, workdir: str | pathlib.Path) -> dict[
                 require_finite(float(metrics["loss"]), step, checkpointer.latest_step)
                 checkpointer.save(step, state, batches.get_state())
 
-        writer = stack.enter_context(MetricWriter(workdir, step, jax.process_index() == 0))
+        writer = stack.enter_context(MetricWriter(workdir, step, is_writer))
         stop = stack.enter_context(preemption.StopRequest())
-        while step < config.total_steps and not stop.requested:
+        while step < config.total_steps and not stop.agreed():
             batch = sharding.shard_batch(next(batches), mesh)
             lr = optim.learning_rate(config.optim, step, config.total_steps)
             state, metrics = take_step(state, batch, lr, key)
@@ -121,7 +122,7 @@ def train_and_evaluate(config: ConfigDict, workdir: str | pathlib.Path) -> dict[
             if step % config.checkpoint.every_steps == 0:
                 save()
         save()
-    if stop.requested:
+    if stop.agreed(wait=True):
         log.info("stopped at step %d and saved; run the same command to continue", step)
         return {}
 
@@ -130,7 +131,8 @@ def train_and_evaluate(config: ConfigDict, workdir: str | pathlib.Path) -> dict[
         embedder, state, split, resamples=config.eval.bootstrap_resamples
     )
     log_metrics(metrics)
-    if jax.process_index() == 0:
+    gallery = retrieval_gallery(embedder, state, split=split)  # may encode, which takes all
+    if is_writer:
         save_metrics(metrics, workdir / run.METRICS_FILE)
         page = write_report(
             workdir,
@@ -138,7 +140,7 @@ def train_and_evaluate(config: ConfigDict, workdir: str | pathlib.Path) -> dict[
             history=read_history(workdir),
             manifest=dataset.manifest,
             config=config.to_dict(),
-            gallery=retrieval_gallery(embedder, state, split=split),
+            gallery=gallery,
             predictions={
                 name: evaluators[name].predictions for name in ("zero_shot", "linear_probe")
             },

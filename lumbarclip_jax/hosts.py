@@ -1,0 +1,129 @@
+"""Runs of several processes: how they meet, and what is said when one of them is lost."""
+
+import atexit
+import contextlib
+import ctypes
+import logging
+import os
+import re
+import signal
+import time
+from collections.abc import Iterator
+
+from absl import flags
+
+from lumbarclip_jax import cli
+
+DISTRIBUTED = flags.DEFINE_bool(
+    "distributed",
+    False,
+    "this process is one of several that work on one run. On Cloud TPU, Slurm and Open MPI nothing "
+    "more is needed; elsewhere every process is given the three flags below",
+)
+COORDINATOR_ADDRESS = flags.DEFINE_string(
+    "coordinator_address",
+    None,
+    "HOST:PORT that process 0 opens for the others (also read from JAX_COORDINATOR_ADDRESS)",
+)
+NUM_PROCESSES = flags.DEFINE_integer("num_processes", None, "number of processes", lower_bound=1)
+PROCESS_ID = flags.DEFINE_integer("process_id", None, "0 .. num_processes - 1", lower_bound=0)
+PEER_TIMEOUT_S = flags.DEFINE_integer(
+    "peer_timeout_s", 30, "seconds of silence after which another process counts as lost", 5
+)
+
+JOIN_TIMEOUT_S = 300
+
+log = logging.getLogger(__name__)
+
+
+@contextlib.contextmanager
+def joined() -> Iterator[None]:
+    """The block is run by all processes of a run together, as the flags say; alone without them.
+
+    Only process 0 logs more than warnings. A process that fails ends at once, and one that loses
+    another ends within about `--peer_timeout_s` with a sentence that says so and status 1, whatever
+    it was waiting for.
+
+    Raises:
+      ValueError: the flags, or the cluster's environment, do not say which process this is.
+    """
+    if not DISTRIBUTED.value:
+        for flag in (COORDINATOR_ADDRESS, NUM_PROCESSES, PROCESS_ID):
+            if flag.present:
+                raise ValueError(f"--{flag.name} is of no use alone: add --distributed")
+        yield
+        return
+
+    _join()
+    import jax
+    from jax.experimental import multihost_utils
+
+    try:
+        yield
+        multihost_utils.sync_global_devices("the run has ended")
+    except BaseException as error:
+        # At its usual end JAX waits for all processes, but they wait for this one in a collective.
+        atexit.register(os._exit, 2 if isinstance(error, cli.INPUT_ERRORS) else 1)
+        if isinstance(error, RuntimeError):
+            # How the loss of a process first shows depends on what was in flight. If it is one, the
+            # coordinator finds out meanwhile and this process ends here, see _explain_abort.
+            log.error("%s; is another process lost?", " ".join(str(error).split())[:300])
+            time.sleep(PEER_TIMEOUT_S.value + 10)
+        elif jax.process_index() == 0:
+            # The coordinator goes last: the others, failing alike, should say so and not miss it.
+            time.sleep(2)
+        raise
+
+
+def _join() -> None:
+    import jax
+
+    address = COORDINATOR_ADDRESS.value
+    if address and not re.fullmatch(r".+:\d+", address):
+        raise ValueError(f"--coordinator_address={address} is not of the form HOST:PORT")
+    # Its handler of SIGTERM would take the place of ours, see preemption.
+    jax.config.update("jax_enable_preemption_service", False)
+    _explain_abort(
+        f"not all processes of this run met within {JOIN_TIMEOUT_S} s: start every one of them, "
+        "with the same --coordinator_address, which all must be able to reach"
+    )
+    try:
+        jax.distributed.initialize(
+            coordinator_address=address,
+            num_processes=NUM_PROCESSES.value,
+            process_id=PROCESS_ID.value,
+            initialization_timeout=JOIN_TIMEOUT_S,
+            heartbeat_timeout_seconds=PEER_TIMEOUT_S.value,
+        )
+    except (ValueError, RuntimeError) as error:
+        raise ValueError(
+            f"--distributed could not join the other processes ({str(error).rstrip('.')}): pass "
+            "--coordinator_address=HOST:PORT --num_processes=N --process_id=I to each of them, "
+            "which only Cloud TPU, Slurm and Open MPI do without, or leave --distributed out to "
+            "use this machine alone"
+        ) from error
+    _explain_abort(
+        "another process of this run has gone or cannot be reached (JAX's own words are above): "
+        "start all processes again with the same command; training continues from its last "
+        "checkpoint"
+    )
+    if jax.process_index() == 0:
+        log.info("%d processes", jax.process_count())
+    else:
+        logging.getLogger("lumbarclip_jax").setLevel(logging.WARNING)
+
+
+def _explain_abort(sentence: str) -> None:
+    """Makes abort() print a sentence and end the process with status 1.
+
+    When a process is lost, JAX's coordination client prints what it knows and calls abort() from a
+    thread of its own, whatever the main thread does. Handlers of Python's signal module never get
+    to run then, so this one is installed below it.
+    """
+
+    def handler(number: int) -> None:
+        os.write(2, f"error: {sentence}\n".encode())
+        os._exit(1)
+
+    _explain_abort.handler = ctypes.CFUNCTYPE(None, ctypes.c_int)(handler)  # kept from collection
+    ctypes.CDLL(None).signal(signal.SIGABRT, _explain_abort.handler)
