@@ -32,6 +32,46 @@ from lumbarclip_jax import cli
 _SHOWN_LETTERS = 200
 
 
+def run(
+    reports_file: pathlib.Path,
+    *,
+    out_file: pathlib.Path | None = None,
+    patient_column: str = mendeley.PATIENT_COLUMN,
+    report_column: str = mendeley.REPORT_COLUMN,
+    rules_dir: pathlib.Path = rules.FOLDER,
+    truth_file: pathlib.Path | None = None,
+    explain: bool = False,
+) -> list[str]:
+    """Labels the reports of a table; the arguments are the flags of the command.
+
+    Returns:
+      The lines to show.
+
+    Raises:
+      FileNotFoundError: an input is missing.
+      ValueError: an input or option is wrong, or the output cannot be written.
+    """
+    if not out_file and not truth_file:
+        raise ValueError("nothing to do: give --out=FILE, --compare=FILE or both")
+    truth = read_truth(truth_file) if truth_file else {}
+    reports, drops = read_reports(
+        reports_file,
+        patient_column=patient_column,
+        report_column=report_column,
+        patient_key=patient_key,
+    )
+    readings = dict(label(reports, rules_dir))
+    lines = []
+    if explain:
+        lines += [explanation(*item) for item in readings.items()]
+    if truth_file:
+        lines += comparison(readings, truth)
+    if out_file:
+        write(out_file, readings)
+    dropped = collections.Counter(drop.reason.meaning for drop in drops)
+    return [*lines, summary(readings.values(), dropped)]
+
+
 def label(
     reports: Mapping[str, str], rules_dir: pathlib.Path = rules.FOLDER
 ) -> Iterator[tuple[str, Reading]]:
@@ -97,8 +137,14 @@ def explanation(patient: str, reading: Reading) -> str:
     return "\n".join(lines if reading.evidence else [*lines, "  nothing found"])
 
 
-def disagreements(agreement: compare.Agreement, readings: Mapping[str, Reading]) -> Iterator[str]:
-    """Each label that differs, with the statements that led to it."""
+def comparison(readings: Mapping[str, Reading], truth: Mapping[str, Mapping]) -> Iterator[str]:
+    """Each label that differs, with the statements that led to it; then the scores."""
+    found = {
+        patient: {"findings": reading.findings, "levels": reading.levels}
+        for patient, reading in readings.items()
+    }
+    read = {patient: row for patient, row in truth.items() if patient in readings}
+    agreement = compare.compare(found, read)
     for item in agreement.disagreements:
         where = f" at {item.level}" if item.level else ""
         flip = ", the reverse" if item.is_flip else ""
@@ -106,8 +152,13 @@ def disagreements(agreement: compare.Agreement, readings: Mapping[str, Reading])
             f"patient {item.patient}: {item.finding}{where} is {item.found or 'not mentioned'}, "
             f"in the labels {item.true or 'not mentioned'}{flip}"
         )
-        reading = readings.get(item.patient, Reading(()))
-        yield from (_shown(e) for e in reading.evidence if e.finding == item.finding)
+        evidence = readings[item.patient].evidence
+        yield from (
+            _shown(statement) for statement in evidence if statement.finding == item.finding
+        )
+    yield compare.table(agreement)
+    if len(read) < len(truth):
+        yield f"labels of patients without a report, left out: {len(truth) - len(read)}"
 
 
 def summary(readings: Iterable[Reading], dropped: Mapping[str, int]) -> str:
@@ -160,34 +211,21 @@ def _define_flags() -> None:
 def main() -> None:
     """Runs the command."""
     options = flags.FLAGS
-    if not options.out and not options.compare:
-        raise ValueError("nothing to do: give --out=FILE, --compare=FILE or both")
-    truth = read_truth(pathlib.Path(options.compare)) if options.compare else {}
-    reports, drops = read_reports(
-        pathlib.Path(options.reports),
+    paths = {
+        name: pathlib.Path(options[name].value)
+        for name in ("reports", "out", "rules", "compare")
+        if options[name].value
+    }
+    lines = run(
+        paths["reports"],
+        out_file=paths.get("out"),
         patient_column=options.patient_column,
         report_column=options.report_column,
-        patient_key=patient_key,
+        rules_dir=paths.get("rules", rules.FOLDER),
+        truth_file=paths.get("compare"),
+        explain=options.explain,
     )
-    rules_dir = pathlib.Path(options.rules) if options.rules else rules.FOLDER
-    readings = dict(label(reports, rules_dir))
-    if options.explain:
-        print("\n".join(explanation(*item) for item in readings.items()))
-    if options.compare:
-        missing = truth.keys() - readings.keys()
-        truth = {patient: row for patient, row in truth.items() if patient in readings}
-        found = {
-            patient: {"findings": reading.findings, "levels": reading.levels}
-            for patient, reading in readings.items()
-        }
-        agreement = compare.compare(found, truth)
-        print("\n".join(disagreements(agreement, readings)))
-        print(compare.table(agreement))
-        if missing:
-            print(f"labels of patients without a report, left out: {len(missing)}")
-    if options.out:
-        write(pathlib.Path(options.out), readings)
-    print(summary(readings.values(), collections.Counter(drop.reason.meaning for drop in drops)))
+    print("\n".join(lines))
 
 
 if __name__ == "__main__":

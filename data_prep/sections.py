@@ -67,8 +67,9 @@ class Splitter:
             self.reads = {kind: frozenset(names) for kind, names in table["reads"].items()}
         except (KeyError, TypeError, AttributeError, ValueError) as error:
             raise ValueError(f"{folder / 'sections.toml'}: {error}: correct it") from error
-        titles = "|".join(re.escape(" ".join(words)) for words in self._titles)
-        self._inner_title = re.compile(rf"(?<=\s)(?=(?:{titles})\s?:)", re.I)
+        titles = "|".join(re.escape(" ".join(words).upper()) for words in self._titles)
+        # Within a line only capitals open a section: "... at L4-5 IMPRESSION: ...".
+        self._inner_title = re.compile(rf"(?<=[^A-Z]\s)(?=(?:{titles})\s?:)")
 
     def sections(self, text: str) -> list[Section]:
         """The sections of a report, in its order; empty ones are left out."""
@@ -86,12 +87,12 @@ class Splitter:
                 close()
                 # An impression sums up all the regions of a report.
                 kind, is_lumbar = title, is_lumbar or title == "impression"
-                sentence = rest
+                sentence = _without_mark(rest)
             region, rest = self._heading(sentence)
             if region:
                 close()
                 is_lumbar = region == "lumbar"
-                sentence = rest
+                sentence = _without_mark(rest)
             if sentence:
                 sentences.append(sentence)
         close()
@@ -102,8 +103,7 @@ class Splitter:
         found = []
         for line in self._lines(clean_up(text)):
             for sentence in self._statements(line):
-                sentence = _LIST_MARK.sub("", sentence, count=1).strip()
-                found += _pieces(sentence)
+                found += _pieces(_without_mark(sentence))
         return found
 
     def region(self, words: Sequence[str]) -> str | None:
@@ -157,15 +157,16 @@ class Splitter:
         if word in self._abbreviations or (len(word) == 1 and word.isalpha()):
             return False
         if not following or following.isspace():
+            before_word = text[: stop.start() - len(word)].rstrip()[-1:]
             # "2. Canal": the number of an item, not the end of one.
-            return not (word.isdecimal() and stop.start() - len(word) <= 2 and len(word) <= 2)
+            return not (word.isdecimal() and len(word) <= 2 and before_word in ("", ".", ":"))
         return following.isalpha() and len(word) > 2
 
     def _title(self, sentence: str) -> tuple[str | None, str]:
         head, _, rest = sentence.partition(":")
         words = tuple(_WORD.findall(head.lower())) if len(head) <= MAX_HEADING_LETTERS else ()
         if words in self._titles:
-            return self._titles[words], rest.strip(" -")
+            return self._titles[words], rest
         return None, sentence
 
     def _heading(self, sentence: str) -> tuple[str | None, str]:
@@ -177,7 +178,7 @@ class Splitter:
         others = {word for at, word in enumerate(words) if at not in covered}
         if not regions or not others <= self._heading_words:
             return None, sentence
-        return self.region(words), rest.strip(" -")
+        return self.region(words), rest
 
 
 def clean_up(text: str) -> str:
@@ -194,6 +195,11 @@ def clean_up(text: str) -> str:
         if char.isspace() or unicodedata.category(char)[0] != "C"
     )
     return re.sub(r" {2,}", " ", text).strip()
+
+
+def _without_mark(sentence: str) -> str:
+    """The sentence without its bullet or number."""
+    return _LIST_MARK.sub("", sentence, count=1).strip()
 
 
 def _pieces(sentence: str) -> list[str]:

@@ -1,0 +1,170 @@
+"""The command that labels reports, as a person types it, and how agreement is measured."""
+
+import csv
+import json
+import subprocess
+import sys
+
+import pytest
+
+from data_prep import label_reports, labels
+from data_prep.labeling import compare
+
+ROWS = [
+    ("Patient ID", "Clinician's Notes"),
+    ("1", "L4-5: disc bulge indenting the thecal sac.\nNo canal stenosis."),
+    ("2", "Possible annular tear at L5-S1."),
+    ("007", "Unremarkable study."),
+    ("3", ""),
+    ("", "Disc bulge."),
+]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("reports")
+    with (folder / "reports.csv").open("w", newline="") as file:
+        csv.writer(file).writerows(ROWS)
+    truth = [
+        {"id": 1, "findings": {"disc_bulge": "present", "canal_stenosis": "present"}, "levels": {}},
+        {"id": 9, "findings": {"fracture": "present"}, "levels": {}},
+    ]
+    (folder / "truth.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in truth))
+    (folder / "broken.jsonl").write_text('{"id": 1}\n')
+    return folder
+
+
+def command(*arguments: str):
+    return subprocess.run(
+        [sys.executable, "-m", "data_prep.label_reports", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+
+
+@pytest.fixture(scope="module")
+def run(folder):
+    result = command(
+        f"--reports={folder}/reports.csv",
+        f"--out={folder}/findings.jsonl",
+        f"--compare={folder}/truth.jsonl",
+        "--explain",
+    )
+    assert result.returncode == 0, result.stderr
+    return result.stdout
+
+
+def test_the_file_is_what_the_build_reads(run, folder):
+    lines = (folder / "findings.jsonl").read_text().splitlines()
+    assert [json.loads(line) for line in lines] == [
+        {
+            "id": 1,
+            "findings": {
+                "disc_bulge": "present",
+                "thecal_sac_compression": "present",
+                "canal_stenosis": "absent",
+            },
+            "levels": {"L4-L5": ["disc_bulge", "thecal_sac_compression"]},
+        },
+        {"id": 2, "findings": {"annular_tear": "uncertain"}, "levels": {}},
+        {"id": "007", "findings": {}, "levels": {}},
+    ]
+    read = labels.read_findings(folder / "findings.jsonl", patient_key=lambda cell: cell)
+    assert set(read) == {"1", "2", "007"}
+    assert {path.name for path in folder.iterdir()} >= {"findings.jsonl"}
+    assert not list(folder.glob(".*"))
+
+
+def test_every_finding_is_explained(run):
+    assert (
+        'patient 1\n  disc_bulge                  present   L4-L5\n      "L4-5: disc bulge' in run
+    )
+    assert '"Possible annular tear at L5-S1."  <- annular' in run
+    assert "[possib*]" in run
+
+
+def test_counts_are_printed(run):
+    assert "3 reports read; nothing found in 1" in run
+    assert "rows left out, the row has no report text: 1" in run
+    assert "rows left out, the row has no usable patient id: 1" in run
+    row = next(line for line in run.splitlines() if line.startswith("annular_tear"))
+    assert row.split() == ["annular_tear", "0", "0", "1"]
+
+
+def test_disagreements_are_shown_with_their_words(run):
+    assert "canal_stenosis is absent, in the labels present, the reverse\n" in run
+    assert '"No canal stenosis."  <- canal + stenos* [no]' in run
+    assert "disc_bulge at L4-L5 is present, in the labels not mentioned\n" in run
+    assert "labels of patients without a report, left out: 1" in run
+    assert "present taken for absent or the reverse: 1" in run
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({}, "nothing to do: give --out=FILE, --compare=FILE or both"),
+        ({"reports_file": "none.csv", "out_file": "x"}, "there is no file .*none.csv"),
+        ({"out_file": "x", "report_column": "Text"}, "has no column 'Text'"),
+        ({"truth_file": "none.jsonl"}, "correct --compare"),
+        ({"truth_file": "broken.jsonl"}, "broken.jsonl line 1"),
+        ({"out_file": "x", "rules_dir": "none"}, "there is no rule file"),
+        ({"out_file": "no/where"}, "cannot be written"),
+    ],
+)
+def test_mistakes(folder, options, sentence):
+    paths = {name: folder / value for name, value in options.items() if not name.endswith("column")}
+    columns = {name: value for name, value in options.items() if name.endswith("column")}
+    reports = paths.pop("reports_file", folder / "reports.csv")
+    with pytest.raises((ValueError, FileNotFoundError), match=sentence):
+        label_reports.run(reports, **paths, **columns)
+
+
+def test_a_mistake_on_the_command_line_is_one_sentence(folder):
+    result = command(f"--reports={folder}/none.csv", "--out=x")
+    assert result.returncode == 2
+    assert result.stderr == f"error: there is no file {folder}/none.csv: correct --reports\n"
+
+
+def test_help_names_every_option():
+    text = command("--help").stdout
+    for option in (
+        "reports",
+        "out",
+        "patient_column",
+        "report_column",
+        "rules",
+        "explain",
+        "compare",
+    ):
+        assert f"--{'[no]' if option == 'explain' else ''}{option}" in text
+
+
+def test_agreement():
+    true = {
+        "a": {
+            "findings": {"disc_bulge": "present", "fracture": "absent"},
+            "levels": {"L4-L5": ["disc_bulge"]},
+        },
+        "b": {"findings": {"disc_bulge": "present"}, "levels": {}},
+    }
+    found = {
+        "a": {
+            "findings": {"disc_bulge": "present", "fracture": "present"},
+            "levels": {"L5-S1": ["disc_bulge"]},
+        },
+        "c": {"findings": {"fracture": "present"}, "levels": {}},
+    }
+    result = compare.compare(found, true)
+    assert (result.findings.right, result.findings.found, result.findings.true) == (1, 2, 3)
+    assert result.findings.precision == 1 / 2
+    assert result.findings.recall == 1 / 3
+    assert (result.levels.right, result.levels.found, result.levels.true) == (0, 1, 1)
+    assert result.by_finding["disc_bulge"].f1 == 2 / 3
+    assert result.flips == 1
+    assert [(d.patient, d.finding, d.level) for d in result.disagreements] == [
+        ("a", "fracture", None),
+        ("a", "disc_bulge", "L4-L5"),
+        ("a", "disc_bulge", "L5-S1"),
+        ("b", "disc_bulge", None),
+    ]
