@@ -4,7 +4,7 @@ import bisect
 import collections
 import dataclasses
 import itertools
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 
 from data_prep.labeling.assertion import Reach
 from data_prep.labeling.phrases import GAP, Match, longest
@@ -13,7 +13,7 @@ from data_prep.labeling.rules import Rules, Term
 Span = tuple[int, int]
 
 _LIST_WORDS, _FAR_WORDS = 8, 30
-_PARTING = frozenset([".", ";", "!", "but"])
+_PARTING = frozenset([".", ";", "!"])
 _TAKES_OBJECT = frozenset(["of", "on", "upon", "to"])
 _ARTICLES = frozenset(["the", "of", "on", "upon", "both", "left", "right", "lt", "rt", "anterior"])
 
@@ -84,14 +84,19 @@ class _Pairs:
 
     def __init__(self, words, reach: Reach, rules: Rules, found, phrases: list[Mention]):
         self._words = words
-        self._cue_starts = sorted(
-            cue.start
+        cues = [
+            cue
             for cue in reach.cues
             if cue.payload.side == "before" and cue.payload.status != "neutral"
-        )
+        ]
+        change_starts = {match.start for match in found if match.payload.kind == "change"}
+        # "abuts but does not compress the root": of two changes one is denied.
+        self._denied_changes = {cue.start: cue.end for cue in cues if cue.end in change_starts}
+        self._cue_starts = sorted(cue.start for cue in cues)
+        self._reach = reach
         self._phrases = {at for p in phrases for start, end in p.spans for at in range(start, end)}
         blocked = {at for m in rules.barriers.find(words) for at in range(m.start, m.end)}
-        parts = (at in blocked or word in _PARTING for at, word in enumerate(words))
+        parts = (at in blocked or self._is_parting(at) for at in range(len(words)))
         # Sums, so that to ask what lies between two words costs the same however far they are.
         self._parts_before = list(itertools.accumulate(parts, initial=0))
         normal = longest(rules.normal.find(words))
@@ -123,14 +128,33 @@ class _Pairs:
         before = [c for c in reversed(changes) if c.end <= site.start and self._governs(c, site)]
         behind = [c for c in changes if c.start >= site.end and self._befalls(c, site)]
         chosen = [c for c in before if self._is_object_of(c, site)] or behind or before
+        spans = [(site.start, site.end)]
+        if chosen and self._is_denied(chosen[0]):
+            others = [c for c in before if self._is_coordinate(c, chosen[0])]
+            # What the site is spared does not tell what is done to it.
+            chosen, spans = (others, []) if others else (chosen, spans)
         return [
             Mention(
                 site.payload.finding,
-                ((site.start, site.end), (change.start, change.end)),
+                (*spans, (change.start, change.end)),
                 f"{site.phrase} + {change.phrase}",
             )
             for change in chosen[:1]
         ]
+
+    def _is_denied(self, change: Match) -> bool:
+        verdict = self._reach.of((change.start, change.end))
+        return verdict is not None and verdict.status == "absent"
+
+    def _is_coordinate(self, change: Match, denied: Match) -> bool:
+        """ "abuts" in "abuts but does not compress": no site of its own stands between."""
+        between = range(change.end, denied.start)
+        return (
+            change.end <= denied.start
+            and len(between) <= _LIST_WORDS
+            and self._site_starts.isdisjoint(between)
+            and not self._is_denied(change)
+        )
 
     def _is_object_of(self, change: Match, site: Match) -> bool:
         return all(word in _ARTICLES for word in self._words[change.end : site.start])
@@ -142,7 +166,7 @@ class _Pairs:
         return (
             site.start - change.end <= _FAR_WORDS
             and self._is_open(change.end, site.start)
-            and not self._has_cue(change.end, site.start + 1)
+            and not self._has_cue(change.end, site.start + 1, self._denied_changes)
             and not is_noun_of_it
         )
 
@@ -165,7 +189,10 @@ class _Pairs:
     def _called_normal(self, site: Match[Term]) -> list[Mention]:
         for normal in self._normal_words:
             start, end = min(site.end, normal.end), max(site.start, normal.start)
-            if site.overlaps(normal) or end - start > _LIST_WORDS or not self._is_open(start, end):
+            is_inside = site.start < normal.start and normal.end < site.end
+            if site.overlaps(normal) and not is_inside:
+                continue
+            if end - start > _LIST_WORDS or not self._is_open(start, end):
                 continue
             if self._has_cue(start, end + 1) or not self._phrases.isdisjoint(range(start, end)):
                 continue
@@ -178,9 +205,15 @@ class _Pairs:
         """Whether nothing between two words parts them."""
         return start >= end or self._parts_before[start] == self._parts_before[end]
 
-    def _has_cue(self, start: int, end: int) -> bool:
+    def _has_cue(self, start: int, end: int, besides: Container[int] = ()) -> bool:
         first = bisect.bisect_left(self._cue_starts, start)
-        return first < len(self._cue_starts) and self._cue_starts[first] < end
+        last = bisect.bisect_left(self._cue_starts, end)
+        return any(cue not in besides for cue in self._cue_starts[first:last])
+
+    def _is_parting(self, at: int) -> bool:
+        if self._words[at] == "but":
+            return self._denied_changes.keys().isdisjoint((at + 1, at + 2))
+        return self._words[at] in _PARTING
 
     def _word(self, at: int) -> str:
         return self._words[at] if at < len(self._words) else ""

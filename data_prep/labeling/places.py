@@ -100,12 +100,19 @@ class Places:
         named = [a for a in before if a.place.discs]
         behind = [a for a in anchors if a.start >= mention.end]
         inside = [a for a in anchors if a.start < mention.end and a.end > mention.start]
-        if behind and (behind[0].is_attached or not named):
+        if behind and (behind[0].is_attached or not named or self._closes(tokens, mention, behind)):
             between = [token.word for token in tokens[mention.end : behind[0].start]]
             if _BREAKS.isdisjoint(between) and between[-1:] != ["and"]:
                 return behind[0].place
         candidates = named[-1:] + inside + before + [a for a in behind if a.place.discs] + behind
         return candidates[0].place if candidates else None
+
+    def _closes(self, tokens: Sequence[Token], mention: Mention, behind: list[_Anchor]) -> bool:
+        """Whether a level ends its item of a list: "bulge L4-5, protrusion L5-S1"."""
+        first = behind[0]
+        follows = first.start == mention.end
+        ends = first.end == len(tokens) or tokens[first.end].word in _BREAKS
+        return follows and ends
 
     def _anchors(self, tokens: Sequence[Token]) -> list[_Anchor]:
         words = [token.word for token in tokens]
