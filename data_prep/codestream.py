@@ -12,6 +12,23 @@ JPEG_FRAMES = {0xC0, 0xC1, 0xC2, 0xC3, 0xF7}
 JPEG_BARE_MARKERS = {0x01, *range(0xD0, 0xD9)}
 
 
+def rle_exceeds(data: bytes, segment_bytes: int) -> bool:
+    """Whether a segment of an RLE frame (PS3.5 G.3) unpacks to more than it should; stops there."""
+    count, *offsets = struct.unpack_from("<16I", data)
+    starts = offsets[: min(count, 15)]
+    for start, end in zip(starts, [*starts[1:], len(data)], strict=True):
+        unpacked = 0
+        while start < min(end, len(data)):
+            control = data[start]
+            # 0 to 127: that many bytes and one more follow; 129 to 255: one byte, repeated.
+            unpacked += control + 1 if control < 128 else 257 - control if control > 128 else 0
+            start += control + 2 if control < 128 else 2 if control > 128 else 1
+            # One byte may fill the segment up to an even length.
+            if unpacked > segment_bytes + 1:
+                return True
+    return False
+
+
 def jpeg_2000_shape(data: bytes) -> tuple[int, int] | None:
     """(rows, columns) of a JPEG 2000 codestream (ISO 15444-1 A.5.1), None if it has no start."""
     start = data.find(JPEG_2000_START, 0, 4096)

@@ -11,7 +11,7 @@ from pydicom.encaps import get_frame
 from pydicom.pixels import apply_voi, pixel_array
 
 from data_prep import dicom
-from data_prep.codestream import jpeg_2000_shape, jpeg_shape
+from data_prep.codestream import jpeg_2000_shape, jpeg_shape, rle_exceeds
 from data_prep.dicom import Rejected
 from data_prep.drops import Reason
 from data_prep.headers import per_frame
@@ -49,6 +49,8 @@ NATIVE = (
     uid.ExplicitVRBigEndian,
     uid.DeflatedExplicitVRLittleEndian,
 )
+# 64 MB when it unpacks to 64 times as much.
+MAX_UNCOUNTED_RLE_BYTES = 10**6
 
 
 @dataclasses.dataclass(frozen=True)
@@ -112,8 +114,12 @@ def _check_codestream(dataset: pydicom.Dataset, frame: int, syntax: uid.UID) -> 
     if syntax == uid.RLELossless:
         # Runs of one pixel each take a hundredth more than the pixels themselves, and 64 bytes
         # begin the frame; more is there to be unpacked to up to 64 times as much.
-        pixel_bytes = dataset.Rows * dataset.Columns * dataset.BitsAllocated // 8
+        pixels = dataset.Rows * dataset.Columns
+        pixel_bytes = pixels * dataset.BitsAllocated // 8
         fits = len(data) <= 1.05 * pixel_bytes + 4 * dataset.Rows + 128
+        # Counting takes as long as decoding; a frame of usual size cannot unpack to much.
+        if len(data) > MAX_UNCOUNTED_RLE_BYTES:
+            fits = fits and not rle_exceeds(data, pixels)
     elif syntax in (uid.JPEG2000Lossless, uid.JPEG2000):
         fits = jpeg_2000_shape(data) == shape
     else:

@@ -6,6 +6,7 @@ values that they stumble on, which may be a patient's name, so none is shown: a 
 """
 
 import contextlib
+import functools
 import logging
 import pathlib
 import warnings
@@ -13,6 +14,7 @@ import zlib
 from collections.abc import Iterator, Sequence
 
 import pydicom
+from pydicom.tag import BaseTag, Tag
 from pydicom.uid import DeflatedExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from data_prep.drops import Reason
@@ -20,6 +22,9 @@ from data_prep.drops import Reason
 logging.getLogger("pydicom").disabled = True
 
 MAX_FILE_BYTES = 256 * 2**20
+# pydicom holds what it inflates twice, and zeros shrink a thousandfold where images halve.
+MAX_INFLATED_BYTES = 64 * 2**20
+MAX_INFLATE_RATIO = 100
 # Of one frame. Scanners store lumbar slices of up to 1024 x 1024.
 MAX_PIXELS = 2048 * 2048
 MAX_FRAMES = 4096
@@ -44,7 +49,7 @@ class Rejected(Exception):
         self.detail = detail
 
 
-def read(path: pathlib.Path, fields: Sequence[str], *, with_pixels: bool) -> pydicom.Dataset:
+def read(path: pathlib.Path, fields: Sequence[str | int], *, with_pixels: bool) -> pydicom.Dataset:
     """Reads the named fields of a file of grey images; use it inside `failures_are_rejections`.
 
     Raises:
@@ -56,12 +61,18 @@ def read(path: pathlib.Path, fields: Sequence[str], *, with_pixels: bool) -> pyd
             file,
             force=True,
             stop_before_pixels=not with_pixels,
-            specific_tags=[*FORMAT_FIELDS, *fields, *(["PixelData"] if with_pixels else [])],
+            specific_tags=_tags(tuple(fields), with_pixels),
         )
     if "TransferSyntaxUID" not in dataset.file_meta:
         dataset.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian
     _check_pixel_format(dataset)
     return dataset
+
+
+@functools.cache
+def _tags(fields: tuple[str | int, ...], with_pixels: bool) -> list[BaseTag]:
+    """The tags of names; looking them up anew for each file takes as long as reading some."""
+    return [Tag(name) for name in (*FORMAT_FIELDS, *fields, *["PixelData"] * with_pixels)]
 
 
 def frames(dataset: pydicom.Dataset) -> int:
@@ -94,15 +105,17 @@ def _check_size(path: pathlib.Path, file) -> None:
     if meta.get("TransferSyntaxUID") == DeflatedExplicitVRLittleEndian:
         # pydicom inflates a deflated file whole, header or not, and a megabyte can hold a gigabyte.
         file.seek(132 + 12 + meta.FileMetaInformationGroupLength)
-        if sum(map(len, _inflated(file.read()))) > MAX_FILE_BYTES:
+        data = file.read()
+        limit = min(MAX_INFLATED_BYTES, MAX_INFLATE_RATIO * len(data) + 2**20)
+        if sum(map(len, _inflated(data, limit))) > limit:
             raise Rejected(Reason.TOO_LARGE)
         file.seek(0)
 
 
-def _inflated(data: bytes) -> Iterator[bytes]:
+def _inflated(data: bytes, limit: int) -> Iterator[bytes]:
     inflater = zlib.decompressobj(-zlib.MAX_WBITS)
     seen = 0
-    while data and seen <= MAX_FILE_BYTES:
+    while data and seen <= limit:
         chunk = inflater.decompress(data, 2**20)
         seen += len(chunk)
         yield chunk

@@ -109,5 +109,7 @@ def _read_png(path: pathlib.Path) -> np.ndarray:
             if image.mode != "L":
                 raise Rejected(Reason.UNSUPPORTED_PIXELS, "not 8-bit grey")
             return np.array(image)
+    except PIL.Image.DecompressionBombError:
+        raise Rejected(Reason.TOO_LARGE) from None
     except (OSError, SyntaxError, ValueError, MemoryError) as error:
         raise Rejected(Reason.UNREADABLE_IMAGE, type(error).__name__) from None

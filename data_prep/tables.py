@@ -6,12 +6,14 @@ import pathlib
 import re
 import zipfile
 from collections.abc import Iterator
+from typing import TextIO
 
 import python_calamine
 
 # An xlsx is a zip of XML: under a megabyte can unpack to gigabytes, and no reader stops it.
 MAX_UNPACKED_BYTES = 256 * 2**20
 MAX_UNPACK_RATIO = 100
+MAX_LINE = 2**20
 
 # Words that name columns. Others may be what a table without a header has in its first row.
 HEADER_WORD = re.compile(
@@ -135,11 +137,22 @@ def _csv_rows(path: pathlib.Path) -> Iterator[list[str]]:
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
             # Spreadsheets of half of Europe separate by semicolons.
-            first_line = file.readline()
+            first_line = file.readline(MAX_LINE)
             file.seek(0)
-            yield from csv.reader(file, delimiter=max(",;\t", key=first_line.count), strict=True)
+            delimiter = max(",;\t", key=first_line.count)
+            yield from csv.reader(_lines(path, file), delimiter=delimiter, strict=True)
     except (UnicodeDecodeError, csv.Error) as error:
         raise ValueError(f"{path} is not a CSV table in UTF-8: save it again as such") from error
+
+
+def _lines(path: pathlib.Path, file: TextIO) -> Iterator[str]:
+    """The lines of a file; one without end would be held whole, and again by the reader."""
+    while line := file.readline(MAX_LINE):
+        if len(line) == MAX_LINE:
+            raise ValueError(
+                f"{path} has a line of more than {MAX_LINE / 2**20:.0f} MB: save it again as CSV"
+            )
+        yield line
 
 
 def _parquet_rows(path: pathlib.Path) -> Iterator[list[str]]:

@@ -1,0 +1,136 @@
+"""Feeds damaged DICOM files to the readers of data_prep and says what became of each.
+
+    python tests/fuzz_dicom.py --mutants=50000 --seed=0
+
+Headers are read in this process, which is limited like a worker, so a crash ends the command;
+pixels are decoded as in a build. After every few mutants comes a valid file, whose pixels must be
+right. Prints a summary as JSON; the exit status is 1 when a limit was broken.
+"""
+
+import argparse
+import collections
+import json
+import logging
+import pathlib
+import resource
+import sys
+import tempfile
+import time
+import warnings
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
+
+import numpy as np
+import pydicom
+
+from data_prep import decoder, pixels
+from data_prep.dicom import Rejected
+from data_prep.drops import Reason
+from data_prep.headers import read_headers
+from data_prep.pixels import Rendering
+from tests.dicom_mutants import SIDE_PX, SYNTAXES, Mutator
+
+BATCH = 16
+FILE_LIMIT_S, LIMIT_BYTES = 10.0, 1_500_000_000
+
+
+class Fuzz:
+    """Counts what becomes of the mutants."""
+
+    def __init__(self, seed: int, folder: pathlib.Path):
+        self.mutate = Mutator(seed)
+        self.folder = folder
+        self.rendering = Rendering(size_px=SIDE_PX)
+        self.outcomes: collections.Counter[str] = collections.Counter()
+        self.classes: collections.Counter[str] = collections.Counter()
+        self.unexplained: list[str] = []
+        self.slowest_s = 0.0
+        self.lost_siblings = 0
+        self.valid = []
+        for syntax, content in self.mutate.valid.items():
+            path = folder / f"valid {syntax.name}"
+            path.write_bytes(content)
+            self.valid.append((path, pixels.render(path, self.rendering)))
+
+    def batch(self, number: int, size: int) -> None:
+        """Some mutants and one valid file."""
+        names, places = [], []
+        for index in range(size):
+            name, syntax, content = self.mutate()
+            path = self.folder / str(index)
+            path.write_bytes(content)
+            names.append(f"{name}, {syntax.name}")
+            places.append((path, 0))
+            self.classes[name] += 1
+            self._header(path, names[-1])
+        valid, expected = self.valid[number % len(self.valid)]
+        started = time.monotonic()
+        with decoder.borrowed() as process:
+            answers = process.render([*places, (valid, 0)], self.rendering)
+            for name, answer in zip([*names, "valid"], answers, strict=True):
+                self.slowest_s = max(self.slowest_s, time.monotonic() - started)
+                started = time.monotonic()
+                if name == "valid":
+                    self.lost_siblings += not np.array_equal(answer, expected)
+                else:
+                    self._count("pixels", name, answer)
+
+    def _header(self, path: pathlib.Path, name: str) -> None:
+        started = time.monotonic()
+        try:
+            read_headers(path)
+            self.outcomes["header: read"] += 1
+        except Rejected as rejected:
+            self._count("header", name, rejected)
+        except BaseException as error:
+            self.unexplained.append(f"header, {name}: {type(error).__name__}")
+        self.slowest_s = max(self.slowest_s, time.monotonic() - started)
+
+    def _count(self, what: str, name: str, answer: np.ndarray | Rejected) -> None:
+        if not isinstance(answer, Rejected):
+            self.outcomes[f"{what}: decoded"] += 1
+            return
+        self.outcomes[f"{what}: {answer.reason}"] += 1
+        if not isinstance(answer.reason, Reason):
+            self.unexplained.append(f"{what}, {name}: {answer.reason!r}")
+        if answer.reason in (Reason.DECODER_CRASHED, Reason.DECODER_TIMEOUT, Reason.DECODER_MEMORY):
+            self.outcomes[f"accident: {answer.reason} {answer.detail}, {name}"] += 1
+
+
+def fuzz(mutants: int, seed: int) -> dict:
+    """The summary of a run."""
+    logging.disable()
+    warnings.simplefilter("ignore")
+    pydicom.config.settings.writing_validation_mode = pydicom.config.IGNORE
+    resource.setrlimit(resource.RLIMIT_DATA, (LIMIT_BYTES, LIMIT_BYTES))
+    started = time.monotonic()
+    with tempfile.TemporaryDirectory() as folder:
+        run = Fuzz(seed, pathlib.Path(folder))
+        for number, first in enumerate(range(0, mutants, BATCH)):
+            run.batch(number, min(BATCH, mutants - first))
+    decoder.close_all()
+    peaks = [resource.getrusage(who).ru_maxrss * 1024 for who in (0, resource.RUSAGE_CHILDREN)]
+    summary = {
+        "mutants": mutants,
+        "syntaxes": len(SYNTAXES),
+        "classes": dict(run.classes.most_common()),
+        "outcomes": dict(run.outcomes.most_common()),
+        "unexplained": run.unexplained[:20],
+        "lost_siblings": run.lost_siblings,
+        "slowest_s": round(run.slowest_s, 2),
+        "peak_bytes": max(peaks),
+        "took_s": round(time.monotonic() - started, 1),
+    }
+    broken = run.unexplained or run.lost_siblings or max(peaks) > LIMIT_BYTES
+    summary["passed"] = not broken and run.slowest_s < FILE_LIMIT_S + 2
+    return summary
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--mutants", type=int, default=2000)
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args()
+    result = fuzz(options.mutants, options.seed)
+    print(json.dumps(result, indent=1))
+    sys.exit(not result["passed"])
