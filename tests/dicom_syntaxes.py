@@ -24,7 +24,8 @@ from pydicom.uid import (
     RLELossless,
 )
 
-# Syntax -> the largest difference of a decoded pixel, of 4095 or 255.
+from tests.data_prep_cohort import ORIENTATIONS, slice_dataset
+
 LOSSLESS = (
     ImplicitVRLittleEndian,
     ExplicitVRLittleEndian,
@@ -119,3 +120,16 @@ def _lossless_jpeg(frame: np.ndarray, bits: int) -> bytes:
     bits_text += "1" * (-len(bits_text) % 8)
     data = int(bits_text, 2).to_bytes(len(bits_text) // 8)
     return header + data.replace(b"\xff", b"\xff\0") + b"\xff\xd9"
+
+
+def saved(folder: pathlib.Path, array: np.ndarray, syntax: UID, *, bits=None, **fields):
+    """The path of an axial slice, or slices, of these pixels; `fields` are of its header."""
+    dataset = slice_dataset(
+        [0, 0, 0], np.zeros((2, 2), np.uint16), orientation=ORIENTATIONS["axial"]
+    )
+    dataset.BitsStored = bits or 8 * array.itemsize
+    for name, value in fields.items():
+        setattr(dataset, name, value)
+    set_pixels(dataset, array, syntax)
+    save(dataset, folder / "slice.dcm")
+    return folder / "slice.dcm"

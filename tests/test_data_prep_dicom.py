@@ -82,6 +82,16 @@ def test_the_centre_of_a_tilted_slice(tmp_path):
         ({"SeriesDescription": None, "EchoTime": 11, "RepetitionTime": 550}, "T1"),
         ({"SeriesDescription": "tse", "EchoTime": 30, "RepetitionTime": 3500}, None),
         ({"SeriesDescription": "tse"}, None),
+        # A gradient echo is a T2*, and diffusion has the times of a T2.
+        ({"SeriesDescription": "t2_me2d_tra", "ScanningSequence": "GR"}, None),
+        ({"SeriesDescription": "ax T2* merge"}, None),
+        ({"SeriesDescription": "t1_fl2d_tra", "ScanningSequence": "GR"}, "T1"),
+        ({"SeriesDescription": "t2_tse_tra", "ScanningSequence": ["SE", "IR"]}, "T2"),
+        (
+            {"SeriesDescription": "dwi", "ScanningSequence": "EP"}
+            | {"EchoTime": 90, "RepetitionTime": 4000},
+            None,
+        ),
     ],
 )
 def test_the_sequence_is_named_or_told_by_its_times(fields, sequence, tmp_path):

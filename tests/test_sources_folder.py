@@ -2,7 +2,11 @@
 
 import collections
 import csv
+import os
+import pathlib
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -32,6 +36,8 @@ def archive(tmp_path_factory):
     structured_report().save_as(archive.path("SR1"), enforce_file_format=True)
     archive.path("readme.txt").write_text(f"studies of {CANARY}")
     archive.path("empty").write_bytes(b"")
+    archive.path("link").symlink_to(root / "nowhere")
+    os.mkfifo(archive.path("pipe"))
     ids = {"PatientID": "0017", "StudyInstanceUID": "1.2.3"}
     archive.series(ids, "T1", slices=3, Modality="CT", SOPClassUID="1.2.840.10008.5.1.4.1.1.2")
     return root
@@ -65,7 +71,7 @@ def test_headers_decide_everything(archive, tmp_path):
         Reason.NOT_AXIAL: 3,
         Reason.NOT_MR: 1,
         Reason.NO_IMAGE: 1,
-        Reason.UNKNOWN_FILE: 2,
+        Reason.UNKNOWN_FILE: 4,
         Reason.REPORT_EMPTY: 1,
         Reason.IMAGE_WITHOUT_REPORT: 1,
         Reason.REPORT_WITHOUT_IMAGE: 1,
@@ -196,74 +202,6 @@ def test_a_parquet_table_reads_as_its_csv(archive, tmp_path):
         scan(archive, tmp_path / "broken.parquet")
 
 
-ERRORS = {
-    "no columns": (Columns(), "needs --report_column and at least one of .* has the columns 'MRN'"),
-    "no report column": (Columns(patient="MRN"), "needs --report_column"),
-    "unknown column": (
-        Columns(patient="Patient", report="Text"),
-        r"no column 'Patient' \(found: 'MRN', 'Acc', 'Text'\): .* or correct --patient_column",
-    ),
-    "level alone": (
-        Columns(patient="MRN", report="Text", level="Acc"),
-        "need both --level_column and --image_column",
-    ),
-    "no match": (
-        Columns(patient="Acc", report="Text"),
-        r"none of 3 reports belongs to one of 3 studies: column .Acc. holds 3 values and the "
-        r"headers 3 patient ids, 0 of them equal \(but 3 are accession numbers of the headers, so "
-        r"try --accession_column='Acc'\): name the columns",
-    ),
-    "no match together": (
-        Columns(patient="MRN", accession="Text", report="Text"),
-        "3 of them equal; column .Text. holds 3 values .* 0 of them equal and no row matches in",
-    ),
-}
-
-
-@pytest.mark.parametrize("case", ERRORS)
-def test_bad_columns_are_one_helpful_sentence(case, archive, tmp_path):
-    columns, sentence = ERRORS[case]
-    rows = [("MRN", "Acc", "Text"), *((p, accession(p), f"report {p}") for p in PATIENTS)]
-    with pytest.raises(ValueError, match=sentence) as caught:
-        scan(archive, table(tmp_path / "r.csv", rows), columns)
-    message = str(caught.value).replace(str(tmp_path), "")
-    assert "\n" not in message
-    assert not any(patient in message for patient in (CANARY, *PATIENTS))
-
-
-def test_ids_that_a_spreadsheet_would_mix_up_are_refused(tmp_path):
-    archive = Archive(tmp_path / "archive")
-    archive.study("0042", "a")
-    archive.study("42", "b")
-    reports = table(tmp_path / "r.csv", [("MRN", "Text"), (42, "a")])
-    with pytest.raises(
-        ValueError, match="two patient ids of the headers differ in leading"
-    ) as caught:
-        scan(archive.root, reports)
-    assert "42" not in str(caught.value)
-
-
-@pytest.mark.parametrize(
-    ("options", "sentence"),
-    [
-        ({"levels": "table"}, "--levels=table is for the published set"),
-        ({"levels": "column"}, "need both --level_column and --image_column"),
-    ],
-)
-def test_levels_that_cannot_be_told(archive, tmp_path, options, sentence):
-    reports = table(tmp_path / "r.csv", [("MRN", "Text"), (17, "a")])
-    with pytest.raises(ValueError, match=sentence):
-        scan(archive, reports, **options)
-
-
-def test_a_folder_without_axial_slices_is_an_error(tmp_path):
-    archive = Archive(tmp_path / "archive")
-    archive.series({"PatientID": "7"}, "T2", view="sag")
-    reports = table(tmp_path / "r.csv", [("MRN", "Text"), (7, "a")])
-    with pytest.raises(ValueError, match="holds no axial T1 or T2 MR slices"):
-        scan(archive.root, reports)
-
-
 def test_workers_and_tasks_make_no_difference(archive, tmp_path, monkeypatch):
     reports = table(tmp_path / "r.csv", [("MRN", "Text"), (17, "a"), (18, "b")])
     one = scan(archive, reports)
@@ -284,3 +222,19 @@ def test_findings_of_the_archives_own_ids(archive, tmp_path):
     assert material.provenance["findings_source"] == "given with --findings for 1 of 1 patients"
     assert not material.templated
     assert np.unique([image.plane for image in material.images]).tolist() == ["axial"]
+
+
+def test_the_command_builds_from_named_columns(archive, tmp_path):
+    texts = ("Disc bulge.", "No disc bulge.", "Disc protrusion.")
+    reports = table(tmp_path / "r.csv", [("MRN", "Text"), *zip(PATIENTS, texts, strict=True)])
+    command = [
+        *(sys.executable, "-m", "data_prep.build", "--source=folder", f"--images={archive}"),
+        *(f"--reports={reports}", "--patient_column=mrn", "--report_column=TEXT"),
+        *(f"--out={tmp_path / 'set'}", "--splits=test=1", "--size_px=8", "--workers=1"),
+        *("--spacing_mm=1.5", "--window=percentile", "--levels=blocks"),
+    ]
+    repository = pathlib.Path(__file__).parents[1]
+    result = subprocess.run(command, capture_output=True, text=True, cwd=repository)
+    assert result.returncode == 0, result.stderr
+    assert "test: 18 images of 3 patients, 3 different reports" in result.stdout
+    assert CANARY not in result.stdout + result.stderr

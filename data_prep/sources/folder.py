@@ -133,31 +133,31 @@ def _read_files(
     """
     slices: list[Slice] = []
     drops: list[Drop] = []
-    rejected: dict[tuple[str, Reason], str] = {}
+    whole_series: dict[tuple[str, Reason], str] = {}
     for path in paths:
         try:
+            if not (root / path).is_file():  # a pipe would be waited for
+                raise Rejected(Reason.UNKNOWN_FILE)
             headers = read_headers(root / path, keep_doubtful=keep_doubtful)
-        except (Rejected, OSError) as error:
-            drops.append(_unreadable(root, path, error))
+        except Rejected as rejected:
+            drops.append(_unreadable(root, path, rejected))
             continue
         for header in headers:
             reason = series.reason_against(header)
             if reason is None and not header.patient:
                 reason = Reason.NO_PATIENT_ID
             if reason:
-                rejected.setdefault((header.series or path, reason), path)
+                whole_series.setdefault((header.series or path, reason), path)
             else:
                 slices.append(Slice(path, header))
-    return slices, drops, rejected
+    return slices, drops, whole_series
 
 
-def _unreadable(root: pathlib.Path, path: str, error: Exception) -> Drop:
-    if not isinstance(error, Rejected):
-        return Drop(path, Reason.UNKNOWN_FILE)
-    if error.reason == Reason.UNREADABLE_DICOM and not _is_dicom(root / path):
+def _unreadable(root: pathlib.Path, path: str, rejected: Rejected) -> Drop:
+    if rejected.reason == Reason.UNREADABLE_DICOM and not _is_dicom(root / path):
         # Reports, pictures and programs lie among the studies of any exported disc.
         return Drop(path, Reason.UNKNOWN_FILE)
-    return Drop(path, error.reason, error.detail)
+    return Drop(path, rejected.reason, rejected.detail)
 
 
 def _is_dicom(path: pathlib.Path) -> bool:
