@@ -151,15 +151,16 @@ class Splitter:
     def _ends_sentence(self, text: str, stop: re.Match) -> bool:
         if stop[0] != ".":
             return True
-        before = _WORD.findall(text[max(0, stop.start() - 24) : stop.start()])
-        word = before[-1].lower() if before else ""
+        # A window, for to copy all that came before at every stop would be quadratic.
+        before = text[max(0, stop.start() - 24) : stop.start()]
+        word = (_WORD.findall(before) or [""])[-1].lower()
         following = text[stop.end() : stop.end() + 1]
         if word in self._abbreviations or (len(word) == 1 and word.isalpha()):
             return False
         if not following or following.isspace():
-            before_word = text[: stop.start() - len(word)].rstrip()[-1:]
             # "2. Canal": the number of an item, not the end of one.
-            return not (word.isdecimal() and len(word) <= 2 and before_word in ("", ".", ":"))
+            mark = before[: len(before) - len(word)].rstrip()[-1:]
+            return not (word.isdecimal() and len(word) <= 2 and mark in ("", ".", ":"))
         return following.isalpha() and len(word) > 2
 
     def _title(self, sentence: str) -> tuple[str | None, str]:

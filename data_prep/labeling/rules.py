@@ -1,9 +1,10 @@
 """The rule files, read and checked."""
 
+import contextlib
 import dataclasses
 import pathlib
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from data_prep.findings import FINDINGS
 from data_prep.labeling.phrases import PhraseBook, parse
@@ -122,20 +123,15 @@ def read_file(path: pathlib.Path) -> dict:
         raise ValueError(f"{path} is not a TOML file ({error}): correct it") from error
 
 
-class _named:
+@contextlib.contextmanager
+def _named(path: pathlib.Path) -> Iterator[None]:
     """Turns whatever is wrong with the rules of a file into a sentence that names the file."""
-
-    def __init__(self, path: pathlib.Path):
-        self._path = path
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind, error, trace) -> None:
-        if isinstance(error, KeyError):
-            raise ValueError(f"{self._path} has no entry {error}: add it") from error
-        if isinstance(error, ValueError | TypeError | AttributeError):
-            raise ValueError(f"{self._path}: {error}: correct it") from error
+    try:
+        yield
+    except KeyError as error:
+        raise ValueError(f"{path} has no entry {error}: add it") from error
+    except (ValueError, TypeError, AttributeError) as error:
+        raise ValueError(f"{path}: {error}: correct it") from error
 
 
 def _terms(concepts: Mapping[str, Mapping]) -> list[tuple[str, Term]]:
