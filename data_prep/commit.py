@@ -1,6 +1,7 @@
 """The last step of a build: names the shards, adds the metadata, checks that the data set opens."""
 
 import collections
+import dataclasses
 import hashlib
 import json
 import os
@@ -81,7 +82,7 @@ def commit(
         "created_by": CREATED_BY,
         **provenance,
         "splits": counts,
-        "image": {"size_px": rendering.size_px, "spacing_mm": rendering.spacing_mm},
+        "image": dataclasses.asdict(rendering),
         "findings": findings.FINDINGS,
         "level_findings": findings.LEVEL_FINDINGS,
         "finding_status": findings.STATUS,

@@ -50,9 +50,9 @@ class Plan:
     def joining(self, pairs: Iterable[tuple[str, str]]) -> "Plan":
         """The plan with the two patients (pseudonyms) of each pair in one split.
 
-        Whoever shares a report or a file with one of them moves along, to the split that has most
-        of such a group. No other patient moves, and shards keep their boundaries: the few that gain
-        or lose a patient are the only new ones.
+        Whoever shares a written report or a file with one of them moves along, to the split that
+        has most of such a group. No other patient moves, and shards keep their boundaries: the few
+        that gain or lose a patient are the only new ones.
 
         Raises:
           ValueError: a split would lose its last patient.
@@ -67,7 +67,7 @@ class Plan:
             (trait, patient)
             for patient, rows in rows_of.items()
             for row in rows
-            for trait in (row.features["report_group"], row.sha256)
+            for trait in _traits(row)
         ]
         together = splits.keep_together(
             split_of, splits.connected([*traits, *pairs]), list(self.boundaries)
@@ -117,7 +117,7 @@ def make_plan(
     """
     paired, unpaired = _pair(images, reports, labels)
     if split_of is None:
-        split_of = _drawn_splits(paired, reports, labels, shares, seed)
+        split_of = _drawn_splits(paired, reports, labels, shares, seed, templated)
     else:
         unpaired += _not_in_splits(paired, split_of)
         paired = [image for image in paired if image.patient in split_of]
@@ -225,24 +225,39 @@ def _drawn_splits(
     labels: Labels,
     shares: Mapping[str, float],
     seed: int,
+    templated: Collection[str],
 ) -> dict[str, str]:
-    """Patients with equal reports or equal files are one group."""
+    """Patients with equal written reports or equal files are one group.
+
+    Templated texts are as often equal as grades are: all healthy patients have one, and would end
+    in one split.
+    """
     patients = sorted({image.patient for image in images})
+    report_of = {
+        patient: report_group(reports[patient]) + (patient if patient in templated else "")
+        for patient in patients
+    }
     component_of = splits.connected(
         [
-            *((report_group(reports[patient]), patient) for patient in patients),
+            *((report_of[patient], patient) for patient in patients),
             *((image.sha256, image.patient) for image in images),
         ]
     )
     # Groups are known by a report, so that drawing them depends on nothing else.
     name_of: dict[str, str] = {}
     for patient in patients:
-        group = report_group(reports[patient])
+        group = report_of[patient]
         name = name_of.setdefault(component_of[patient], group)
         name_of[component_of[patient]] = min(name, group)
     group_of = {patient: name_of[component_of[patient]] for patient in patients}
     strata = {group_of[patient]: _stratum(labels.findings.get(patient)) for patient in patients}
     return splits.assign(group_of, shares, seed, strata)
+
+
+def _traits(row: Row) -> list[str]:
+    """What keeps the patients who share it in one split."""
+    written = row.features["report_source"] == schema.WRITTEN
+    return [row.sha256, *([row.features["report_group"]] if written else [])]
 
 
 def _not_in_splits(images: Sequence[ImageRef], split_of: Mapping[str, str]) -> list[Drop]:

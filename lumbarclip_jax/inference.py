@@ -9,6 +9,7 @@ import numpy as np
 
 from data_prep import pixels, schema
 from data_prep.dicom import Rejected
+from data_prep.pixels import Rendering
 from lumbarclip_jax import sharding, train_step
 from lumbarclip_jax.data.dataset import with_level
 from lumbarclip_jax.run import Run, load_run
@@ -26,16 +27,17 @@ class ClassProbabilities(NamedTuple):
 class Model:
     """The encoders of a trained run. Made by `lumbarclip_jax.load`.
 
-    Images are uint8 arrays [H, W], [H, W, 1], [B, H, W] or [B, H, W, 1] of 0.6875 mm pixels, or a
-    sequence of such slices and of paths. A path ending in .png is taken as it is; any other is read
-    as DICOM, exactly as `data_prep.build` does: rescaled, inverted if MONOCHROME1, resampled to
-    0.6875 mm and stretched to 8 bits. Slices are then cut or padded around their centre to the size
-    of the training data's, so one of any size will do.
+    Images are uint8 arrays [H, W], [H, W, 1], [B, H, W] or [B, H, W, 1] with pixels of the training
+    data's size (0.6875 mm unless it was built otherwise), or a sequence of such slices and of
+    paths. A path ending in .png is taken as it is; any other is read as DICOM, exactly as
+    `data_prep.build` read the training data: rescaled, inverted if MONOCHROME1, resampled to its
+    pixel size and stretched to 8 bits in its window. Slices are then cut or padded around their
+    centre to the size of the training data's, so one of any size will do.
     """
 
     def __init__(self, run: Run):
         self.run = run
-        self._image_size_px = run.data_manifest["image"]["size_px"]
+        self._rendering = Rendering(**run.data_manifest["image"])
         self._encode_image, self._encode_text = train_step.make_encoders(
             run.model, run.config, run.mesh
         )
@@ -49,7 +51,7 @@ class Model:
         """
 
         def encode(slices: list) -> Any:
-            stored = np.stack([stored_slice(item, self._image_size_px) for item in slices])
+            stored = np.stack([stored_slice(item, self._rendering) for item in slices])
             images = sharding.shard_batch({"images": stored}, self.run.mesh)["images"]
             return self._encode_image(self.run.state, images)["image_embeds"]
 
@@ -150,7 +152,7 @@ def slices_of(images: Picture | Sequence[Picture]) -> list[Picture]:
     return list(images)
 
 
-def stored_slice(item: Picture, size_px: int) -> np.ndarray:
+def stored_slice(item: Picture, rendering: Rendering) -> np.ndarray:
     """A slice as the data set stores it, uint8 [S, S, 1].
 
     Raises:
@@ -162,7 +164,7 @@ def stored_slice(item: Picture, size_px: int) -> np.ndarray:
         if not path.is_file():
             raise FileNotFoundError(f"there is no image {path}")
         try:
-            return pixels.read(path, size_px)
+            return pixels.render(path, rendering)
         except Rejected as error:
             detail = f" ({error.detail})" if error.detail else ""
             raise ValueError(f"{path} cannot be used: {error.reason.meaning}{detail}") from None
@@ -172,4 +174,4 @@ def stored_slice(item: Picture, size_px: int) -> np.ndarray:
             f"an image is {item.dtype} {list(item.shape)}: give uint8 arrays [H, W] or [B, H, W], "
             "or the paths of DICOM and PNG files"
         )
-    return pixels.fit(image, size_px)[..., None]
+    return pixels.fit(image, rendering.size_px)[..., None]

@@ -7,6 +7,7 @@ from pydicom.uid import ExplicitVRLittleEndian
 
 from data_prep import pixels
 from data_prep.pixels import Rendering
+from lumbarclip_jax import inference
 from tests.dicom_syntaxes import saved
 
 RAMP = np.arange(0, 1001, dtype=np.uint16)[None]
@@ -105,3 +106,12 @@ def test_the_stored_spacing_is_an_option(spacing_mm, extent, tmp_path):
     image = pixels.render(path, Rendering(16, spacing_mm))
     rows = np.flatnonzero(image[..., 0].max(1))
     assert rows[-1] - rows[0] + 1 == extent
+
+
+def test_a_model_sees_files_as_its_training_data_were_stored(tmp_path):
+    array = np.random.default_rng(0).integers(0, 4096, (24, 24), np.uint16)
+    path = saved(tmp_path, array, ExplicitVRLittleEndian, WindowCenter=500, WindowWidth=100)
+    stored = Rendering(16, 1.375, "file")
+    shown = inference.stored_slice(path, stored)
+    np.testing.assert_array_equal(shown, pixels.render(path, stored))
+    assert not np.array_equal(shown, pixels.read(path, 16))

@@ -14,6 +14,7 @@ from data_prep.drops import Reason
 from data_prep.pixels import Rendering
 from data_prep.scan import Inputs
 from data_prep.sources import spider
+from data_prep.verify import verify
 from lumbarclip_jax import train
 from tests import spider_folder as made_up
 
@@ -226,6 +227,22 @@ def test_a_set_of_sagittal_views_is_built(dataset):
     assert manifest["findings_source"] == "from the source's grades for 30 of 30 patients"
     assert manifest["grades_source"].startswith("from the source's grades for 30")
     assert manifest["dropped"] == []
+
+
+def test_splits_may_share_the_text_of_equal_grades(tmp_path):
+    (tmp_path / "images").mkdir()
+    rows = [(patient, disc, *[0] * 7, 1) for patient in range(6) for disc in (1, 2, 3)]
+    made_up.write_gradings(tmp_path / "radiological_gradings.csv", rows)
+    for patient in range(6):
+        voxels = made_up.sagittal_voxels(32, seed=patient)
+        made_up.write_volume(tmp_path / "images" / f"{patient}_t2.mha", voxels)
+    shares = "train=0.5,test=0.5"
+    manifest = build(
+        tmp_path, None, tmp_path / "set", source="spider", split_shares=shares, size_px=32
+    )
+    assert [counts["patients"] for counts in manifest["splits"].values()] == [3, 3]
+    assert [counts["report_groups"] for counts in manifest["splits"].values()] == [1, 1]
+    assert verify(tmp_path / "set")[0] == []
 
 
 def test_a_model_trains_on_it_and_is_measured(dataset, tmp_path):
