@@ -14,6 +14,6 @@ def get_config():
     config.model.image_encoder.sizes = {**smallest, "patch_size": 8}
     config.model.text_encoder.sizes = smallest
     config.optim.warmup_steps = 2
-    config.eval.update(every_steps=10, batch_size=8, bootstrap_resamples=20)
+    config.eval.update(every_steps=20, batch_size=8, bootstrap_resamples=20)
     config.checkpoint.every_steps = 8
     return config
