@@ -37,7 +37,10 @@ class Reason(enum.StrEnum):
     UNREADABLE_DICOM = "unreadable_dicom", "a DICOM file that cannot be parsed or decoded"
     TOO_LARGE = "too_large", "a file that declares more pixels than any lumbar slice has"
     UNSUPPORTED_PIXELS = "unsupported_pixels", "colour or unusual pixel format"
-    UNSUPPORTED_SYNTAX = "unsupported_syntax", "compressed in a way that no decoder here reads"
+    UNSUPPORTED_SYNTAX = (
+        "unsupported_syntax",
+        "compressed in a way that no installed decoder reads: pip install lumbarclip_jax[jpeg]",
+    )
     NO_IMAGE = "no_image", "a DICOM object without an image"
     NOT_MR = "not_mr", "an image of another modality than MR"
     REPEATED_IMAGE = "repeated_image", "another copy of an image, or of its place in the series"

@@ -62,9 +62,9 @@ class Model:
 
         Args:
           texts: sentences or reports.
-          level: the disc they speak of, "L3-L4", "L4-L5" or "L5-S1". It is put in front, as in
-            "L4-L5 : ...", where the training reports had it (`config.data.level_prefix`); without
-            a level texts are encoded as they are.
+          level: the disc they speak of, "L3-L4", "L4-L5" or "L5-S1", or "all" for sagittal views.
+            It is put in front, as in "L4-L5 : ...", where the training reports had it
+            (`config.data.level_prefix`); without a level texts are encoded as they are.
 
         Raises:
           ValueError: there is no such level, or the model was trained without levels.
@@ -115,8 +115,9 @@ class Model:
             return
         if not self.run.config.data.level_prefix:
             raise ValueError("this model was trained without levels before its texts: give none")
-        if level not in schema.LEVELS:
-            raise ValueError(f"level {level!r} is not one of {', '.join(schema.LEVELS)}")
+        levels = (*schema.LEVELS, schema.WHOLE_SPINE)
+        if level not in levels:
+            raise ValueError(f"level {level!r} is not one of {', '.join(levels)}")
 
     def _in_batches(self, encode: Callable[[list], Any], items: list) -> np.ndarray:
         """Rows of `encode` for all items, in batches of few sizes, since each size is compiled.

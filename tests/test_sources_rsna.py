@@ -62,7 +62,7 @@ def write_axial(folder, *, frame=FRAME, discs=DISCS, gap_mm=5.0):
             center = np.array([0, 0, height_mm]) + step * gap_mm * normal
             corner = center - half * np.array([1, 0, 0]) - half * along_column
             path = folder / f"{instance}.dcm"
-            shape = SHAPE if instance % 4 else (SHAPE[0], SHAPE[1])
+            shape = SHAPE if instance % 4 else (SHAPE[0] - 6, SHAPE[1] - 3)
             save(path, corner.tolist(), tilted(tilt), frame=frame, instance=instance, shape=shape)
 
 
