@@ -111,6 +111,7 @@ def build(
         **material.provenance,
         "plan": plan.digest,
         "seed": seed,
+        "key_fingerprint": pseudonyms("key", "fingerprint"),
         "splits_source": "given with --split_file" if split_file else f"drawn, {split_shares}",
     }
     job = Job(

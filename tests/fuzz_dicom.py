@@ -32,6 +32,8 @@ from tests.dicom_mutants import SIDE_PX, SYNTAXES, Mutator
 
 BATCH = 16
 FILE_LIMIT_S, LIMIT_BYTES = 10.0, 1_500_000_000
+# A decoder that was ended is started anew within the time of the file that ended it.
+STARTING_S = 5.0
 
 
 class Fuzz:
@@ -44,7 +46,7 @@ class Fuzz:
         self.outcomes: collections.Counter[str] = collections.Counter()
         self.classes: collections.Counter[str] = collections.Counter()
         self.unexplained: list[str] = []
-        self.slowest_s = 0.0
+        self.slowest = (0.0, "")
         self.lost_siblings = 0
         self.valid = []
         for syntax, content in self.mutate.valid.items():
@@ -68,7 +70,7 @@ class Fuzz:
         with decoder.borrowed() as process:
             answers = process.render([*places, (valid, 0)], self.rendering)
             for name, answer in zip([*names, "valid"], answers, strict=True):
-                self.slowest_s = max(self.slowest_s, time.monotonic() - started)
+                self.slowest = max(self.slowest, (time.monotonic() - started, f"pixels, {name}"))
                 started = time.monotonic()
                 if name == "valid":
                     self.lost_siblings += not np.array_equal(answer, expected)
@@ -84,7 +86,7 @@ class Fuzz:
             self._count("header", name, rejected)
         except BaseException as error:
             self.unexplained.append(f"header, {name}: {type(error).__name__}")
-        self.slowest_s = max(self.slowest_s, time.monotonic() - started)
+        self.slowest = max(self.slowest, (time.monotonic() - started, f"header, {name}"))
 
     def _count(self, what: str, name: str, answer: np.ndarray | Rejected) -> None:
         if not isinstance(answer, Rejected):
@@ -117,12 +119,13 @@ def fuzz(mutants: int, seed: int) -> dict:
         "outcomes": dict(run.outcomes.most_common()),
         "unexplained": run.unexplained[:20],
         "lost_siblings": run.lost_siblings,
-        "slowest_s": round(run.slowest_s, 2),
+        "slowest_s": round(run.slowest[0], 2),
+        "slowest": run.slowest[1],
         "peak_bytes": max(peaks),
         "took_s": round(time.monotonic() - started, 1),
     }
     broken = run.unexplained or run.lost_siblings or max(peaks) > LIMIT_BYTES
-    summary["passed"] = not broken and run.slowest_s < FILE_LIMIT_S + 2
+    summary["passed"] = not broken and run.slowest[0] < FILE_LIMIT_S + STARTING_S
     return summary
 
 

@@ -95,7 +95,7 @@ def runs(tmp_path_factory, canaries):
         f"patient,split\n{word('table of splits')},{word('split')}\n"
     )
     assert build("splits", "no", *columns, f"--split_file={source / 'splits.csv'}") == 2
-    for module in ("verify",):
+    for module in ("verify", "audit"):
         status = runs(module, f"data_prep.{module}", str(runs.root / "out" / "set"))
         assert status == 0, runs.said
     return runs

@@ -1,0 +1,32 @@
+"""Writes the audit page of a data set.
+
+    python -m data_prep.audit DIR
+
+The page goes to ``DIR.audit.html``, beside the data set: it is for those who answer for the data.
+Every byte of the data set is read and checked, as by ``data_prep.verify``.
+"""
+
+import pathlib
+import sys
+
+from absl import flags
+
+from data_prep.audit.page import write_audit
+from lumbarclip_jax import cli
+
+
+def main() -> None:
+    """Runs the command."""
+    options = flags.FLAGS
+    folder = pathlib.Path(options.data)
+    path = write_audit(folder, options.out and pathlib.Path(options.out), pictures=options.pictures)
+    print(f"the audit page is {path}")
+
+
+if __name__ == "__main__":
+    # The folder may be given plainly.
+    sys.argv[1:] = [a if a.startswith("-") else f"--data={a}" for a in sys.argv[1:]]
+    flags.DEFINE_string("data", None, "folder of the data set", required=True)
+    flags.DEFINE_string("out", None, "page to write (default: DIR.audit.html, beside the data set)")
+    flags.DEFINE_integer("pictures", 12, "pictures of each level and sequence on the page")
+    cli.run(main)
