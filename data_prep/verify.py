@@ -31,6 +31,7 @@ VIEWS = {
     "sequence": ("T1", "T2"),
 }
 IDS = ("patient_id", "study_id", "series_id", "image_id", "report_group")
+TEXTS = (*IDS, *VIEWS, "report", "report_source")
 
 
 def verify(folder: pathlib.Path) -> tuple[list[str], str]:
@@ -158,14 +159,17 @@ class _Checker:
                 where = f"{name} record {number}"
                 try:
                     record = self._features.deserialize_example_np(source[number])
+                    texts = {name: record[name].decode("utf-8") for name in TEXTS}
                 except Exception as error:
                     yield f"{where}: cannot be read ({type(error).__name__})"
                 else:
                     self._records += 1
-                    yield from (f"{where}: {what}" for what in self._record(record, entry, where))
+                    for what in self._record(record, texts, entry["split"], where):
+                        yield f"{where}: {what}"
 
-    def _record(self, record: Mapping, entry: Mapping, where: str) -> Iterator[str]:
-        texts = {n: v.decode("utf-8") for n, v in record.items() if isinstance(v, bytes)}
+    def _record(
+        self, record: Mapping, texts: Mapping[str, str], split: str, where: str
+    ) -> Iterator[str]:
         for name in IDS:
             if not PSEUDONYM.fullmatch(texts[name]):
                 yield f"{name} is no pseudonym"
@@ -181,7 +185,7 @@ class _Checker:
                 yield f"{name} holds an unknown status"
         if record["grades"]["pfirrmann"] > 5:
             yield "a Pfirrmann grade above 5"
-        found = self._found[entry["split"]]
+        found = self._found[split]
         if texts["image_id"] in found["images"]:
             yield "its image_id is that of another record"
         found["images"].add(texts["image_id"])
@@ -190,7 +194,7 @@ class _Checker:
         if texts["report_source"] == schema.TEMPLATED:
             # Equal grades give equal texts, which splits may share.
             texts = texts | {"report_group": f"{texts['report_group']} {texts['patient_id']}"}
-        self._leakage.add(entry["split"], where, texts, record["image"])
+        self._leakage.add(split, where, texts, record["image"])
 
     def _counts(self) -> Iterator[str]:
         for split, stated in self._manifest["splits"].items():

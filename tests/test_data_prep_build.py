@@ -9,8 +9,13 @@ import numpy as np
 import PIL.Image
 import pytest
 import tensorflow_datasets as tfds
+from array_record.python.array_record_data_source import ArrayRecordDataSource
+from array_record.python.array_record_module import ArrayRecordWriter
+from tensorflow_datasets.proto import tf_example_pb2
 
 from data_prep.build import build
+from data_prep.verify import verify
+from lumbarclip_jax.data.dataset import Dataset
 from tests import data_prep_cohort as cohort
 
 PATIENTS = 12
@@ -233,3 +238,28 @@ def test_no_tensorflow():
     )
     subprocess.run([sys.executable, "-c", code], check=True)
     assert "tensorflow" not in sys.modules
+
+
+def test_training_reads_folders_from_before_a_feature_was_added(built, tmp_path):
+    folder = tmp_path / "old"
+    shutil.copytree(built[0], folder)
+    features = json.loads((folder / "features.json").read_text())
+    later = ("report_source", "series_id")
+    for name in later:
+        del features["featuresDict"]["features"][name]
+    (folder / "features.json").write_text(json.dumps(features))
+    for shard in folder.glob("*.array_record*"):
+        with ArrayRecordDataSource([str(shard)]) as source:
+            examples = [tf_example_pb2.Example.FromString(source[i]) for i in range(len(source))]
+        writer = ArrayRecordWriter(str(shard), "group_size:1,uncompressed")
+        for example in examples:
+            for name in later:
+                del example.features.feature[name]
+            writer.write(example.SerializeToString())
+        writer.close()
+    for split in ("train", "validation", "test"):
+        old, new = (Dataset(path).columns(split) for path in (folder, built[0]))
+        np.testing.assert_array_equal(old.image_id, new.image_id)
+        np.testing.assert_array_equal(old.level_findings, new.level_findings)
+        assert len(old.report) > 0
+    assert any("features" in fault for fault in verify(folder)[0])
