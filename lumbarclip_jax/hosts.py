@@ -7,6 +7,7 @@ import logging
 import os
 import re
 import signal
+import socket
 import time
 from collections.abc import Iterator
 
@@ -81,6 +82,15 @@ def _join() -> None:
     address = COORDINATOR_ADDRESS.value
     if address and not re.fullmatch(r".+:\d+", address):
         raise ValueError(f"--coordinator_address={address} is not of the form HOST:PORT")
+    if address and PROCESS_ID.value == 0:
+        # JAX 0.10.2 crashes on a port that is taken.
+        try:
+            socket.create_server(("", int(address.rpartition(":")[2]))).close()
+        except OSError as error:
+            raise ValueError(
+                f"--coordinator_address={address} cannot be opened ({error.strerror}): choose "
+                "another port, for all processes"
+            ) from error
     # Its handler of SIGTERM would take the place of ours, see preemption.
     jax.config.update("jax_enable_preemption_service", False)
     _explain_abort(

@@ -211,3 +211,22 @@ def test_a_mistake_in_the_flags_is_one_sentence(flags, sentence):
     assert result.stderr.startswith("error: ")
     assert sentence in result.stderr
     assert len(result.stderr.strip().splitlines()) == 1
+
+
+def test_a_port_that_is_taken_is_one_sentence():
+    with socket.create_server(("", 0)) as taken:
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        result = subprocess.run(
+            [
+                *(sys.executable, "-m", "lumbarclip_jax.main", "--distributed"),
+                *(f"--coordinator_address={address}", "--num_processes=2", "--process_id=0"),
+                "--config=configs/vit_linear.py:quick",
+            ],
+            cwd=REPOSITORY,
+            capture_output=True,
+            text=True,
+            timeout=TIMEOUT_S,
+        )
+    assert result.returncode == 2
+    assert result.stderr.startswith(f"error: --coordinator_address={address} cannot be opened")
+    assert len(result.stderr.strip().splitlines()) == 1
