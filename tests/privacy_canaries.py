@@ -8,6 +8,7 @@ import datetime
 import itertools
 import pathlib
 import re
+import shutil
 
 import numpy as np
 import pydicom
@@ -105,6 +106,22 @@ def write_archive(root: pathlib.Path, canaries: Canaries) -> list[dict]:
                     file.write(canaries.word("after the data set").encode())
         _write_oddities(folder, canaries, persons)
     return said
+
+
+def write_published_layout(root: pathlib.Path, archive: pathlib.Path, canaries: Canaries) -> None:
+    """The same studies in the folders of the published set, and a table in CSV."""
+    lines = [f"Patient ID,Clinician's Notes,{canaries.word('CSV column')}"]
+    for number, patient in enumerate(sorted(archive.iterdir()), start=1):
+        study = root / "01_MRI_Data" / f"{number:04d}" / canaries.word("study folder")
+        for series in patient.iterdir():
+            shutil.copytree(series, study / canaries.word("series folder"), symlinks=True)
+        (study / canaries.word("file beside series")).write_text(canaries.word("its content"))
+        text = f"L4-5 bulge, Dr. {canaries.word('doctor in CSV')}"
+        lines.append(f"{number},{text.replace(',', ';')},{canaries.word('CSV cell')}")
+    lines.append(f"{canaries.word('CSV id')},text,")
+    (root / canaries.word("folder beside the studies")).mkdir()
+    (root / "01_MRI_Data" / canaries.word("no patient folder")).mkdir()
+    (root / "reports.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
 def _slice(canaries: Canaries, place: int, *, full: bool) -> FileDataset:

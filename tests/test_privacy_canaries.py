@@ -81,6 +81,14 @@ def runs(tmp_path_factory, canaries):
     assert build("build again", "set", *columns, "--seed=3") == 2
     doubtful = ("--overwrite", "--nokeep_nothing_doubtful", "--verbosity=1")
     assert build("keep the doubtful", "set", *columns, *doubtful) == 0, runs.said
+    published = source / "published"
+    privacy_canaries.write_published_layout(published, source / "archive", canaries)
+    status = runs(
+        "published", "data_prep.build", f"--images={published}", "--size_px=8",
+        f"--reports={published / 'reports.csv'}", f"--out={runs.root / 'out' / 'published'}",
+        "--splits=test=1",
+    )  # fmt: skip
+    assert status == 0, runs.said
     assert build("wrong columns", "no", "--accession_column=Acc", "--report_column=Text") == 2
     assert build("no id equal", "no", "--patient_column=Report", "--report_column=Report") == 2
 

@@ -1,10 +1,13 @@
 """Images that may carry an identity in their pixels are left out, each with its reason."""
 
+import numpy as np
 import pydicom
 import pytest
 
 from data_prep import quarantine
 from data_prep.drops import Reason
+from data_prep.headers import read_headers
+from tests import data_prep_cohort as cohort
 
 MR = "1.2.840.10008.5.1.4.1.1.4"
 USUAL = {
@@ -121,6 +124,25 @@ def test_overlays(overlay, reason, tmp_path):
 def test_images_that_may_be_used(fields, tmp_path):
     assert quarantine.kind(dataset(**fields)) is None
     assert kind_once_saved(dataset(**fields), tmp_path) is None
+
+
+@pytest.mark.parametrize(
+    ("fields", "kind"),
+    [
+        ({"ImageType": ["MIXED", "PRIMARY"]}, None),
+        ({"BurnedInAnnotation": "YES"}, Reason.BURNED_IN),
+        ({"ImageType": ["DERIVED", "SECONDARY"]}, Reason.DERIVED_OR_SECONDARY),
+    ],
+)
+def test_keeping_the_doubtful_keeps_nothing_else(fields, kind, tmp_path):
+    image = cohort.slice_dataset(
+        [0, 0, 0], np.zeros((4, 4), np.uint16), orientation=cohort.ORIENTATIONS["axial"]
+    )
+    for name, value in (USUAL | fields).items():
+        setattr(image, name, value)
+    image.save_as(tmp_path / "a.dcm", enforce_file_format=True)
+    assert read_headers(tmp_path / "a.dcm", keep_doubtful=True)[0].kind == kind
+    assert read_headers(tmp_path / "a.dcm")[0].kind is not None
 
 
 def test_only_the_doubtful_can_be_kept():

@@ -71,6 +71,7 @@ def test_a_whole_letter():
         # What names a patient names discs as well; it goes only beside the other name.
         ("Small^Zorvane", "small disc of Zorvane Small", "small disc of [name]"),
         ("LUMBAR^SPINE", "lumbar spine", "lumbar spine"),
+        ("ANONYMOUS^PATIENT", "the patient is unknown", "the patient is unknown"),
         ("", "a disc", "a disc"),
         ("^^^", "a disc", "a disc"),
         ("(a+)+$", "a (a+)+$ b", "a [name] b"),
