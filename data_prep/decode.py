@@ -10,7 +10,7 @@ from pydicom import uid
 from pydicom.encaps import get_frame
 from pydicom.pixels import apply_voi, pixel_array
 
-from data_prep import dicom
+from data_prep import dicom, lossless_jpeg
 from data_prep.codestream import jpeg_2000_shape, jpeg_shape, rle_exceeds
 from data_prep.dicom import Rejected
 from data_prep.drops import Reason
@@ -40,9 +40,8 @@ DECODERS = {
     uid.JPEG2000: "pillow",
     uid.JPEGBaseline8Bit: "pillow",
     uid.JPEGExtended12Bit: "gdcm",
-    uid.JPEGLossless: "gdcm",
-    uid.JPEGLosslessSV1: "gdcm",
 }
+LOSSLESS_JPEG = (uid.JPEGLossless, uid.JPEGLosslessSV1)
 NATIVE = (
     uid.ImplicitVRLittleEndian,
     uid.ExplicitVRLittleEndian,
@@ -97,19 +96,28 @@ def read_pixels(path: pathlib.Path, frame: int = 0, *, display: bool = False) ->
 
 def _decoded(dataset: pydicom.Dataset, frame: int) -> np.ndarray:
     syntax = dataset.file_meta.TransferSyntaxUID
-    if syntax not in NATIVE and syntax not in DECODERS:
+    if syntax not in (*NATIVE, *DECODERS, *LOSSLESS_JPEG):
         raise Rejected(Reason.UNSUPPORTED_SYNTAX, "no decoder is known")
     plugin = DECODERS.get(syntax, "")
     if plugin == "gdcm" and not importlib.util.find_spec("gdcm"):
         raise Rejected(Reason.UNSUPPORTED_SYNTAX, "install lumbarclip_jax[jpeg]")
     if syntax.is_encapsulated:
-        _check_codestream(dataset, frame, syntax)
+        data = get_frame(dataset.PixelData, frame, number_of_frames=dicom.frames(dataset))
+        _check_codestream(dataset, data, syntax)
+    if syntax in LOSSLESS_JPEG:
+        return _with_sign(dataset, lossless_jpeg.decode(data))
     return pixel_array(dataset, index=frame, decoding_plugin=plugin)
 
 
-def _check_codestream(dataset: pydicom.Dataset, frame: int, syntax: uid.UID) -> None:
+def _with_sign(dataset: pydicom.Dataset, pixels: np.ndarray) -> np.ndarray:
+    """The codestream knows no sign: signed pixels are in it as their bits (two's complement)."""
+    unused = 16 - dataset.get("BitsStored", dataset.BitsAllocated)
+    signed = np.int16 if dataset.get("PixelRepresentation") else np.uint16
+    return (pixels << unused).view(signed) >> unused
+
+
+def _check_codestream(dataset: pydicom.Dataset, data: bytes, syntax: uid.UID) -> None:
     """Refuses a frame that would unpack to more, or less, than the header says."""
-    data = get_frame(dataset.PixelData, frame, number_of_frames=dicom.frames(dataset))
     shape = (dataset.Rows, dataset.Columns)
     if syntax == uid.RLELossless:
         # Runs of one pixel each take a hundredth more than the pixels themselves, and 64 bytes

@@ -34,6 +34,7 @@ LOSSLESS = (
     RLELossless,
     JPEGLSLossless,
     JPEG2000Lossless,
+    JPEGLosslessSV1,
 )
 NEAR = 2
 
@@ -98,28 +99,60 @@ def _jpeg(frame: np.ndarray, bits: int) -> bytes:
 
 
 def _lossless_jpeg(frame: np.ndarray, bits: int) -> bytes:
-    """JPEG process 14, predictor 1 (ITU T.81 annex H), every difference's size in 5 bits."""
+    return lossless_jpeg(frame, bits)
+
+
+def lossless_jpeg(
+    frame: np.ndarray, bits: int, *, predictor: int = 1, restart_rows: int = 0, shift: int = 0
+) -> bytes:
+    """JPEG process 14 (ITU T.81 annex H), every difference's size in 5 bits."""
     rows, columns = frame.shape
     codes = bytes([0, 0, 0, 0, 17, *[0] * 11, *range(17)])
     header = b"\xff\xd8" + b"\xff\xc4" + (2 + 1 + len(codes)).to_bytes(2) + b"\0" + codes
+    header += b"\xff\xdd\0\x04" + (restart_rows * columns).to_bytes(2)
     header += b"\xff\xc3\0\x0b" + bytes([bits]) + rows.to_bytes(2) + columns.to_bytes(2)
-    header += bytes([1, 1, 0x11, 0]) + b"\xff\xda\0\x08\x01\x01\0\x01\0\0"
-    values = frame.astype(np.int64)
-    predicted = np.empty_like(values)
-    predicted[:, 1:] = values[:, :-1]
-    predicted[1:, 0] = values[:-1, 0]
-    predicted[0, 0] = 1 << (bits - 1)
+    header += bytes([1, 1, 0x11, 0])
+    header += b"\xff\xda\0\x08\x01\x01\0" + bytes([predictor, 0, shift])
+    values = frame.astype(np.int64) >> shift
+    height = restart_rows or rows
+    parts = [
+        _entropy_coded(values[first : first + height], predictor, 1 << bits - shift - 1)
+        for first in range(0, rows, height)
+    ]
+    data = parts[0]
+    for number, part in enumerate(parts[1:]):
+        data += bytes([0xFF, 0xD0 + number % 8]) + part
+    return header + data + b"\xff\xd9"
+
+
+def _entropy_coded(values: np.ndarray, predictor: int, start: int) -> bytes:
     text = []
-    for difference in (values - predicted).ravel().tolist():
-        size = abs(difference).bit_length()
+    for r, c in np.ndindex(values.shape):
+        left, above = values[r, c - 1], values[r - 1, c]
+        corner = values[r - 1, c - 1]
+        if r == 0 or c == 0:
+            predicted = start if r == c == 0 else left if r == 0 else above
+        else:
+            predicted = {
+                1: left,
+                2: above,
+                3: corner,
+                4: left + above - corner,
+                5: left + (above - corner >> 1),
+                6: above + (left - corner >> 1),
+                7: left + above >> 1,
+            }[predictor]
+        # Modulo 2**16, from -32767 to 32768.
+        difference = (int(values[r, c] - predicted) + 2**15 - 1) % 2**16 - 2**15 + 1
+        size = 16 if difference == 2**15 else abs(difference).bit_length()
         text.append(f"{size:05b}")
-        if size:
+        if 0 < size < 16:
             extra = difference if difference > 0 else difference + (1 << size) - 1
             text.append(f"{extra:0{size}b}")
     bits_text = "".join(text)
     bits_text += "1" * (-len(bits_text) % 8)
     data = int(bits_text, 2).to_bytes(len(bits_text) // 8)
-    return header + data.replace(b"\xff", b"\xff\0") + b"\xff\xd9"
+    return data.replace(b"\xff", b"\xff\0")
 
 
 def saved(folder: pathlib.Path, array: np.ndarray, syntax: UID, *, bits=None, **fields):
