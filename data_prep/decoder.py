@@ -139,7 +139,10 @@ _idle: list[Decoder] = []
 def borrowed() -> Iterator[Decoder]:
     """Lends a decoder that nobody else uses; it is kept for the next shard, as starting one costs
     half a second."""
-    decoder = _idle.pop() if _idle else Decoder()
+    try:
+        decoder = _idle.pop()
+    except IndexError:
+        decoder = Decoder()
     try:
         yield decoder
     except BaseException:

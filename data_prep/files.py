@@ -10,18 +10,19 @@ from collections.abc import Iterator
 def write_whole(path: pathlib.Path, content: bytes, *, private: bool = False) -> None:
     """Writes a file under a name of its own, flushes it to disk, and gives it its name.
 
+    A `private` one can be read by its owner alone, at any time.
+
     Raises:
       OSError: it cannot be written; the sentence names it.
     """
     partial = own_name(path)
     with disk_errors_name(path):
         try:
-            with partial.open("wb") as file:
+            mode = 0o600 if private else 0o666
+            with open(os.open(partial, os.O_CREAT | os.O_TRUNC | os.O_WRONLY, mode), "wb") as file:
                 file.write(content)
                 file.flush()
                 os.fsync(file.fileno())
-            if private:
-                partial.chmod(0o600)
             partial.replace(path)
         finally:
             partial.unlink(missing_ok=True)

@@ -136,7 +136,10 @@ def _publish(space: Workspace, out_dir: pathlib.Path, workers: int) -> dict:
         space.remove()
         raise ValueError(f"no image of {job.images_dir} can be decoded: check the files")
     dropped = _dropped(space)
-    pseudonyms = Pseudonyms(load_or_create_key(pathlib.Path(job.key_file)))
+    key_file = pathlib.Path(job.key_file)
+    if not key_file.is_file():
+        raise FileNotFoundError(f"the key file {key_file} of this build is gone: restore it")
+    pseudonyms = Pseudonyms(load_or_create_key(key_file))
     folder = space.folder / "data"
     shutil.rmtree(folder, ignore_errors=True)
     provenance = {
@@ -148,8 +151,12 @@ def _publish(space: Workspace, out_dir: pathlib.Path, workers: int) -> dict:
         },
     }
     manifest = commit.commit(space, folder, dropped, provenance, pseudonyms)
-    drops.write_private_table(pathlib.Path(f"{out_dir}.dropped.csv"), dropped, pseudonyms)
-    _write_splits(pathlib.Path(f"{out_dir}.splits.csv"), space)
+    # Tables of identities wait in the workspace: a killed build leaves none beside `out_dir`.
+    tables = {name: space.folder / f"{name}.csv" for name in ("dropped", "splits")}
+    drops.write_private_table(tables["dropped"], dropped, pseudonyms)
+    _write_splits(tables["splits"], space)
+    for name, path in tables.items():
+        path.replace(f"{out_dir}.{name}.csv")
     _take_place(folder, out_dir, space, replace=job.overwrite)
     return manifest
 

@@ -7,6 +7,7 @@ crash or with an amended plan, finds by name alone what is done.
 import dataclasses
 import json
 import pathlib
+import re
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -75,7 +76,9 @@ class Workspace:
     @classmethod
     def all(cls, out_dir: pathlib.Path) -> "list[Workspace]":
         """Every workspace beside `out_dir`."""
-        return [cls(path) for path in sorted(out_dir.parent.glob(f".{out_dir.name}.*.partial"))]
+        # Not just any middle: `.set.a.<digest>.partial` is of `set.a`, not of `set`.
+        name = re.compile(rf"\.{re.escape(out_dir.name)}\.[0-9a-f]{{16}}\.partial")
+        return [cls(path) for path in sorted(out_dir.parent.iterdir()) if name.fullmatch(path.name)]
 
     def write(self, plan: Plan, job: Job) -> None:
         """Writes a plan, or another one in its place; the plan file last.

@@ -198,6 +198,24 @@ def test_work_that_is_done_is_not_done_again(inputs, undisturbed, tmp_path):
     assert folder.stat().st_mode & 0o077 == 0
 
 
+def test_the_workspace_of_another_set_is_left_alone(inputs, tmp_path):
+    build_from(inputs, tmp_path / "set.a", stage="plan")
+    (other,) = leftovers(tmp_path / "set")
+    build_from(inputs, tmp_path / "set")
+    assert leftovers(tmp_path / "set") == [other]
+
+
+def test_a_lost_key_is_not_replaced(inputs, tmp_path):
+    shutil.copy(inputs / "key", tmp_path / "key")
+    build_from(inputs, tmp_path / "set", stage="plan", key_file=tmp_path / "key")
+    for number in range(stages.shard_count(tmp_path / "set")):
+        stages.convert_one(tmp_path / "set", number)
+    (tmp_path / "key").unlink()
+    with pytest.raises(FileNotFoundError, match="key of this build is gone: restore it"):
+        stages.publish(tmp_path / "set", workers=1)
+    assert not (tmp_path / "key").exists()
+
+
 def test_two_builds_at_once_are_refused(inputs, tmp_path):
     out = tmp_path / "set"
     build_from(inputs, out, stage="plan")
