@@ -1,4 +1,4 @@
-"""Damaged and lying DICOM files, made from small valid ones in ten transfer syntaxes."""
+"""Damaged and lying DICOM files, made from small valid ones in eleven transfer syntaxes."""
 
 import io
 import random
@@ -12,6 +12,7 @@ from pydicom import uid
 from pydicom.encaps import encapsulate
 
 from tests.data_prep_cohort import ORIENTATIONS, slice_dataset
+from tests.dicom_syntaxes import lossless_jpeg
 
 SIDE_PX = 32
 SYNTAXES = (
@@ -25,6 +26,7 @@ SYNTAXES = (
     uid.JPEG2000Lossless,
     uid.JPEG2000,
     uid.JPEGBaseline8Bit,
+    uid.JPEGLosslessSV1,
 )
 LIES = {
     "Rows": (0, 1, 15, 17, 2048, 2049, 65535),
@@ -64,6 +66,8 @@ def dataset(syntax: uid.UID) -> pydicom.FileDataset:
         made.compress(syntax, jls_error=2, generate_instance_uid=False)
     elif syntax in (uid.JPEG2000Lossless, uid.JPEG2000):
         made.PixelData = encapsulate([encode_array(pixels(), 12, 2, use_mct=False)])
+    elif syntax == uid.JPEGLosslessSV1:
+        made.PixelData = encapsulate([lossless_jpeg(pixels(), 12)])
     elif syntax == uid.JPEGBaseline8Bit:
         made.BitsAllocated, made.BitsStored, made.HighBit = 8, 8, 7
         stream = io.BytesIO()
