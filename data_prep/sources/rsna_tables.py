@@ -1,0 +1,144 @@
+"""The tables of RSNA 2024: severities, series and marks."""
+
+import dataclasses
+import pathlib
+import re
+
+from data_prep import schema
+from data_prep.drops import Drop, Reason
+from data_prep.tables import read_table
+
+IMAGES_FOLDER = "train_images"
+LEVELS = ("L1-L2", "L2-L3", "L3-L4", "L4-L5", "L5-S1")
+CONDITIONS = {
+    "spinal_canal_stenosis": "spinal canal stenosis",
+    "left_neural_foraminal_narrowing": "left neural foraminal narrowing",
+    "right_neural_foraminal_narrowing": "right neural foraminal narrowing",
+    "left_subarticular_stenosis": "left subarticular stenosis",
+    "right_subarticular_stenosis": "right subarticular stenosis",
+}
+SEVERITIES = ("Severe", "Moderate", "Normal/Mild")
+# Canal stenosis is marked in the middle of the disc, foraminal narrowing in front of and above it.
+SAGITTAL_CONDITIONS = (
+    "spinal_canal_stenosis",
+    "left_neural_foraminal_narrowing",
+    "right_neural_foraminal_narrowing",
+)
+
+Severities = dict[str, dict[str, str]]  # level -> condition -> severity
+
+
+@dataclasses.dataclass(frozen=True)
+class Mark:
+    """A point marked on an instance of a series, in pixels."""
+
+    series: str
+    instance: int
+    condition: str
+    level: str
+    x_px: float
+    y_px: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Study:
+    """What the tables say of a study: its axial series with their sequence, and its marks."""
+
+    name: str
+    axial: dict[str, str]
+    marks: list[Mark]
+
+
+def patient_key(cell: str) -> str | None:
+    """A study number, which stands for a patient here, or None."""
+    match = re.fullmatch(r"\s*([0-9]{1,12})(\.0)?\s*", cell)
+    return match[1] if match else None
+
+
+def read_severities(path: pathlib.Path) -> tuple[dict[str, Severities], list[Drop]]:
+    """What train.csv says of every study: (study -> severities, rows and cells left out).
+
+    Raises:
+      FileNotFoundError: there is no such file.
+      ValueError: it lacks a column.
+    """
+    table = read_table(path, option="--images")
+    study_index = table.column("study_id")
+    columns = [
+        (level, condition, table.column(f"{condition}_{level.replace('-', '_').lower()}"))
+        for level in LEVELS
+        for condition in CONDITIONS
+    ]
+    found: dict[str, Severities] = {}
+    drops = []
+    for number, cells in table.rows:
+        study = patient_key(cells[study_index])
+        graded: Severities = {}
+        for level, condition, index in columns:
+            severity = cells[index].strip()
+            if severity in SEVERITIES:
+                graded.setdefault(level, {})[condition] = severity
+            elif severity:
+                drops.append(Drop(f"train.csv row {number}", Reason.BAD_GRADE, condition))
+        if study and graded:
+            found[study] = graded
+        else:
+            drops.append(Drop(f"train.csv row {number}", Reason.REPORT_EMPTY))
+    return found, drops
+
+
+def read_studies(root: pathlib.Path, drops: list[Drop]) -> list[Study]:
+    """The studies with their axial series and the marks on their sagittal ones, by name.
+
+    Args:
+      root: the folder of the tables.
+      drops: grows by what is left out.
+
+    Raises:
+      FileNotFoundError: a table is not there.
+      ValueError: it lacks a column.
+    """
+    table = read_table(root / "train_series_descriptions.csv", option="--images")
+    names = ("study_id", "series_id", "series_description")
+    study_index, series_index, description_index = (table.column(name) for name in names)
+    studies: dict[str, Study] = {}
+    for number, cells in table.rows:
+        study, series_id = patient_key(cells[study_index]), patient_key(cells[series_index])
+        if not study or not series_id:
+            drops.append(Drop(f"series descriptions row {number}", Reason.REPORT_BAD_ID))
+            continue
+        found = studies.setdefault(study, Study(study, {}, []))
+        view, _, sequence = cells[description_index].strip().partition(" ")
+        if view.lower() == "axial" and sequence in ("T1", "T2"):
+            found.axial[series_id] = sequence
+        else:
+            drops.append(Drop(f"{IMAGES_FOLDER}/{study}/{series_id}", Reason.NOT_AXIAL))
+    for study, mark in _read_marks(root / "train_label_coordinates.csv", drops):
+        if study in studies:
+            studies[study].marks.append(mark)
+    return [studies[name] for name in sorted(studies)]
+
+
+def _read_marks(path: pathlib.Path, drops: list[Drop]) -> list[tuple[str, Mark]]:
+    table = read_table(path, option="--images")
+    names = ("study_id", "series_id", "instance_number", "condition", "level", "x", "y")
+    indices = [table.column(name) for name in names]
+    marks = []
+    for number, cells in table.rows:
+        study, series_id, instance, condition, level, x, y = (cells[i].strip() for i in indices)
+        condition = condition.lower().replace(" ", "_")
+        try:
+            mark = Mark(
+                str(int(series_id)),
+                int(instance),
+                condition,
+                level.replace("/", "-"),
+                float(x),
+                float(y),
+            )
+        except ValueError:
+            drops.append(Drop(f"coordinates row {number}", Reason.BAD_LEVEL))
+            continue
+        if condition in SAGITTAL_CONDITIONS and mark.level in schema.LEVELS:
+            marks.append((study, mark))
+    return marks
