@@ -27,6 +27,7 @@ class Leakage:
         self._faults: list[str] = []
         self._prints = bytearray()
         self._owners: list[tuple[str, str, str]] = []
+        self._planes: list[str] = []
 
     def add(self, split: str, where: str, texts: Mapping[str, str], image: np.ndarray) -> None:
         """Takes in a record.
@@ -34,7 +35,7 @@ class Leakage:
         Args:
           split: of the record.
           where: its place, for the fault.
-          texts: its ids by name.
+          texts: its ids and its plane by name.
           image: its pixels, uint8 [S, S, 1].
         """
         print_ = fingerprint(image)
@@ -44,6 +45,7 @@ class Leakage:
             values["pixels"] = hashlib.sha256(image.tobytes()).hexdigest()[:16]
             self._prints += print_
             self._owners.append((split, where, texts["patient_id"]))
+            self._planes.append(texts["plane"])
         for name in TRAITS.keys() & values.keys():
             other_split, other = self._first.setdefault((name, values[name]), (split, where))
             if other_split != split:
@@ -55,7 +57,8 @@ class Leakage:
         """The leaks, one line each; look-alike pictures are compared now."""
         yield from self._faults
         prints = np.frombuffer(bytes(self._prints), np.uint8).reshape(-1, BYTES)
-        for i, j in near_duplicates(prints, [patient for _, _, patient in self._owners]):
+        patients = [patient for _, _, patient in self._owners]
+        for i, j in near_duplicates(prints, patients, self._planes):
             (split, where, _), (other_split, other, _) = self._owners[j], self._owners[i]
             if split != other_split:
                 yield f"{where} ({split}): looks like {other} ({other_split})"

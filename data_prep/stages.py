@@ -164,16 +164,19 @@ def _publish(space: Workspace, out_dir: pathlib.Path, workers: int) -> dict:
 def _look_alikes(space: Workspace) -> dict[tuple[str, str], set[str]]:
     """The pairs of patients who have images that look the same, each with the patients' splits."""
     owners: list[tuple[str, str]] = []
+    planes: list[str] = []
     prints = bytearray()
     for shard in space.shards():
         rows = list(space.rows(shard.digest))
         for number, fingerprint in space.receipt(shard.digest).kept:
             if fingerprint:
                 owners.append((rows[number].features["patient_id"], shard.split))
+                planes.append(rows[number].features["plane"])
                 prints += bytes.fromhex(fingerprint)
     patients = [patient for patient, _ in owners]
     alike: dict[tuple[str, str], set[str]] = {}
-    for i, j in near_duplicates(np.frombuffer(prints, np.uint8).reshape(-1, BYTES), patients):
+    table = np.frombuffer(prints, np.uint8).reshape(-1, BYTES)
+    for i, j in near_duplicates(table, patients, planes):
         pair = min(patients[i], patients[j]), max(patients[i], patients[j])
         alike[pair] = {owners[i][1], owners[j][1]}
     return alike

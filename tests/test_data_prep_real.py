@@ -31,6 +31,7 @@ def test_every_published_slice_is_a_record(cohort_set):
         "test": 82,
     }
     assert manifest["dropped_by_reason"] == {"report_empty": 60}
+    assert manifest["look_alikes"]["pairs"] == 0
     assert json.loads((folder / "manifest.json").read_text()) == json.loads(json.dumps(manifest))
 
 

@@ -14,11 +14,12 @@ from data_prep.fingerprints import BYTES, MAX_DIFFERENT_BITS, fingerprint, near_
 from tests import data_prep_cohort as cohort
 
 SIZE_PX = 64
+LIMIT = MAX_DIFFERENT_BITS["axial"]
 
 
 def picture(seed: int, size_px: int = 320) -> np.ndarray:
     """Smooth random shapes, uint8 [S, S]."""
-    noise = np.random.default_rng(seed).integers(40, 190, (12, 12), np.uint8)
+    noise = np.random.default_rng(seed).integers(40, 190, (48, 48), np.uint8)
     image = PIL.Image.fromarray(noise).resize((size_px, size_px), PIL.Image.Resampling.BICUBIC)
     return np.asarray(image)
 
@@ -49,12 +50,12 @@ def different_bits(one: np.ndarray, two: np.ndarray) -> int:
 def test_a_changed_copy_looks_the_same(change):
     for seed in range(5):
         image = picture(seed)
-        assert different_bits(image, CHANGES[change](image)) <= MAX_DIFFERENT_BITS
+        assert different_bits(image, CHANGES[change](image)) <= LIMIT
 
 
 def test_another_picture_does_not():
     distances = [different_bits(picture(a), picture(b)) for a in range(8) for b in range(a)]
-    assert min(distances) > 2 * MAX_DIFFERENT_BITS
+    assert min(distances) > 1.5 * LIMIT
 
 
 @pytest.mark.parametrize("size_px", [1, 8, 33])
@@ -65,20 +66,29 @@ def test_a_picture_of_nothing_has_no_fingerprint(size_px):
     assert fingerprint(image) is None
 
 
-def test_near_duplicates_are_those_of_a_plain_double_loop():
+def test_near_duplicates_are_those_that_were_planted():
     rng = np.random.default_rng(0)
     prints = rng.integers(0, 256, (2500, BYTES), np.uint8)
     owners = [f"p{i % 700}" for i in range(2500)]
-    expected = []
-    # Across blocks and within one; at the limit and past it; of one owner.
-    for i, j, bits in [(3, 9, 0), (5, 2400, 32), (1023, 1024, 7), (40, 50, 33), (2, 702, 0)]:
+    planes = ["sagittal" if i >= 2000 else "axial" for i in range(2500)]
+    planted = [
+        # (row, other row, bits in which they differ, whether that is a pair)
+        (3, 9, 0, True),
+        (5, 1900, LIMIT, True),
+        (1023, 1024, 7, True),  # of two blocks
+        (40, 50, LIMIT + 1, False),
+        (2, 702, 0, False),  # of one owner
+        (7, 2007, 0, False),  # of two planes
+        (2100, 2101, MAX_DIFFERENT_BITS["sagittal"], True),
+        (2102, 2103, MAX_DIFFERENT_BITS["sagittal"] + 1, False),
+    ]
+    for i, j, bits, _ in planted:
         prints[j] = prints[i]
         prints[j, : bits // 8] ^= 255
         prints[j, bits // 8] ^= 2 ** (bits % 8) - 1
-        if bits <= 32 and owners[i] != owners[j]:
-            expected.append((i, j))
-    assert sorted(near_duplicates(prints, owners)) == sorted(expected)
-    assert list(near_duplicates(prints[:0], [])) == []
+    expected = [(i, j) for i, j, _, is_pair in planted if is_pair]
+    assert sorted(near_duplicates(prints, owners, planes)) == sorted(expected)
+    assert list(near_duplicates(prints[:0], [], [])) == []
 
 
 def test_connected_names():
