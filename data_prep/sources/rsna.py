@@ -60,7 +60,7 @@ def scan(inputs: Inputs) -> Scan:
     images: list[ImageRef] = []
     by_marks = 0
     results = ordered_map(
-        functools.partial(_scan_study, root, inputs.levels == "auto"),
+        functools.partial(_scan_study, inputs),
         studies,
         workers=inputs.workers,
         label="reading headers",
@@ -80,18 +80,17 @@ def scan(inputs: Inputs) -> Scan:
     )
 
 
-def _scan_study(
-    root: pathlib.Path, use_marks: bool, study: Study
-) -> tuple[list[ImageRef], list[Drop], bool]:
+def _scan_study(inputs: Inputs, study: Study) -> tuple[list[ImageRef], list[Drop], bool]:
     """(the images of a study, what was left out, whether marks told the levels of any series)."""
     drops: list[Drop] = []
-    folder = root / IMAGES_FOLDER / study.name
-    points = _points_mm(folder, study.marks, drops) if use_marks else {}
+    folder = inputs.images_dir / IMAGES_FOLDER / study.name
+    marks = study.marks if inputs.levels == "auto" else []
+    points = _points_mm(inputs, folder, marks, drops)
     candidates: list[Candidate | None] = []
     marked = False
     for series_id, sequence in sorted(study.axial.items()):
         place = f"{IMAGES_FOLDER}/{study.name}/{series_id}"
-        slices = _axial_slices(root, folder / series_id, sequence, drops)
+        slices = _axial_slices(inputs, folder / series_id, sequence, drops)
         frame = next((frame for frame in points if levels.in_frame(slices, frame)), None)
         if frame and slices:
             candidates.append(levels.by_points(place, slices, points[frame], drops))
@@ -102,19 +101,21 @@ def _scan_study(
     images = [
         image
         for candidate in chosen
-        for image in series.image_refs(candidate, root, patient=study.name, study=study.name)
+        for image in series.image_refs(
+            candidate, inputs.images_dir, patient=study.name, study=study.name
+        )
     ]
     return images, drops + not_chosen, marked
 
 
 def _axial_slices(
-    root: pathlib.Path, folder: pathlib.Path, sequence: str, drops: list[Drop]
+    inputs: Inputs, folder: pathlib.Path, sequence: str, drops: list[Drop]
 ) -> list[Slice]:
     """The axial slices of a series; its files are named by instance numbers, which have gaps."""
     slices = []
     for path in sorted(folder.glob("*.dcm")):
-        location = path.relative_to(root).as_posix()
-        header = _header(path, location, drops)
+        location = path.relative_to(inputs.images_dir).as_posix()
+        header = _header(inputs, location, drops)
         if header is None:
             continue
         # The headers do not say which sequence it is; the table does.
@@ -128,7 +129,7 @@ def _axial_slices(
 
 
 def _points_mm(
-    folder: pathlib.Path, marks: list[Mark], drops: list[Drop]
+    inputs: Inputs, folder: pathlib.Path, marks: list[Mark], drops: list[Drop]
 ) -> dict[str, dict[str, np.ndarray]]:
     """Frame of reference -> level -> point in patient coordinates.
 
@@ -137,11 +138,11 @@ def _points_mm(
     found: dict[str, dict[str, dict[str, list[np.ndarray]]]] = {}
     for mark in marks:
         path = folder / mark.series / f"{mark.instance}.dcm"
-        location = path.relative_to(folder.parent.parent).as_posix()
+        location = path.relative_to(inputs.images_dir).as_posix()
         if not path.is_file():
             drops.append(Drop(location, Reason.MISSING_IMAGE))
             continue
-        header = _header(path, location, drops)
+        header = _header(inputs, location, drops)
         if header is None or header.plane is None:
             continue
         kind = "canal" if mark.condition == SAGITTAL_CONDITIONS[0] else "foramina"
@@ -157,9 +158,10 @@ def _points_mm(
     }
 
 
-def _header(path: pathlib.Path, location: str, drops: list[Drop]) -> Header | None:
+def _header(inputs: Inputs, location: str, drops: list[Drop]) -> Header | None:
+    path = inputs.images_dir / location
     try:
-        return read_headers(path)[0]
+        return read_headers(path, keep_doubtful=inputs.keep_doubtful)[0]
     except Rejected as rejected:
         drops.append(Drop(location, rejected.reason, rejected.detail))
         return None
