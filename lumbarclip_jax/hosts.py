@@ -97,11 +97,12 @@ def _join() -> None:
         f"not all processes of this run met within {JOIN_TIMEOUT_S} s: start every one of them, "
         "with the same --coordinator_address, which all must be able to reach"
     )
+    given = (address, NUM_PROCESSES.value, PROCESS_ID.value)
     try:
         jax.distributed.initialize(
-            coordinator_address=address,
-            num_processes=NUM_PROCESSES.value,
-            process_id=PROCESS_ID.value,
+            *given,
+            # Looked for in vain, a cluster is warned of.
+            cluster_detection_method=None if None in given else "deactivate",
             initialization_timeout=JOIN_TIMEOUT_S,
             heartbeat_timeout_seconds=PEER_TIMEOUT_S.value,
         )

@@ -33,13 +33,19 @@ def cache_folder() -> pathlib.Path:
 
 
 def main() -> None:
+    config = CONFIG.value
+    workdir = WORKDIR.value or f"runs/{config.name}"
+    if "://" in workdir:
+        raise ValueError(
+            f"--workdir={workdir} is an address, not a folder: mount it, or choose a folder "
+            "that all processes share"
+        )
     with hosts.joined():
         # Imported here, after the flags are checked: a typo should not wait for JAX to start.
         import jax
 
         from lumbarclip_jax.train import train_and_evaluate
 
-        config = CONFIG.value
         if jax.config.jax_compilation_cache_dir is None:
             jax.config.update("jax_compilation_cache_dir", str(cache_folder() / "xla"))
         if not config.data.dir:
@@ -54,7 +60,7 @@ def main() -> None:
             )
             log.info("no --config.data.dir given: training on the embedded phantom, %s", folder)
             config.data.dir = str(folder)
-        train_and_evaluate(config, WORKDIR.value or pathlib.Path("runs") / config.name)
+        train_and_evaluate(config, workdir)
 
 
 if __name__ == "__main__":

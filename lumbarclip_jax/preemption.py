@@ -13,9 +13,10 @@ class StopRequest:
     """Context manager; `requested` becomes True on the first SIGTERM or SIGINT to this process.
 
     Saving inside a signal handler can corrupt a checkpoint, so the handler only sets a flag. A
-    second signal takes its usual effect. Outside the main thread (a notebook's worker) no handler
-    is installed. With several processes, one that stopped by itself would leave the others waiting
-    in a collective: they stop when `agreed`.
+    second Ctrl-C takes its usual effect; a second SIGTERM does not, because schedulers send more
+    than one. Outside the main thread (a notebook's worker) no handler is installed. With several
+    processes, one that stopped by itself would leave the others waiting in a collective: they stop
+    when `agreed`.
     """
 
     def __init__(self):
@@ -51,4 +52,5 @@ class StopRequest:
 
     def _on_signal(self, number: int, frame) -> None:
         self.requested = True
-        signal.signal(number, self._previous[number])
+        if number == signal.SIGINT:
+            signal.signal(number, self._previous[number])

@@ -185,7 +185,10 @@ def make_train_step(model, optimizer, config: ConfigDict, mesh: Mesh):
         }
         return TrainState(state.step + 1, params, batch_stats, opt_state), metrics
 
-    return jax.jit(train_step, donate_argnums=0)
+    # Stated, because the compiler may prefer to leave a state elsewhere than it found it, and a
+    # step on a state that has moved is compiled again.
+    state_shardings = _state_plan(model, config, mesh)[2]
+    return jax.jit(train_step, donate_argnums=0, out_shardings=(state_shardings, None))
 
 
 def make_encoders(model, config: ConfigDict, mesh: Mesh):

@@ -23,6 +23,7 @@ def command(module: str, *arguments: str):
         ([QUICK, "--config.optim.lrr=1"], "unknown config field lrr, did you mean lr?"),
         ([QUICK, "--config.optim.lr=fast"], "could not convert string to float: 'fast'"),
         ([QUICK, "--confg=x"], "Unknown command line flag 'confg'"),
+        ([QUICK, "--workdir=gs://bucket/run"], "is an address, not a folder"),
         ([QUICK, "workdir=x"], "unexpected argument 'workdir=x'"),
         ([QUICK, "--config.data.dir=/no/where"], "/no/where is not a data set"),
         ([QUICK, "--config.data.dir=/no/where", "--config.total_steps=0"], "total_steps=0 must be"),

@@ -117,7 +117,7 @@ def test_a_loss_that_is_no_number_stops_the_run():
         train.require_finite(float("nan"), 7, None)
 
 
-def test_a_second_signal_takes_its_usual_effect():
+def test_a_second_ctrl_c_takes_its_usual_effect():
     # Set here, because a process started in the background inherits an ignored SIGINT.
     inherited = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
@@ -126,6 +126,8 @@ def test_a_second_signal_takes_its_usual_effect():
             assert stop.requested
             with pytest.raises(KeyboardInterrupt):
                 os.kill(os.getpid(), signal.SIGINT)
+            for _ in range(2):  # the second would end this process
+                os.kill(os.getpid(), signal.SIGTERM)
         assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     finally:
         signal.signal(signal.SIGINT, inherited)

@@ -54,6 +54,7 @@ def losses(name: str, devices: int, fsdp: int) -> list[float]:
         placed = sharding.shard_batch(batch, mesh)
         state, metrics = step(state, placed, LR, jax.random.key(1))
         values.append(float(metrics["loss"]))
+    assert step._cache_size() == 1, "the step was compiled more than once"
     return values
 
 
