@@ -214,6 +214,15 @@ def test_a_series_called_axial_is_checked(cohort, tmp_path):
     }
 
 
+def test_a_series_that_is_not_there_is_counted(tmp_path):
+    write_study(tmp_path, "15")
+    graded = {"spinal_canal_stenosis_l4_l5": "Severe"}
+    write_tables(tmp_path, [], {"15": graded, "16": graded})
+    drops = rsna.scan(Inputs(tmp_path)).drops
+    missing = [drop.location for drop in drops if drop.reason == Reason.MISSING_IMAGE]
+    assert missing == ["train_images/16/300"]
+
+
 @pytest.mark.parametrize(
     ("change", "error", "sentence"),
     [

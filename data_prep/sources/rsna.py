@@ -91,6 +91,8 @@ def _scan_study(inputs: Inputs, study: Study) -> tuple[list[ImageRef], list[Drop
     for series_id, sequence in sorted(study.axial.items()):
         place = f"{IMAGES_FOLDER}/{study.name}/{series_id}"
         slices = _axial_slices(inputs, folder / series_id, sequence, drops)
+        if not (folder / series_id).is_dir():
+            drops.append(Drop(place, Reason.MISSING_IMAGE))
         frame = next((frame for frame in points if levels.in_frame(slices, frame)), None)
         if frame and slices:
             candidates.append(levels.by_points(place, slices, points[frame], drops))
@@ -136,13 +138,17 @@ def _points_mm(
     A level is where its canal was marked or, without such a mark, between its foramina.
     """
     found: dict[str, dict[str, dict[str, list[np.ndarray]]]] = {}
+    headers: dict[str, Header | None] = {}
     for mark in marks:
         path = folder / mark.series / f"{mark.instance}.dcm"
         location = path.relative_to(inputs.images_dir).as_posix()
         if not path.is_file():
             drops.append(Drop(location, Reason.MISSING_IMAGE))
             continue
-        header = _header(inputs, location, drops)
+        # Several discs are marked on one slice.
+        if location not in headers:
+            headers[location] = _header(inputs, location, drops)
+        header = headers[location]
         if header is None or header.plane is None:
             continue
         kind = "canal" if mark.condition == SAGITTAL_CONDITIONS[0] else "foramina"
