@@ -83,6 +83,10 @@ class Splitter:
 
         for sentence in self.sentences(text):
             title, rest = self._title(sentence)
+            if kind == "header":
+                # "Name: ..." speaks of itself alone: what follows without a title is the report.
+                close()
+                kind = "findings"
             if title:
                 close()
                 # An impression sums up all the regions of a report.
