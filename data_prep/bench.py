@@ -2,7 +2,7 @@
 
     python -m data_prep.bench --files=2000,10000
 
-Draws a phantom archive of each size, a third of its files compressed, decodes every image with
+Draws a phantom archive of each size, four in ten files compressed, decodes every image with
 pydicom and nothing else, then builds the data set, each in a process of its own on one core. Times
 are CPU seconds, which other work on the machine does not lengthen; starting Python is left out.
 """
