@@ -145,7 +145,7 @@ class BatchNorm(nn.Module):
             mean, var = batch_statistics(x)
             if self.is_mutable_collection("batch_stats") and not self.is_initializing():
                 count = x.size // x.shape[-1]
-                unbiased = var * count / max(count - 1, 1)
+                unbiased = var * (count / max(count - 1, 1))  # the count alone can pass 2³¹
                 running_mean.value += self.momentum * (mean - running_mean.value)
                 running_var.value += self.momentum * (unbiased - running_var.value)
 
