@@ -39,7 +39,7 @@ CASES = {
     ),
     "no known layout": ({"images_dir": "nothing"}, "neither 01_MRI_Data .* nor 04_Interm.*: point"),
     "no reports": ({"reports_file": "nowhere.xlsx"}, "no file .*nowhere.xlsx: correct --reports"),
-    "reports format": ({"reports_file": "reports.doc"}, "neither .xlsx nor .csv nor .parquet: save"),
+    "reports format": ({"reports_file": "reports.doc"}, "neither .xlsx nor .csv nor .parquet"),
     "empty table": ({"reports_file": "empty.csv"}, "an empty table: correct --reports"),
     "columns": ({"reports_file": "columns.csv"}, "no column 'Patient ID' .*'Patient', 'Text'"),
     "encoding": ({"reports_file": "latin.csv"}, "not a CSV table in UTF-8: save"),
