@@ -9,9 +9,10 @@ from typing import Any
 
 import ml_dtypes  # noqa: F401  (teaches numpy the bfloat16 that safetensors asks for)
 import numpy as np
+import safetensors.numpy
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HFValidationError, RepositoryNotFoundError
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 
 # Names of weight files without their ending, in the order they are looked for.
 WEIGHTS = ("model", "open_clip_model")
@@ -131,8 +132,7 @@ def read_shards(index: pathlib.Path) -> dict[str, np.ndarray]:
 
 def read_file(path: pathlib.Path) -> dict[str, np.ndarray]:
     try:
-        with safe_open(path, framework="numpy") as file:
-            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (no dict)
+        tensors = safetensors.numpy.load_file(path)
     except SafetensorError as error:
         raise ValueError(
             f"{path} is cut short or damaged ({error}; {path.stat().st_size} bytes): fetch it again"
