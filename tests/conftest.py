@@ -44,6 +44,8 @@ def tiny_dataset(tmp_path_factory) -> pathlib.Path:
     cohort.write_slices(root, patients=24, size_px=32, sequences=("T1",))
     cohort.write_reports(root / "reports.csv", patients=24)
     cohort.write_labels(root / "grades.csv", root / "findings.jsonl", patients=24)
+    # A key of chance would give every run of the tests other splits and another order.
+    (root / "dataset.key").write_text("0" * 64)
     build(
         root,
         root / "reports.csv",

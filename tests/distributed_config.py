@@ -13,6 +13,8 @@ def get_config():
     config.model.embed_dim = 16
     config.model.image_encoder.sizes = {**smallest, "patch_size": 8}
     config.model.text_encoder.sizes = smallest
+    # Ten times more, and rounding grows past 1e-5 within the 20 steps.
+    config.optim.lr = 1e-4
     config.optim.warmup_steps = 2
     config.eval.update(every_steps=20, batch_size=8, bootstrap_resamples=20)
     config.checkpoint.every_steps = 8

@@ -12,6 +12,7 @@ import collections
 import json
 import logging
 import pathlib
+import re
 import resource
 import sys
 import tempfile
@@ -111,7 +112,9 @@ def fuzz(mutants: int, seed: int) -> dict:
         for number, first in enumerate(range(0, mutants, BATCH)):
             run.batch(number, min(BATCH, mutants - first))
     decoder.close_all()
-    peaks = [resource.getrusage(who).ru_maxrss * 1024 for who in (0, resource.RUSAGE_CHILDREN)]
+    peak_bytes = max(
+        _own_peak_bytes(), resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024
+    )
     summary = {
         "mutants": mutants,
         "syntaxes": len(SYNTAXES),
@@ -121,12 +124,18 @@ def fuzz(mutants: int, seed: int) -> dict:
         "lost_siblings": run.lost_siblings,
         "slowest_s": round(run.slowest[0], 2),
         "slowest": run.slowest[1],
-        "peak_bytes": max(peaks),
+        "peak_bytes": peak_bytes,
         "took_s": round(time.monotonic() - started, 1),
     }
-    broken = run.unexplained or run.lost_siblings or max(peaks) > LIMIT_BYTES
+    broken = run.unexplained or run.lost_siblings or peak_bytes > LIMIT_BYTES
     summary["passed"] = not broken and run.slowest[0] < FILE_LIMIT_S + STARTING_S
     return summary
+
+
+def _own_peak_bytes() -> int:
+    """Not from getrusage, whose figure starts at the peak of the process that started this one."""
+    status = pathlib.Path("/proc/self/status").read_text()
+    return int(re.search(r"VmHWM:\s*(\d+) kB", status)[1]) * 1024
 
 
 if __name__ == "__main__":

@@ -1,11 +1,9 @@
 """One build, however it is run: stages, runners, kills and full disks end in the same bytes."""
 
 import contextlib
-import functools
 import os
 import pathlib
 import random
-import resource
 import shutil
 import signal
 import subprocess
@@ -238,13 +236,10 @@ def test_a_full_disk_is_one_sentence_and_the_next_run_continues(inputs, undistur
     # Ten kilobytes hold the receipts and no shard.
     for limit_bytes in (10_000, 1_000, 10):
         result = subprocess.run(
-            command(inputs, out, "--workers=1"),
+            ["prlimit", f"--fsize={limit_bytes}:", *command(inputs, out, "--workers=1")],
             capture_output=True,
             text=True,
             cwd=REPOSITORY,
-            preexec_fn=functools.partial(
-                resource.setrlimit, resource.RLIMIT_FSIZE, (limit_bytes, -1)
-            ),
         )
         assert result.returncode == 2, result.stderr
         sentence = result.stderr.strip().splitlines()[-1]
