@@ -12,15 +12,16 @@ from collections.abc import Mapping
 
 from absl import flags
 
-from data_prep import commit, drops, splits, stages
+from data_prep import drops
+from data_prep.building import commit, splits, stages
+from data_prep.building.plan import Labels, make_plan
+from data_prep.building.runners import RUNNERS
+from data_prep.building.workspace import Job
 from data_prep.identity import Pseudonyms, load_or_create_key
+from data_prep.images.pixels import SPACING_MM, WINDOWS, Rendering
 from data_prep.inputs import read_inputs
-from data_prep.pixels import SPACING_MM, WINDOWS, Rendering
-from data_prep.plan import Labels, make_plan
-from data_prep.runners import RUNNERS
 from data_prep.scan import LEVEL_METHODS, NO_COLUMNS, Columns, Inputs
 from data_prep.sources import SOURCES
-from data_prep.workspace import Job
 from lumbarclip_jax import cli
 
 DEFAULT_SPLITS = "train=0.7,validation=0.1,test=0.2"

@@ -11,8 +11,8 @@ import time
 from collections.abc import Iterator
 from typing import TextIO
 
-from data_prep import commit
 from data_prep.build import build
+from data_prep.building import commit
 from data_prep.phantom.generate import generate
 from data_prep.progress import Progress
 

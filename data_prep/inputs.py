@@ -9,9 +9,9 @@ from data_prep import labels
 from data_prep.drops import Drop
 from data_prep.grades import read_grades
 from data_prep.labels import Findings
-from data_prep.reports import read_reports, scrub_reports
 from data_prep.scan import ImageRef, Inputs
 from data_prep.sources import SOURCES
+from data_prep.text.reports import read_reports, scrub_reports
 
 
 @dataclasses.dataclass(frozen=True)

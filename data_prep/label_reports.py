@@ -25,8 +25,8 @@ from data_prep import labels
 from data_prep.findings import FINDINGS
 from data_prep.labeling import compare, rules
 from data_prep.labeling.reader import Evidence, Reader, Reading
-from data_prep.reports import read_reports
 from data_prep.sources import mendeley
+from data_prep.text.reports import read_reports
 from lumbarclip_jax import cli
 
 _SHOWN_LETTERS = 200

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
-from data_prep.fingerprints import BYTES, fingerprint, near_duplicates
+from data_prep.images.fingerprints import BYTES, fingerprint, near_duplicates
 
 TRAITS = {
     "patient_id": "patient",

@@ -7,9 +7,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from data_prep import pixels, schema
-from data_prep.dicom import Rejected
-from data_prep.pixels import Rendering
+from data_prep import schema
+from data_prep.images import pixels
+from data_prep.images.dicom import Rejected
+from data_prep.images.pixels import Rendering
 from lumbarclip_jax import sharding, train_step
 from lumbarclip_jax.data.dataset import with_level
 from lumbarclip_jax.run import Run, load_run

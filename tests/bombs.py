@@ -261,9 +261,10 @@ BOMBS = {
 
 
 def _open(kind: str, path: pathlib.Path) -> str:
-    from data_prep import pixels, tables
-    from data_prep.dicom import Rejected
-    from data_prep.headers import read_headers
+    from data_prep import tables
+    from data_prep.images import pixels
+    from data_prep.images.dicom import Rejected
+    from data_prep.images.headers import read_headers
 
     try:
         if path.suffix in (".xlsx", ".csv"):

@@ -9,7 +9,7 @@ import time
 
 import numpy as np
 
-from data_prep import decoder, pixels
+from data_prep.images import decoder, pixels
 
 
 def render(path: pathlib.Path, rendering, frame: int) -> np.ndarray:

@@ -14,10 +14,10 @@ from pydicom.uid import (
     JPEGLSNearLossless,
 )
 
-from data_prep import dicom
-from data_prep.decode import read_pixels
 from data_prep.drops import Reason
-from data_prep.headers import read_headers
+from data_prep.images import dicom
+from data_prep.images.decode import read_pixels
+from data_prep.images.headers import read_headers
 from tests import data_prep_cohort as cohort
 from tests import dicom_syntaxes
 from tests.dicom_syntaxes import saved
@@ -95,7 +95,9 @@ def test_a_frame_of_another_size_is_refused_before_it_is_unpacked(syntax, tmp_pa
     dataset = pydicom.dcmread(path)
     dataset.Rows = dataset.Columns = 8
     dataset.save_as(path)
-    monkeypatch.setattr("data_prep.decode.pixel_array", lambda *_, **__: pytest.fail("unpacked"))
+    monkeypatch.setattr(
+        "data_prep.images.decode.pixel_array", lambda *_, **__: pytest.fail("unpacked")
+    )
     with pytest.raises(dicom.Rejected) as caught:
         read_pixels(path)
     assert caught.value.reason == Reason.UNREADABLE_DICOM

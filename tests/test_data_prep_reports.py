@@ -5,10 +5,11 @@ import json
 import pytest
 from openpyxl import Workbook
 
-from data_prep import labels, reports, tables
+from data_prep import labels, tables
 from data_prep.drops import Reason
 from data_prep.grades import read_grades
 from data_prep.sources import mendeley
+from data_prep.text import reports
 
 
 def read(path):

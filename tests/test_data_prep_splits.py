@@ -5,7 +5,7 @@ import collections
 from hypothesis import given
 from hypothesis import strategies as st
 
-from data_prep import splits
+from data_prep.building import splits
 
 SHARES = {"train": 0.7, "validation": 0.1, "test": 0.2}
 

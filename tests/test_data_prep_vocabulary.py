@@ -5,7 +5,7 @@ import sys
 
 from transformers import BertTokenizer
 
-from data_prep import vocabulary
+from data_prep.text import vocabulary
 
 TEXTS = [
     "L4-L5: diffuse disc bulge, compressing the thecal sac.",
@@ -35,7 +35,7 @@ def test_a_tokenizer_reads_it_and_knows_every_ascii_word(tmp_path):
 
 def test_two_processes_learn_the_same():
     code = (
-        "import hashlib; from data_prep import vocabulary;"
+        "import hashlib; from data_prep.text import vocabulary;"
         f"print(hashlib.sha256('|'.join(vocabulary.learn({TEXTS!r})).encode()).hexdigest())"
     )
     runs = [

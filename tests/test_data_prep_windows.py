@@ -5,8 +5,8 @@ import pydicom
 import pytest
 from pydicom.uid import ExplicitVRLittleEndian
 
-from data_prep import pixels
-from data_prep.pixels import Rendering
+from data_prep.images import pixels
+from data_prep.images.pixels import Rendering
 from lumbarclip_jax import inference
 from tests.dicom_syntaxes import saved
 

@@ -2,8 +2,8 @@
 
 from data_prep.label_reports import label, patient_key, read_truth
 from data_prep.labeling.compare import compare
-from data_prep.reports import read_reports
 from data_prep.sources import mendeley
+from data_prep.text.reports import read_reports
 
 
 def test_findings_agree_with_the_labels(real_data):

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from data_prep.reports import read_reports
+from data_prep.text.reports import read_reports
 from lumbarclip_jax.data.tokenizer import Tokenizer, published_lowercase, published_vocabulary
 from lumbarclip_jax.models.pretrained import from_hf, open_encoder
 

@@ -4,9 +4,9 @@ import numpy as np
 import pydicom
 import pytest
 
-from data_prep import quarantine
 from data_prep.drops import Reason
-from data_prep.headers import read_headers
+from data_prep.images import quarantine
+from data_prep.images.headers import read_headers
 from tests import data_prep_cohort as cohort
 
 MR = "1.2.840.10008.5.1.4.1.1.4"

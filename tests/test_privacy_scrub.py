@@ -3,7 +3,7 @@
 import pydicom
 import pytest
 
-from data_prep import scrub
+from data_prep.text import scrub
 
 RULES = scrub.read_rules()["rules"]
 

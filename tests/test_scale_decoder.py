@@ -5,10 +5,10 @@ import sys
 
 import pytest
 
-from data_prep import decoder
-from data_prep.dicom import Rejected
 from data_prep.drops import Reason
-from data_prep.pixels import Rendering
+from data_prep.images import decoder
+from data_prep.images.dicom import Rejected
+from data_prep.images.pixels import Rendering
 
 RENDERING = Rendering(size_px=4)
 GOOD = "a good file"  # three words: the brightness of its picture
@@ -87,7 +87,7 @@ def test_a_process_that_does_not_start_is_an_error(monkeypatch):
 
 def test_a_decoder_starts_quickly():
     code = (
-        "import sys, data_prep.decoder;"
+        "import sys, data_prep.images.decoder;"
         "assert not {'tensorflow_datasets', 'scipy', 'absl', 'jax'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

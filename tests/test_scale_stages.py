@@ -14,11 +14,12 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from data_prep import decoder, stages
 from data_prep.build import build
+from data_prep.building import stages
+from data_prep.building.parallel import ordered_map
+from data_prep.building.workspace import Workspace
 from data_prep.drops import Reason
-from data_prep.parallel import ordered_map
-from data_prep.workspace import Workspace
+from data_prep.images import decoder
 from tests import data_prep_cohort as cohort
 
 PATIENTS, SIZE_PX = 24, 64
@@ -256,7 +257,7 @@ def test_a_file_that_breaks_its_decoder_is_left_out_of_the_data_set(inputs, tmp_
     """The decoder of these pictures crashes at one and takes forever at another."""
     code = """
 import ctypes, pathlib, time
-from data_prep import decoder, pixels
+from data_prep.images import decoder, pixels
 render = pixels.render
 def broken(path, *rest):
     if path.name == "T1_0003_D3.png": ctypes.string_at(0)

@@ -6,7 +6,7 @@ import pytest
 
 from data_prep.drops import Reason
 from data_prep.scan import Inputs
-from data_prep.slice_tables import natural_order, read_slice_tables
+from data_prep.slices.slice_tables import natural_order, read_slice_tables
 from data_prep.sources import mendeley
 from tests import data_prep_cohort as cohort
 

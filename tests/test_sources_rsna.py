@@ -8,7 +8,7 @@ import pytest
 
 from data_prep.drops import Reason
 from data_prep.findings import FINDINGS
-from data_prep.headers import read_headers
+from data_prep.images.headers import read_headers
 from data_prep.scan import Inputs
 from data_prep.sources import rsna
 from tests.data_prep_cohort import slice_dataset

@@ -10,8 +10,9 @@ import numpy as np
 import PIL.Image
 
 import lumbarclip_jax
-from data_prep import commit, schema, verify
+from data_prep import schema, verify
 from data_prep.audit.survey import Split, Survey, survey
+from data_prep.building import commit
 from data_prep.drops import Reason
 from data_prep.files import write_whole
 from data_prep.findings import FINDINGS, STATUS

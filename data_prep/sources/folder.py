@@ -9,16 +9,17 @@ import pathlib
 import re
 from collections.abc import Mapping, Sequence
 
-from data_prep import levels, schema, series
-from data_prep.dicom import Rejected
+from data_prep import schema
+from data_prep.building.parallel import ordered_map
 from data_prep.drops import Drop, Reason
-from data_prep.headers import Header, read_headers
-from data_prep.parallel import ordered_map
-from data_prep.reports import read_reports
+from data_prep.images.dicom import Rejected
+from data_prep.images.headers import Header, read_headers
 from data_prep.scan import Inputs, Scan
-from data_prep.series import Candidate, Slice
+from data_prep.slices import levels, series
+from data_prep.slices.series import Candidate, Slice
 from data_prep.sources.joining import ReportIds, join, normal_id
 from data_prep.tables import read_table
+from data_prep.text.reports import read_reports
 
 # Named by the user, and read by `scan`, since rows are joined to studies by what headers say.
 PATIENT_COLUMN = REPORT_COLUMN = ""

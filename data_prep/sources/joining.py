@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from data_prep.drops import Drop, Reason
 from data_prep.scan import Columns
-from data_prep.series import Slice
+from data_prep.slices.series import Slice
 from data_prep.tables import Table
 
 KINDS = {"patient": "patient id", "study": "study UID", "accession": "accession number"}

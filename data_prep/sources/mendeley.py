@@ -9,15 +9,16 @@ import functools
 import pathlib
 import re
 
-from data_prep import levels, schema, series
-from data_prep.dicom import Rejected
+from data_prep import schema
+from data_prep.building.parallel import ordered_map
 from data_prep.drops import Drop, Reason
 from data_prep.grades import LEVEL_OF_DISC
-from data_prep.headers import read_headers
-from data_prep.parallel import ordered_map
+from data_prep.images.dicom import Rejected
+from data_prep.images.headers import read_headers
 from data_prep.scan import ImageRef, Inputs, Scan
-from data_prep.series import Candidate, Slice
-from data_prep.slice_tables import SliceTables, natural_order, read_slice_tables
+from data_prep.slices import levels, series
+from data_prep.slices.series import Candidate, Slice
+from data_prep.slices.slice_tables import SliceTables, natural_order, read_slice_tables
 
 PATIENT_COLUMN = "Patient ID"
 REPORT_COLUMN = "Clinician's Notes"

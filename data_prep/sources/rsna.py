@@ -11,15 +11,15 @@ import pathlib
 
 import numpy as np
 
-from data_prep import levels, series, templates
-from data_prep.dicom import Rejected
+from data_prep.building.parallel import ordered_map
 from data_prep.drops import Drop, Reason
 from data_prep.findings import STATUS
-from data_prep.headers import Header, read_headers
+from data_prep.images.dicom import Rejected
+from data_prep.images.headers import Header, read_headers
 from data_prep.labels import Findings
-from data_prep.parallel import ordered_map
 from data_prep.scan import ImageRef, Inputs, Scan
-from data_prep.series import Candidate, Slice
+from data_prep.slices import levels, series
+from data_prep.slices.series import Candidate, Slice
 from data_prep.sources.rsna_tables import (
     CONDITIONS,
     IMAGES_FOLDER,
@@ -33,6 +33,7 @@ from data_prep.sources.rsna_tables import (
     read_severities,
     read_studies,
 )
+from data_prep.text import templates
 
 __all__ = ["PATIENT_COLUMN", "REPORT_COLUMN", "patient_key", "scan"]
 

@@ -10,7 +10,7 @@ import itertools
 
 import numpy as np
 
-from data_prep.codestream import JPEG_BARE_MARKERS
+from data_prep.images.codestream import JPEG_BARE_MARKERS
 
 HUFFMAN_TABLES, RESTART_INTERVAL, START_OF_FRAME, START_OF_SCAN = 0xC4, 0xDD, 0xC3, 0xDA
 # Bits looked at together: what is kept of each takes a few megabytes.

@@ -10,11 +10,11 @@ from pydicom import uid
 from pydicom.encaps import get_frame
 from pydicom.pixels import apply_voi, pixel_array
 
-from data_prep import dicom, lossless_jpeg
-from data_prep.codestream import jpeg_2000_shape, jpeg_shape, rle_exceeds
-from data_prep.dicom import Rejected
 from data_prep.drops import Reason
-from data_prep.headers import per_frame
+from data_prep.images import dicom, lossless_jpeg
+from data_prep.images.codestream import jpeg_2000_shape, jpeg_shape, rle_exceeds
+from data_prep.images.dicom import Rejected
+from data_prep.images.headers import per_frame
 
 FIELDS = (
     "PerFrameFunctionalGroupsSequence",

@@ -9,12 +9,13 @@ from collections.abc import Mapping, Sequence
 from array_record.python.array_record_data_source import ArrayRecordDataSource
 from array_record.python.array_record_module import ArrayRecordWriter
 
-from data_prep import decoder, schema
-from data_prep.dicom import Rejected
+from data_prep import schema
 from data_prep.drops import Reason
 from data_prep.files import disk_errors_name, own_name
-from data_prep.fingerprints import fingerprint
-from data_prep.pixels import Rendering
+from data_prep.images import decoder
+from data_prep.images.dicom import Rejected
+from data_prep.images.fingerprints import fingerprint
+from data_prep.images.pixels import Rendering
 
 # One record a group: a larger group is unpacked whole for each random access.
 WRITER_OPTIONS = "group_size:1,uncompressed"

@@ -3,8 +3,9 @@
 A decoder is C code that meets files from anywhere. One that crashes, hangs or asks for gigabytes
 ends its process; the file it was at is left out with a reason, and the next one gets a new process.
 
-``python -m data_prep.decoder`` is that process. It answers each line of JSON on its standard input,
-``[path, frame, rendering]``, with a line of JSON that is followed by the pixels if it says so.
+``python -m data_prep.images.decoder`` is that process. It answers each line of JSON on its standard
+input, ``[path, frame, rendering]``, with a line of JSON that is followed by the pixels if it says
+so.
 """
 
 import atexit
@@ -22,10 +23,10 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from data_prep import pixels
-from data_prep.dicom import Rejected
 from data_prep.drops import Reason
-from data_prep.pixels import Rendering
+from data_prep.images import pixels
+from data_prep.images.dicom import Rejected
+from data_prep.images.pixels import Rendering
 
 TIMEOUT_S = 10.0
 MEMORY_BYTES = 1_500_000_000
@@ -41,7 +42,7 @@ class Decoder:
       OSError: the process cannot be started.
     """
 
-    command = (sys.executable, "-m", "data_prep.decoder")
+    command = (sys.executable, "-m", "data_prep.images.decoder")
 
     def __init__(self):
         self._start()
@@ -96,7 +97,8 @@ class Decoder:
         if self._process.stdout.readline() != READY:
             self.close()
             raise OSError(
-                "the decoding process does not start: run `python -m data_prep.decoder` to see why"
+                "the decoding process does not start: run "
+                "`python -m data_prep.images.decoder` to see why"
             )
 
     def _ask(self, place: Place, rendering: Rendering) -> None:

@@ -12,13 +12,14 @@ from collections.abc import Mapping, Sequence
 import tensorflow_datasets as tfds
 
 from data_prep import drops as drops_lib
-from data_prep import findings, schema, vocabulary
+from data_prep import findings, schema
+from data_prep.building.plan import CREATED_BY
+from data_prep.building.shards import Row
+from data_prep.building.workspace import PlannedShard, Workspace
 from data_prep.drops import Drop
 from data_prep.files import disk_errors_name, write_whole
 from data_prep.identity import Pseudonyms
-from data_prep.plan import CREATED_BY
-from data_prep.shards import Row
-from data_prep.workspace import PlannedShard, Workspace
+from data_prep.text import vocabulary
 
 MANIFEST = "manifest.json"
 VOCABULARY = "vocab.txt"

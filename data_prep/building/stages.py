@@ -16,13 +16,14 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from data_prep import commit, drops, runners
+from data_prep import drops
+from data_prep.building import commit, runners
+from data_prep.building.plan import Plan
+from data_prep.building.workspace import Job, Workspace, convert
 from data_prep.drops import Drop, Reason
 from data_prep.files import write_whole
-from data_prep.fingerprints import BYTES, near_duplicates
 from data_prep.identity import Pseudonyms, load_or_create_key
-from data_prep.plan import Plan
-from data_prep.workspace import Job, Workspace, convert
+from data_prep.images.fingerprints import BYTES, near_duplicates
 
 
 def finished(out_dir: pathlib.Path, plan: Plan) -> dict | None:

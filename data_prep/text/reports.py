@@ -8,8 +8,8 @@ import unicodedata
 from collections.abc import Callable, Collection, Mapping, Sequence
 
 from data_prep.drops import Drop, Reason
-from data_prep.scrub import scrub
 from data_prep.tables import read_table
+from data_prep.text.scrub import scrub
 
 EMPTY_TEXTS = frozenset({"", "nan", "none", "null", "n/a", "-"})
 

@@ -11,15 +11,16 @@ from importlib import metadata
 
 import numpy as np
 
-from data_prep import schema, splits
+from data_prep import schema
+from data_prep.building import splits
+from data_prep.building.shards import Row
 from data_prep.drops import Drop, Reason
 from data_prep.findings import LEVEL_FINDINGS
 from data_prep.identity import Pseudonyms
+from data_prep.images.pixels import Rendering
 from data_prep.labels import PRESENT, Findings
-from data_prep.pixels import Rendering
-from data_prep.reports import report_group
 from data_prep.scan import ImageRef
-from data_prep.shards import Row
+from data_prep.text.reports import report_group
 
 CREATED_BY = f"lumbarclip_jax {metadata.version('lumbarclip_jax')}"
 

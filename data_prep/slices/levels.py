@@ -4,9 +4,10 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from data_prep import blocks, schema, series
+from data_prep import schema
 from data_prep.drops import Drop, Reason
-from data_prep.series import Candidate, Slice
+from data_prep.slices import blocks, series
+from data_prep.slices.series import Candidate, Slice
 
 # A disc is about 10 mm high: a slice farther away than this from a point in it shows bone.
 MAX_DISTANCE_MM = 8.0

@@ -11,11 +11,11 @@ import re
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 
+from data_prep.building.plan import Plan, digest_of
+from data_prep.building.shards import Receipt, Row, convert_shard
 from data_prep.drops import Drop, Reason
 from data_prep.files import write_whole
-from data_prep.pixels import Rendering
-from data_prep.plan import Plan, digest_of
-from data_prep.shards import Receipt, Row, convert_shard
+from data_prep.images.pixels import Rendering
 
 JOB, PLAN = "job.json", "plan.json"
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from data_prep import schema
-from data_prep.headers import Header
+from data_prep.images.headers import Header
 
 MAX_TILT_DEGREES = 2.0
 # The slices of one block are evenly spaced; a step this much longer leads to the next block.

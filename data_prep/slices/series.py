@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 
 from data_prep.drops import Drop, Reason
-from data_prep.headers import Header
+from data_prep.images.headers import Header
 from data_prep.scan import ImageRef
 
 SAME_PLACE_MM = 0.1

@@ -1,0 +1,1 @@
+"""The back half of a build: plan, convert shard by shard, publish."""

@@ -1,0 +1,1 @@
+"""One image: opened safely, judged by its headers, decoded, rendered as the record stores it."""

@@ -1,0 +1,1 @@
+"""Which slices of a series show which disc."""
