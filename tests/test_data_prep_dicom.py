@@ -9,9 +9,9 @@ from pydicom.uid import DeflatedExplicitVRLittleEndian
 from data_prep.drops import Reason
 from data_prep.images import dicom, pixels
 from data_prep.images.decode import read_pixels
+from data_prep.images.geometry import plane
 from data_prep.images.headers import Header, read_headers
 from data_prep.slices import blocks
-from data_prep.slices.geometry import plane
 from tests import data_prep_cohort as cohort
 
 AXIAL = cohort.ORIENTATIONS["axial"]

@@ -8,9 +8,9 @@ from data_prep.labeling import rules
 from data_prep.labeling.levels import LevelReader
 from data_prep.labeling.phrases import PhraseBook, longest
 from data_prep.labeling.reader import Reader
+from data_prep.labeling.sections import Splitter, clean_up
 from data_prep.labeling.spelling import Speller, slips
 from data_prep.labeling.tokens import Tokenizer
-from data_prep.text.sections import Splitter, clean_up
 
 
 @pytest.fixture(scope="module")

@@ -16,10 +16,10 @@ import pytest
 
 from data_prep.build import build
 from data_prep.building import stages
-from data_prep.building.parallel import ordered_map
 from data_prep.building.workspace import Workspace
 from data_prep.drops import Reason
 from data_prep.images import decoder
+from data_prep.parallel import ordered_map
 from tests import data_prep_cohort as cohort
 
 PATIENTS, SIZE_PX = 24, 64

@@ -13,7 +13,7 @@ import tensorflow_datasets as tfds
 
 from data_prep import schema
 from data_prep.findings import FINDINGS, STATUS
-from data_prep.text.sections import Splitter
+from data_prep.labeling.sections import Splitter
 
 PLACEHOLDER = re.compile(r"\[(name|date|phone|id|place|email|link|age)\]")
 LENGTH_BINS = (0, 10, 20, 40, 80, 160, 320)

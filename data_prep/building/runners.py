@@ -4,7 +4,7 @@ import importlib.util
 import shlex
 from collections.abc import Callable, Sequence
 
-from data_prep.building.parallel import ordered_map
+from data_prep.parallel import ordered_map
 
 RUNNERS = ("local", "beam")
 

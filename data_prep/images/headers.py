@@ -7,7 +7,7 @@ import pydicom
 
 from data_prep.drops import Reason
 from data_prep.images import dicom, quarantine
-from data_prep.slices.geometry import Plane, plane
+from data_prep.images.geometry import Plane, plane
 from data_prep.text import scrub
 
 T1_MAX_TR_MS, T1_MAX_TE_MS, T2_MIN_TR_MS, T2_MIN_TE_MS = 1200.0, 35.0, 1500.0, 60.0

@@ -2,7 +2,7 @@
 
 The rules are the TOML files in ``rules/``; the code knows no medical word. A text goes through
 
-    sections    parts of the report, sentences                    (data_prep/text/sections.py)
+    sections    parts of the report, sentences                    (sections)
     tokens      words, spelling, disc levels                      (tokens, spelling, levels)
     mentions    which finding is stated where                     (phrases, mentions)
     assertion   stated, denied or hedged (NegEx: Chapman et al., J Biomed Inform 2001;34:301-310)

@@ -11,8 +11,8 @@ from data_prep.labeling.assertion import Reach
 from data_prep.labeling.levels import Place
 from data_prep.labeling.mentions import Mention, find_mentions
 from data_prep.labeling.places import Context, Places
+from data_prep.labeling.sections import Splitter
 from data_prep.labeling.tokens import Token, Tokenizer
-from data_prep.text.sections import Splitter
 
 # The strongest statement of a report counts.
 _STRENGTH = ("absent", "uncertain", "present")

@@ -10,10 +10,10 @@ import re
 from collections.abc import Mapping, Sequence
 
 from data_prep import schema
-from data_prep.building.parallel import ordered_map
 from data_prep.drops import Drop, Reason
 from data_prep.images.dicom import Rejected
 from data_prep.images.headers import Header, read_headers
+from data_prep.parallel import ordered_map
 from data_prep.scan import Inputs, Scan
 from data_prep.slices import levels, series
 from data_prep.slices.series import Candidate, Slice

@@ -11,12 +11,12 @@ import pathlib
 
 import numpy as np
 
-from data_prep.building.parallel import ordered_map
 from data_prep.drops import Drop, Reason
 from data_prep.findings import STATUS
 from data_prep.images.dicom import Rejected
 from data_prep.images.headers import Header, read_headers
 from data_prep.labels import Findings
+from data_prep.parallel import ordered_map
 from data_prep.scan import ImageRef, Inputs, Scan
 from data_prep.slices import levels, series
 from data_prep.slices.series import Candidate, Slice

@@ -1,1 +1,1 @@
-"""Reports: their table, their parts, what must not leave in them, and the vocabulary they make."""
+"""Reports: their table, what must not leave in them, and the vocabulary they make."""
