@@ -3,6 +3,7 @@
 Every identity in it holds `CANARY`, so a test can look for it where it must not be.
 """
 
+import csv
 import pathlib
 import random
 
@@ -10,10 +11,30 @@ import numpy as np
 import pydicom
 from pydicom.uid import generate_uid
 
+from data_prep.scan import Columns, Inputs
+from data_prep.sources import folder
 from tests.data_prep_cohort import CANARY, ORIENTATIONS, block_position, slice_dataset
 
 SIZE_PX = 8
 TIMES = {"T1": (11, 600), "T2": (95, 3900)}
+
+PATIENTS = ("0017", "0018", "0019")
+COLUMNS = Columns(patient="MRN", report="Text")
+
+
+def accession(patient: str) -> str:
+    return f"{CANARY}{patient}A"
+
+
+def table(path, rows):
+    """A report table with semicolons, as a spreadsheet of most of Europe saves it."""
+    with path.open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file, delimiter=";").writerows(rows)
+    return path
+
+
+def scan(images, reports, columns=COLUMNS, **options):
+    return folder.scan(Inputs(images, reports, columns=columns, **options))
 
 
 class Archive:

@@ -1,7 +1,6 @@
 """Any archive and any table: joined by what headers say, with errors that help and name no one."""
 
 import collections
-import csv
 import os
 import pathlib
 import shutil
@@ -16,15 +15,16 @@ from data_prep.images import pixels
 from data_prep.inputs import read_inputs
 from data_prep.scan import Columns, Inputs
 from data_prep.sources import folder
-from tests.archive_folder import Archive, structured_report
+from tests.archive_folder import (
+    COLUMNS,
+    PATIENTS,
+    Archive,
+    accession,
+    scan,
+    structured_report,
+    table,
+)
 from tests.data_prep_cohort import CANARY
-
-PATIENTS = ("0017", "0018", "0019")
-COLUMNS = Columns(patient="MRN", report="Text")
-
-
-def accession(patient: str) -> str:
-    return f"{CANARY}{patient}A"
 
 
 @pytest.fixture(scope="module")
@@ -41,16 +41,6 @@ def archive(tmp_path_factory):
     ids = {"PatientID": "0017", "StudyInstanceUID": "1.2.3"}
     archive.series(ids, "T1", slices=3, Modality="CT", SOPClassUID="1.2.840.10008.5.1.4.1.1.2")
     return root
-
-
-def table(path, rows):
-    with path.open("w", newline="", encoding="utf-8") as file:
-        csv.writer(file, delimiter=";").writerows(rows)
-    return path
-
-
-def scan(images, reports, columns=COLUMNS, **options):
-    return folder.scan(Inputs(images, reports, columns=columns, **options))
 
 
 def reasons(scan) -> dict:

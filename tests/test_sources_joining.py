@@ -1,20 +1,10 @@
 """Reports that belong to no study, and columns that are not there: errors that help."""
 
-import csv
-
 import pytest
 
-from data_prep.scan import Columns, Inputs
-from data_prep.sources import folder
-from tests.archive_folder import Archive
+from data_prep.scan import Columns
+from tests.archive_folder import COLUMNS, PATIENTS, Archive, accession, scan, table
 from tests.data_prep_cohort import CANARY
-
-PATIENTS = ("0017", "0018", "0019")
-COLUMNS = Columns(patient="MRN", report="Text")
-
-
-def accession(patient: str) -> str:
-    return f"{CANARY}{patient}A"
 
 
 @pytest.fixture(scope="module")
@@ -23,16 +13,6 @@ def archive(tmp_path_factory):
     for patient in PATIENTS:
         archive.study(patient, accession(patient))
     return archive.root
-
-
-def table(path, rows):
-    with path.open("w", newline="", encoding="utf-8") as file:
-        csv.writer(file).writerows(rows)
-    return path
-
-
-def scan(images, reports, columns, **options):
-    return folder.scan(Inputs(images, reports, columns=columns, **options))
 
 
 ERRORS = {
