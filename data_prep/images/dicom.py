@@ -15,7 +15,12 @@ from collections.abc import Iterator, Sequence
 
 import pydicom
 from pydicom.tag import BaseTag, Tag
-from pydicom.uid import DeflatedExplicitVRLittleEndian, ImplicitVRLittleEndian
+from pydicom.uid import (
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+)
 
 from data_prep.drops import Reason
 
@@ -28,6 +33,7 @@ MAX_INFLATE_RATIO = 100
 # Of one frame. Scanners store lumbar slices of up to 1024 x 1024.
 MAX_PIXELS = 2048 * 2048
 MAX_FRAMES = 4096
+NATIVE = (ImplicitVRLittleEndian, ExplicitVRLittleEndian, ExplicitVRBigEndian)
 FORMAT_FIELDS = (
     "BitsAllocated",
     "BitsStored",
@@ -66,6 +72,7 @@ def read(path: pathlib.Path, fields: Sequence[str | int], *, with_pixels: bool) 
     if "TransferSyntaxUID" not in dataset.file_meta:
         dataset.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian
     _check_pixel_format(dataset)
+    _check_frames(dataset, path.stat().st_size)
     return dataset
 
 
@@ -134,3 +141,11 @@ def _check_pixel_format(dataset: pydicom.Dataset) -> None:
     bits = dataset.get("BitsStored") or dataset.BitsAllocated
     if (dataset.get("HighBit") or bits - 1) != bits - 1:
         raise Rejected(Reason.UNSUPPORTED_PIXELS, "bits stored high")
+
+
+def _check_frames(dataset: pydicom.Dataset, file_bytes: int) -> None:
+    """Refuses frames that are not there before a header is made of each."""
+    frame_bytes = dataset.Rows * dataset.Columns * dataset.BitsAllocated // 8
+    native = dataset.file_meta.TransferSyntaxUID in NATIVE
+    if native and frames(dataset) > 1 and frames(dataset) * frame_bytes > file_bytes:
+        raise Rejected(Reason.UNREADABLE_DICOM, "frames missing")
