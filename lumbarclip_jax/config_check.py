@@ -4,6 +4,8 @@ import re
 
 from ml_collections import ConfigDict
 
+from lumbarclip_jax.data.resplit import parse_fold
+
 DTYPES = ("auto", "float32", "bfloat16")
 LOSSES = ("soft_clip", "clip", "siglip")
 TARGETS = ("row", "transposed")
@@ -56,6 +58,10 @@ def _broken_rules(config: ConfigDict):
     yield from _range(config, "data.max_tokens", low=3)
     yield from _range(config, "data.phantom_patients", low=20)
     yield from _range(config, "eval.every_steps", low=0)
+    try:
+        parse_fold(config.data.resplit)
+    except ValueError as error:
+        yield str(error)
     if config.loss.name == "siglip" and config.model.logit_bias_init is None:
         yield (
             "loss.name='siglip' has a learned bias, so model.logit_bias_init must be a number: the "

@@ -10,7 +10,6 @@ import jax
 from absl import flags
 
 from lumbarclip_jax import cli, hosts
-from lumbarclip_jax.data.dataset import Dataset
 from lumbarclip_jax.evaluators.suite import evaluate_split, log_metrics, save_metrics
 from lumbarclip_jax.run import load_run
 
@@ -24,10 +23,11 @@ RESAMPLES = flags.DEFINE_integer("resamples", 1000, "bootstrap resamples of pati
 def main() -> None:
     with hosts.joined():
         run = load_run(WORKDIR.value)
-        dataset = Dataset(DATA_DIR.value or run.config.data.dir)
+        dataset = run.dataset(DATA_DIR.value or "")
         metrics, _ = evaluate_split(
             run.embedder(dataset), run.state, SPLIT.value, resamples=RESAMPLES.value
         )
+        metrics |= dataset.cautions
         log_metrics(metrics)
         if OUT.value and jax.process_index() == 0:
             save_metrics(metrics, pathlib.Path(OUT.value))

@@ -45,6 +45,18 @@ class Run:
             level_prefix=self.config.data.level_prefix,
         )
 
+    def dataset(self, folder: str | pathlib.Path = "") -> Dataset:
+        """The run's own data set with its splits, or another one with the splits that it has.
+
+        A copy of the run's data set under another name is split as the run was, so that no patient
+        it was trained on is in test.
+        """
+        resplit = self.config.data.get("resplit", "")  # older runs know no such field
+        if folder and resplit:
+            is_copy = Dataset(folder).manifest.get("plan") == self.data_manifest.get("plan")
+            resplit = resplit if is_copy else ""
+        return Dataset(folder or self.config.data.dir, resplit)
+
     @property
     def data_manifest(self) -> dict:
         """The manifest of the data set it was trained on, less its lists of shards and drops.
@@ -75,8 +87,17 @@ def save_definition(
     Process 0 writes; every process checks.
 
     Raises:
-      ValueError: the run was trained with another vocabulary, whose token ids mean other words.
+      ValueError: the run was trained with another vocabulary, whose token ids mean other words, or
+        on other splits, whose patients would now be tested.
     """
+    before = workdir / CONFIG_FILE
+    if before.is_file():
+        trained_on = json.loads(before.read_text())["data"].get("resplit", "")
+        if trained_on != config.data.resplit:
+            raise ValueError(
+                f"{workdir} was trained with data.resplit={trained_on!r}, not "
+                f"{config.data.resplit!r}: set that, or choose another --workdir"
+            )
     kept = workdir / VOCABULARY_FILE
     if kept.is_file() and read_vocabulary(kept) != tokenizer.tokens:
         raise ValueError(

@@ -54,7 +54,9 @@ def train_and_evaluate(config: ConfigDict, workdir: str | pathlib.Path) -> dict[
     accumulation.check_batch_size(config, mesh)
     log.info("%d x %s, mesh %s", mesh.size, jax.devices()[0].device_kind, dict(mesh.shape))
 
-    dataset = Dataset(config.data.dir)
+    dataset = Dataset(config.data.dir, config.data.resplit)
+    if dataset.cautions:
+        log.warning(dataset.manifest["warning"])
     dataset.source(config.eval.final_split)  # a missing split should not be found after training
     start = warm_start.adopt(config)
     vocabulary = start.vocabulary or dataset.folder / "vocab.txt"
@@ -130,6 +132,7 @@ def train_and_evaluate(config: ConfigDict, workdir: str | pathlib.Path) -> dict[
     metrics, evaluators = evaluate_split(
         embedder, state, split, resamples=config.eval.bootstrap_resamples
     )
+    metrics |= dataset.cautions
     log_metrics(metrics)
     gallery = retrieval_gallery(embedder, state, split=split)  # may encode, which takes all
     if is_writer:

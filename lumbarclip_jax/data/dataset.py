@@ -8,6 +8,8 @@ from collections.abc import Sequence
 import numpy as np
 import tensorflow_datasets as tfds
 
+from lumbarclip_jax.data import resplit as resplits
+
 SCHEMA_VERSION = 1
 TEXT_COLUMNS = ("report", "report_group", "patient_id", "study_id", "image_id", "level", "sequence")
 
@@ -29,16 +31,53 @@ class Columns:
     names: tuple[str, ...]  # F findings
     level_names: tuple[str, ...]  # G findings
 
+    def take(self, rows: np.ndarray) -> "Columns":
+        """Only these rows, in their order."""
+        arrays = {k: v[rows] for k, v in vars(self).items() if isinstance(v, np.ndarray)}
+        return dataclasses.replace(self, **arrays)
+
+
+class Rows:
+    """Random access to some rows of several sources laid end to end."""
+
+    def __init__(self, sources: Sequence, rows: np.ndarray):
+        self._sources = sources
+        self._rows = rows
+        self._ends = np.cumsum([len(source) for source in sources])
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __getitem__(self, index: int) -> dict:
+        return self.__getitems__([index])[0]
+
+    def __getitems__(self, indices: Sequence[int]) -> list[dict]:
+        rows = self._rows[np.asarray(indices, np.int64)]
+        records = [None] * len(rows)
+        number = np.searchsorted(self._ends, rows, side="right")
+        for source in np.unique(number):
+            here = np.flatnonzero(number == source)
+            begin = self._ends[source] - len(self._sources[source])
+            found = self._sources[source].__getitems__((rows[here] - begin).tolist())
+            for place, record in zip(here, found, strict=True):
+                records[place] = record
+        return records
+
 
 class Dataset:
     """A data set folder, opened without TensorFlow.
 
+    Args:
+      folder: written by `data_prep.build`.
+      resplit: "" for its own splits, else one of the forms of `data/resplit.py`. Then all labels
+        are read at once, and the manifest counts the new splits and names the form.
+
     Raises:
       FileNotFoundError: the folder or its manifest does not exist.
-      ValueError: the folder was written with another schema version.
+      ValueError: the folder was written with another schema version, or cannot be split so.
     """
 
-    def __init__(self, folder: str | pathlib.Path):
+    def __init__(self, folder: str | pathlib.Path, resplit: str = ""):
         self.folder = pathlib.Path(folder)
         path = self.folder / "manifest.json"
         if not path.is_file():
@@ -55,6 +94,36 @@ class Dataset:
         self._builder = tfds.builder_from_directory(str(self.folder))
         self.splits = tuple(self.manifest["splits"])
         self._columns: dict[str, Columns] = {}
+        self._sources: dict[str, Rows] = {}  # only of splits assigned again
+        self.resplit = resplit
+        if resplit:
+            self._assign_again()
+
+    def _assign_again(self) -> None:
+        stored = {split: self.columns(split) for split in self.splits}
+        sizes = {split: len(columns.level) for split, columns in stored.items()}
+        sources = [self.source(split) for split in self.splits]
+        whole = _joined(list(stored.values()))
+        rows_of = resplits.assign_rows(whole, self.resplit, sizes)
+        self.splits = tuple(rows_of)
+        self._sources = {split: Rows(sources, rows) for split, rows in rows_of.items()}
+        self._columns = {split: whole.take(rows) for split, rows in rows_of.items()}
+        counts = {
+            split: {
+                "images": len(columns.level),
+                "patients": len(np.unique(columns.patient_id)),
+                "report_groups": len(np.unique(columns.report_group)),
+            }
+            for split, columns in self._columns.items()
+        }
+        self.manifest = self.manifest | {"splits": counts, "resplit": self.resplit}
+        if self.cautions:
+            self.manifest["warning"] = resplits.WARNING
+
+    @property
+    def cautions(self) -> dict[str, float]:
+        """What every file of metrics measured on these splits should begin with; mostly nothing."""
+        return {"LEAKY_SPLIT_NO_RESULTS": 1.0} if self.resplit == resplits.LEAKY else {}
 
     def source(self, split: str):
         """Random-access records of a split: `source[i]` and `source.__getitems__([i, ...])`.
@@ -67,6 +136,8 @@ class Dataset:
                 f"{self.folder} has no split {split!r}, only {', '.join(self.splits)}: choose one "
                 "of these or build the data set with other --splits"
             )
+        if split in self._sources:
+            return self._sources[split]
         return self._builder.as_data_source(split)
 
     def columns(self, split: str) -> Columns:
@@ -91,6 +162,13 @@ class Dataset:
         """Pixels of the given rows, uint8 [K, S, S, 1]."""
         records = self.source(split).__getitems__([int(i) for i in indices])
         return np.stack([r["image"] for r in records])
+
+
+def _joined(parts: Sequence[Columns]) -> Columns:
+    names = {"names": parts[0].names, "level_names": parts[0].level_names}
+    arrays = [field.name for field in dataclasses.fields(Columns) if field.name not in names]
+    joined = {name: np.concatenate([vars(part)[name] for part in parts]) for name in arrays}
+    return Columns(**joined, **names)
 
 
 def read_text(record: dict, name: str) -> str:
