@@ -10,13 +10,14 @@ import jax
 from absl import flags
 
 from lumbarclip_jax import cli, hosts
+from lumbarclip_jax.evaluators import kept
 from lumbarclip_jax.evaluators.suite import evaluate_split, log_metrics, save_metrics
 from lumbarclip_jax.run import load_run
 
 WORKDIR = flags.DEFINE_string("workdir", None, "folder of the trained run", required=True)
 DATA_DIR = flags.DEFINE_string("data_dir", None, "data set folder (default: the run's own)")
 SPLIT = flags.DEFINE_string("split", "test", "split to measure")
-OUT = flags.DEFINE_string("out", None, "JSON file for the metrics (default: only printed)")
+OUT = flags.DEFINE_string("out", None, "JSON file for the metrics; predictions.npz goes beside it")
 RESAMPLES = flags.DEFINE_integer("resamples", 1000, "bootstrap resamples of patients", 100)
 
 
@@ -24,13 +25,15 @@ def main() -> None:
     with hosts.joined():
         run = load_run(WORKDIR.value)
         dataset = run.dataset(DATA_DIR.value or "")
-        metrics, _ = evaluate_split(
+        metrics, evaluators = evaluate_split(
             run.embedder(dataset), run.state, SPLIT.value, resamples=RESAMPLES.value
         )
         metrics |= dataset.cautions
         log_metrics(metrics)
         if OUT.value and jax.process_index() == 0:
-            save_metrics(metrics, pathlib.Path(OUT.value))
+            out = pathlib.Path(OUT.value)
+            save_metrics(metrics, out)
+            kept.save_kept(evaluators, out.with_name(kept.FILE))
 
 
 if __name__ == "__main__":

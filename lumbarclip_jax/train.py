@@ -22,6 +22,7 @@ from lumbarclip_jax.checkpoints import Checkpointer
 from lumbarclip_jax.data.dataset import Dataset
 from lumbarclip_jax.data.pipeline import train_iterator
 from lumbarclip_jax.data.tokenizer import Tokenizer
+from lumbarclip_jax.evaluators import kept
 from lumbarclip_jax.evaluators.gallery import retrieval_gallery
 from lumbarclip_jax.evaluators.suite import evaluate_split, log_metrics, save_metrics
 from lumbarclip_jax.metric_writer import MetricWriter, read_history
@@ -38,7 +39,7 @@ def train_and_evaluate(config: ConfigDict, workdir: str | pathlib.Path) -> dict[
     Args:
       config: a config as in `configs/`, with `config.data.dir` set.
       workdir: gets config.json, vocab.txt, data_manifest.json, metrics.jsonl, tensorboard/,
-        checkpoints/, metrics.json and report.html.
+        checkpoints/, metrics.json, predictions.npz and report.html.
 
     Returns:
       The final metrics, empty when a signal stopped the run early.
@@ -94,7 +95,8 @@ def train_and_evaluate(config: ConfigDict, workdir: str | pathlib.Path) -> dict[
         is_writer = jax.process_index() == 0
         if step < config.total_steps and is_writer:
             # Measured on the weights that are about to change.
-            (workdir / run.METRICS_FILE).unlink(missing_ok=True)
+            for file in (run.METRICS_FILE, kept.FILE):
+                (workdir / file).unlink(missing_ok=True)
         key = jax.random.key(config.seed)
         take_step = train_step.make_train_step(model, optimizer, config, mesh)
         embedder = run.Run(workdir, config, mesh, tokenizer, model, state).embedder(dataset)
@@ -137,6 +139,7 @@ def train_and_evaluate(config: ConfigDict, workdir: str | pathlib.Path) -> dict[
     gallery = retrieval_gallery(embedder, state, split=split)  # may encode, which takes all
     if is_writer:
         save_metrics(metrics, workdir / run.METRICS_FILE)
+        kept.save_kept(evaluators, workdir / kept.FILE)
         page = write_report(
             workdir,
             metrics=metrics,

@@ -97,7 +97,7 @@ def test_zero_shot_probability_is_the_softmax_of_two_cosines(embedder):
         cosines.append(split.image_embeds[1] @ unit(embeds.mean(axis=0)))
     expected = np.exp(cosines[1]) / np.exp(cosines).sum()
     assert split.level[1] == "L4-L5"
-    assert predicted.probabilities[1] == pytest.approx(expected, rel=1e-5)
+    assert predicted.probabilities[1, 1] == pytest.approx(expected, rel=1e-5)
 
 
 def test_the_strength_of_regularisation_is_the_best_on_validation():

@@ -1,19 +1,18 @@
-"""Ranks, chance, classification metrics and intervals against hand counts and scikit-learn."""
+"""Ranks, chance and intervals against hand counts."""
 
 import dataclasses
 import itertools
 
 import numpy as np
 import pytest
-from sklearn import metrics as sklearn_metrics
 
 from lumbarclip_jax.evaluators.bootstrap import (
     estimates,
     paired_differences,
     patient_resamples,
 )
-from lumbarclip_jax.evaluators.classification import Predictions
 from lumbarclip_jax.evaluators.ranking import best_ranks, chance_metrics, rank_metrics
+from tests.made_up_predictions import binary
 
 
 def unit_vectors_with_products(similarity: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -136,86 +135,6 @@ def test_chance_of_one_correct_candidate_is_k_over_n():
     assert chance["median_rank"] == 500
 
 
-def a_task(seed: int = 0, rows: int = 60) -> Predictions:
-    """Correlated scores with many ties, three rows a patient."""
-    rng = np.random.default_rng(seed)
-    labels = rng.integers(0, 2, size=rows)
-    return Predictions(
-        classes=("no", "yes"),
-        labels=labels,
-        probabilities=np.round(np.clip(rng.normal(0.4 + 0.2 * labels, 0.25), 0, 1), 1),
-        patient_id=np.repeat(np.arange(rows // 3), 3).astype(str),
-        level=np.tile(["L3-L4", "L4-L5", "L5-S1"], rows // 3),
-    )
-
-
-def test_classification_metrics_equal_scikit_learn():
-    task = a_task()
-    weights = np.random.default_rng(1).integers(0, 4, size=(5, len(task.labels))).astype(float)
-    weights[0] = 1
-    ours = task.metrics(weights)
-    for row, sample_weight in enumerate(weights):
-        theirs = {
-            "auroc": sklearn_metrics.roc_auc_score(
-                task.labels, task.probabilities, sample_weight=sample_weight
-            ),
-            "accuracy": sklearn_metrics.accuracy_score(
-                task.labels, task.answers, sample_weight=sample_weight
-            ),
-            "balanced_accuracy": sklearn_metrics.balanced_accuracy_score(
-                task.labels, task.answers, sample_weight=sample_weight
-            ),
-            "macro_f1": sklearn_metrics.f1_score(
-                task.labels, task.answers, average="macro", sample_weight=sample_weight
-            ),
-        }
-        for name, value in theirs.items():
-            assert ours[name][row] == pytest.approx(value), name
-    np.testing.assert_array_equal(
-        task.confusion, sklearn_metrics.confusion_matrix(task.labels, task.answers)
-    )
-
-
-def test_classification_metrics_by_hand():
-    task = Predictions(
-        classes=("no", "yes"),
-        labels=np.array([0, 0, 0, 1, 1]),
-        probabilities=np.array([0.1, 0.5, 0.7, 0.5, 0.9]),
-        patient_id=np.array(list("abcde")),
-        level=np.array(["L4-L5", "L4-L5", "L5-S1", "L4-L5", "L5-S1"]),
-    )
-    values = task.metrics(np.ones((1, 5)))
-    # Six pairs: 0.5 beats 0.1, ties 0.5, loses to 0.7; 0.9 beats all three.
-    assert values["auroc"] == pytest.approx((1 + 0.5 + 3) / 6)
-    # Three pairs within a level: 0.5 beats 0.1 and ties 0.5 at L4-L5, 0.9 beats 0.7 at L5-S1.
-    assert values["auroc_within_level"] == pytest.approx((1 + 0.5 + 1) / 3)
-    assert values["accuracy"] == pytest.approx(3 / 5)
-    assert values["balanced_accuracy"] == pytest.approx((1 / 3 + 1) / 2)
-    assert values["macro_f1"] == pytest.approx((2 * 1 / (1 + 3) + 2 * 2 / (2 + 4)) / 2)
-    np.testing.assert_array_equal(task.confusion, [[1, 2], [0, 2]])
-    always_no = np.zeros(5)
-    assert task.chance["accuracy"] == np.mean(task.labels == always_no)
-    assert task.chance["macro_f1"] == pytest.approx(
-        sklearn_metrics.f1_score(task.labels, always_no, average="macro")
-    )
-
-
-def test_a_resample_without_a_class_is_left_out():
-    task = Predictions(
-        classes=("no", "yes"),
-        labels=np.array([0, 0, 1]),
-        probabilities=np.array([0.2, 0.6, 0.9]),
-        patient_id=np.array(["a", "b", "c"]),
-        level=np.full(3, "L4-L5"),
-    )
-    values = task.metrics(np.array([[1.0, 1, 1], [3, 0, 0], [0, 0, 3]]))
-    np.testing.assert_array_equal(np.isnan(values["auroc"]), [False, True, True])
-    found = estimates(task.metrics, task.patient_id, resamples=1000)
-    # P(c not drawn) + P(only c drawn) = (2/3)^3 + (1/3)^3 = 1/3.
-    assert found["auroc"].resamples == pytest.approx(667, abs=60)
-    assert found["accuracy"].resamples == 1000
-
-
 def test_resamples_draw_patients_whole_and_repeat_for_a_seed(monkeypatch):
     patient_id = np.array(["b", "a", "b", "c", "a", "b"])
     weights = np.concatenate(list(patient_resamples(patient_id, resamples=50, seed=3)))
@@ -248,41 +167,29 @@ def test_intervals_cover_the_truth_about_19_times_in_20():
 
 
 def test_paired_difference_of_a_model_with_itself_is_nothing():
-    task = a_task()
+    task = binary()
     same = paired_differences(task.metrics, task.metrics, task.patient_id, resamples=100)
     assert (same["auroc"].value, same["auroc"].low, same["auroc"].high) == (0, 0, 0)
 
 
 def test_paired_difference_is_tighter_than_two_intervals():
-    task = a_task(rows=300)
-    better = dataclasses.replace(task, probabilities=task.probabilities + 0.05 * task.labels)
+    task = binary(rows=300)
+    shift = np.stack([-0.05 * task.labels, 0.05 * task.labels], axis=1)
+    better = dataclasses.replace(task, probabilities=task.probabilities + shift)
     gain = paired_differences(better.metrics, task.metrics, task.patient_id)["auroc"]
     alone = estimates(task.metrics, task.patient_id)["auroc"]
     assert 0 < gain.low < gain.value < gain.high
     assert gain.high - gain.low < (alone.high - alone.low) / 2
 
 
-def test_knowing_the_level_is_worth_nothing_within_levels():
-    """The label is commoner at one level and the score is the level: AUROC up, within level 0.5."""
-    task = a_task()
-    common = task.level == "L4-L5"
-    labels = (np.random.default_rng(0).random(60) < np.where(common, 0.8, 0.2)).astype(int)
-    values = dataclasses.replace(task, labels=labels, probabilities=0.9 * common).metrics(
-        np.ones((1, 60))
-    )
-    assert values["auroc"] > 0.7
-    assert values["auroc_within_level"] == 0.5
-
-
-METRIC_NAMES = ("auroc", "auroc_within_level", "accuracy", "balanced_accuracy", "macro_f1")
-
-
 def test_names_of_an_estimate():
-    task = a_task()
+    task = binary()
     named = dict(task.named_metrics("test/probe", resamples=50))
+    calibration = {"ece", "adaptive_ece"}  # no chance: looking at nothing can be calibrated
     assert set(named) == {
         f"test/probe/{metric}{suffix}"
-        for metric in METRIC_NAMES
+        for metric in task.metrics(np.ones((1, 60)))
         for suffix in ("", "_ci_low", "_ci_high", "_chance")
+        if suffix != "_chance" or metric not in calibration
     }
     assert all(type(value) is float for value in named.values())

@@ -1,128 +1,174 @@
-"""Predictions of a binary task and their metrics.
-
-The metrics are scikit-learn's definitions with sample weights (`roc_auc_score`, `accuracy_score`,
-`balanced_accuracy_score`, `f1_score(average="macro")`), computed for all bootstrap resamples at
-once: 1,000 calls into scikit-learn take seconds a metric, these take milliseconds.
-"""
+"""Predictions of a classification task and their metrics."""
 
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import numpy as np
 
+from lumbarclip_jax.evaluators import class_metrics
 from lumbarclip_jax.evaluators.bootstrap import Metrics, estimates
 
 
 @dataclasses.dataclass(frozen=True)
 class Predictions:
-    """What a model said about the labelled rows of a split.
+    """What a model said about the M labelled rows of a split, in K classes.
 
-    `labels` `[M]` int index `classes`; `probabilities` `[M]` are those of `classes[1]`, which is
-    answered from 0.5 on; `patient_id` and `level` `[M]`.
+    Of two classes the last is the positive one. With `ordered` the classes are grades. A row is an
+    image, or a patient (see `by_patient`).
+
+    Raises:
+      ValueError: the arrays do not belong together.
     """
 
-    classes: tuple[str, str]
-    labels: np.ndarray
-    probabilities: np.ndarray
-    patient_id: np.ndarray
-    level: np.ndarray
+    classes: tuple[str, ...]  # K names
+    labels: np.ndarray  # [M] int, index of `classes`
+    probabilities: np.ndarray  # [M, K]
+    patient_id: np.ndarray  # [M]
+    level: np.ndarray  # [M]
+    image_id: np.ndarray  # [M]
+    ordered: bool = False
+
+    def __post_init__(self):
+        rows = len(self.labels)
+        columns = (self.patient_id, self.level, self.image_id)
+        if self.probabilities.shape != (rows, len(self.classes)) or any(
+            len(column) != rows for column in columns
+        ):
+            raise ValueError(
+                f"{rows} labels of {len(self.classes)} classes came with probabilities of shape "
+                f"{self.probabilities.shape} and with {', '.join(str(len(c)) for c in columns)} "
+                "patients, levels and images: give one row of each to every label"
+            )
 
     @property
     def answers(self) -> np.ndarray:
-        return (self.probabilities >= 0.5).astype(np.int64)
+        """The most probable class `[M]`; of equally probable ones the last, so binary from 0.5."""
+        return class_metrics.answers(self.probabilities)
 
     @property
     def confusion(self) -> np.ndarray:
-        """Counts `[2, 2]`, rows the truth and columns the answer."""
-        return np.bincount(2 * self.labels + self.answers, minlength=4).reshape(2, 2)
+        """Counts `[K, K]`, rows the truth and columns the answer."""
+        k = len(self.classes)
+        return np.bincount(k * self.labels + self.answers, minlength=k * k).reshape(k, k)
+
+    @property
+    def occurring(self) -> np.ndarray:
+        """The classes that are true of some row."""
+        return np.unique(self.labels)
 
     @property
     def metrics(self) -> Metrics:
-        """`auroc`, `auroc_within_level`, `accuracy`, `balanced_accuracy`, `macro_f1`, weighted.
+        """All metrics in weighted form, as the bootstrap wants them.
+
+        `auroc` and `average_precision` are those of the positive class, and for K > 2 the plain
+        means over the classes, one against the rest. Means over classes are over those that occur
+        in the labels, and NaN on a resample that lacks one.
 
         `auroc_within_level` compares only images of the same level with each other. How common a
         finding is differs by level, so a model that knows the level alone, from the pixels or from
-        the prompt, has an AUROC above 0.5; within levels it has 0.5. `macro_f1` is the plain mean
-        of both classes' F1. All but accuracy are NaN on a resample that lacks a class.
+        the prompt, has an AUROC above 0.5; within levels it has 0.5. It is left out where all rows
+        have one level, as patients do. For the rest see `class_metrics`.
         """
-        everywhere = _ranked_pairs(self.labels, self.probabilities, np.arange(len(self.labels)))
-        by_level = [
-            _ranked_pairs(self.labels, self.probabilities, np.flatnonzero(self.level == level))
-            for level in np.unique(self.level)
-        ]
-        cells = np.eye(4)[2 * self.labels + self.answers]
+        classes = self.occurring if len(self.classes) > 2 else np.array([1])
+        rows = np.arange(len(self.labels))
+        by_level = [np.flatnonzero(self.level == level) for level in np.unique(self.level)]
+
+        def each_class(metric, *options) -> list[class_metrics.Metric]:
+            return [metric(self.labels == k, self.probabilities[:, k], *options) for k in classes]
+
+        ranked = {
+            "auroc": each_class(class_metrics.auroc, [rows]),
+            "average_precision": each_class(class_metrics.average_precision),
+        }
+        if len(by_level) > 1:
+            ranked["auroc_within_level"] = each_class(class_metrics.auroc, by_level)
+        calibration = class_metrics.calibration_metrics(self.probabilities, self.labels)
+        k = len(self.classes)
+        cells = np.eye(k * k)[k * self.labels + self.answers]
 
         def metrics(weights: np.ndarray) -> dict[str, np.ndarray]:
-            within_level = np.sum([count(weights) for count in by_level], axis=0)
-            confusion = (weights @ cells).reshape(-1, 2, 2)
-            true, answered = confusion.sum(axis=2), confusion.sum(axis=1)
-            right = np.diagonal(confusion, axis1=1, axis2=2)
-            lacking = (true == 0).any(axis=1)
-            true = np.where(lacking[:, None], np.nan, true)
+            confusion = (weights @ cells).reshape(-1, k, k)
             return {
-                "auroc": _share(*everywhere(weights)),
-                "auroc_within_level": _share(*within_level),
-                "accuracy": right.sum(axis=1) / weights.sum(axis=1),
-                "balanced_accuracy": (right / true).mean(axis=1),
-                "macro_f1": (2 * right / (true + answered)).mean(axis=1),
+                **{
+                    name: np.mean([metric(weights) for metric in each], axis=0)
+                    for name, each in ranked.items()
+                },
+                **class_metrics.confusion_metrics(confusion, self.occurring, self.ordered),
+                **{name: metric(weights) for name, metric in calibration.items()},
             }
 
         return metrics
 
     @property
     def chance(self) -> dict[str, float]:
-        """What always answering the more frequent class reaches; 0.5 for both AUROCs."""
-        majority = max(np.mean(self.labels), 1 - np.mean(self.labels))
-        return {
+        """What a model that looks at nothing reaches.
+
+        For the metrics of answers, one that always gives the most frequent class; for `nll` and
+        `brier`, one that always says how frequent each class is. The calibration errors have none.
+        """
+        frequency = np.bincount(self.labels, minlength=len(self.classes)) / len(self.labels)
+        occurring = len(self.occurring)
+        majority = frequency.max()
+        f1 = 2 * majority / (1 + majority)
+        binary = len(self.classes) == 2
+        spread = 1 - (frequency**2).sum()
+        chance = {
             "auroc": 0.5,
             "auroc_within_level": 0.5,
-            "accuracy": float(majority),
-            "balanced_accuracy": 0.5,
-            "macro_f1": float(majority / (1 + majority)),
+            "average_precision": frequency[1] if binary else 1 / occurring,
+            "accuracy": majority,
+            "balanced_accuracy": 1 / occurring,
+            "macro_f1": f1 / occurring,
+            "weighted_f1": f1 * majority,
+            "quadratic_kappa": 0.0,
+            "nll": -(frequency * np.log(np.maximum(frequency, 1e-300))).sum(),
+            "brier": spread / 2 if binary else spread,
         }
+        return {name: float(value) for name, value in chance.items()}
+
+    def by_patient(self) -> "Predictions":
+        """One row a patient: the mean probability over the patient's rows, the highest label.
+
+        The highest label is the patient's own where all its rows carry it, "at any level" for a
+        binary task of levels, and the worst level for grades. `level` and `image_id` are empty.
+        """
+        patients, patient_of_row = np.unique(self.patient_id, return_inverse=True)
+        sums = np.zeros((len(patients), len(self.classes)))
+        np.add.at(sums, patient_of_row, self.probabilities)
+        labels = np.zeros(len(patients), np.int64)
+        np.maximum.at(labels, patient_of_row, self.labels)
+        return dataclasses.replace(
+            self,
+            labels=labels,
+            probabilities=sums / np.bincount(patient_of_row)[:, None],
+            patient_id=patients,
+            level=np.full(len(patients), ""),
+            image_id=np.full(len(patients), ""),
+        )
 
     def named_metrics(self, prefix: str, **bootstrap) -> Iterator[tuple[str, float]]:
         """Yields every metric with interval and chance; `bootstrap` are options of `estimates`."""
+        chance = self.chance
         for name, estimate in estimates(self.metrics, self.patient_id, **bootstrap).items():
-            yield from estimate.named(f"{prefix}/{name}", self.chance[name])
-
-
-def _ranked_pairs(
-    labels: np.ndarray, scores: np.ndarray, rows: np.ndarray
-) -> Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]:
-    """Counts pairs of a positive and a negative among `rows`, whose ratio is the AUROC.
-
-    Returns:
-      weights `[R, M]` to (pairs ranked right, a tie as half of one, and all pairs), each `[R]`.
-    """
-    order = rows[np.argsort(scores[rows])]
-    ascending = scores[order]
-    distinct = np.flatnonzero(np.r_[True, ascending[1:] != ascending[:-1]])
-    positive = (labels[order] == 1).astype(np.float64)
-
-    def count(weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        ordered = weights[:, order]
-        positives = np.add.reduceat(ordered * positive, distinct, axis=1)
-        negatives = np.add.reduceat(ordered * (1 - positive), distinct, axis=1)
-        below = negatives.cumsum(axis=1) - negatives / 2
-        return (positives * below).sum(axis=1), positives.sum(axis=1) * negatives.sum(axis=1)
-
-    return count
-
-
-def _share(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
-    return part / np.where(whole == 0, np.nan, whole)
+            yield from estimate.named(f"{prefix}/{name}", chance.get(name))
 
 
 def named_counts(
-    prefix: str, labels: np.ndarray, patient_id: np.ndarray
+    prefix: str, labels: np.ndarray, patient_id: np.ndarray, classes: tuple[str, ...]
 ) -> Iterator[tuple[str, float]]:
-    """Yields how many images, patients and positives a task has; `prevalence` of what is labelled.
+    """Yields how many images and patients a task has, and of which classes.
 
-    `labels` `[M]` and `patient_id` `[M]` of the labelled rows alone, possibly none.
+    A binary task has `positives` and `prevalence`, the share of images that are; one of more
+    classes `share_<class>`. `labels` `[M]` and `patient_id` `[M]` are of the labelled rows alone,
+    possibly none.
     """
     yield f"{prefix}/images", float(len(labels))
     yield f"{prefix}/patients", float(len(np.unique(patient_id)))
-    yield f"{prefix}/positives", float(labels.sum())
-    if len(labels):
-        yield f"{prefix}/prevalence", float(labels.mean())
+    counts = np.bincount(labels, minlength=len(classes))
+    if len(classes) == 2:
+        yield f"{prefix}/positives", float(counts[1])
+        if len(labels):
+            yield f"{prefix}/prevalence", float(counts[1] / len(labels))
+    elif len(labels):
+        for name, count in zip(classes, counts, strict=True):
+            yield f"{prefix}/share_{name.replace(' ', '_')}", float(count / len(labels))

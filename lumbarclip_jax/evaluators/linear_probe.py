@@ -117,7 +117,7 @@ class LinearProbe:
         for task in self.tasks:
             train, validation, test = (LabelledRows.of(split, task) for split in splits)
             prefix = f"{self.split}/linear_probe/{task}"
-            yield from named_counts(prefix, test.labels, test.patient_id)
+            yield from named_counts(prefix, test.labels, test.patient_id, TASKS[task].classes)
             if any(len(np.unique(part.labels)) < 2 for part in (train, validation, test)):
                 log.warning(
                     "%s skipped: train, validation and %s have %d, %d and %d labelled images, "
@@ -142,9 +142,10 @@ class LinearProbe:
             predicted = Predictions(
                 classes=TASKS[task].classes,
                 labels=test.labels,
-                probabilities=probe.predict_proba(test.features(name, levels))[:, 1],
+                probabilities=probe.predict_proba(test.features(name, levels)),
                 patient_id=test.patient_id,
                 level=test.level,
+                image_id=test.embedded.image_id[test.rows],
             )
             self.predictions[f"{task}/{name}"] = predicted
             prefix = f"{self.split}/linear_probe/{task}/{name}"

@@ -10,6 +10,7 @@ import logging
 from collections.abc import Iterator
 
 import numpy as np
+import scipy.special
 
 from lumbarclip_jax.data.dataset import with_level
 from lumbarclip_jax.evaluators.classification import Predictions, named_counts
@@ -49,7 +50,9 @@ class ZeroShot:
             prefix = f"{self.split}/zero_shot/{task}"
             labels = TASKS[task].labels(embedded)
             rows = np.flatnonzero(labels != UNLABELLED)
-            yield from named_counts(prefix, labels[rows], embedded.patient_id[rows])
+            yield from named_counts(
+                prefix, labels[rows], embedded.patient_id[rows], TASKS[task].classes
+            )
             if len(np.unique(labels[rows])) < 2:
                 log.warning(
                     "%s skipped: %d labelled images, %d of them positive; both classes are needed",
@@ -65,9 +68,10 @@ class ZeroShot:
             self.predictions[task] = Predictions(
                 classes=TASKS[task].classes,
                 labels=labels[rows],
-                probabilities=1 / (1 + np.exp(cosines[:, 0] - cosines[:, 1])),
+                probabilities=scipy.special.softmax(cosines.astype(np.float64), axis=1),
                 patient_id=embedded.patient_id[rows],
                 level=embedded.level[rows],
+                image_id=embedded.image_id[rows],
             )
             yield from self.predictions[task].named_metrics(prefix, **self.bootstrap)
 

@@ -1,0 +1,68 @@
+"""What evaluators kept of a run, row by row, as one file beside its metrics.
+
+`predictions.npz` holds plain arrays under `<split>/<evaluator>/<what>/<field>`, so that runs can be
+compared row by row afterwards, and folds pooled, without the model. Nothing in it is pickled.
+"""
+
+import dataclasses
+import pathlib
+from collections.abc import Mapping
+
+import numpy as np
+
+from lumbarclip_jax.evaluators.classification import Predictions
+
+FILE = "predictions.npz"
+
+
+@dataclasses.dataclass(frozen=True)
+class Kept:
+    """Both are keyed by `<split>/<evaluator>/<what>`.
+
+    `predictions`, with what = `<task>` or `<task>/<features>`; `ranks` of retrieval, with what = a
+    direction: the rank `[Q]` of every query and its patient `[Q]`.
+    """
+
+    predictions: dict[str, Predictions]
+    ranks: dict[str, tuple[np.ndarray, np.ndarray]]
+
+
+def save_kept(evaluators: Mapping[str, object], path: pathlib.Path) -> None:
+    """Writes what evaluators (by name) kept in `predictions` or `ranks` after a run."""
+    arrays = {}
+    for name, evaluator in evaluators.items():
+        for what, predicted in getattr(evaluator, "predictions", {}).items():
+            for field, value in vars(predicted).items():
+                arrays[f"{evaluator.split}/{name}/{what}/{field}"] = np.asarray(value)
+        for what, (rank, patient_id) in getattr(evaluator, "ranks", {}).items():
+            arrays[f"{evaluator.split}/{name}/{what}/rank"] = rank
+            arrays[f"{evaluator.split}/{name}/{what}/patient_id"] = patient_id
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("wb") as file:
+        np.savez_compressed(file, **arrays)
+
+
+def load_kept(path: pathlib.Path) -> Kept:
+    """Reads a file of `save_kept`.
+
+    Raises:
+      FileNotFoundError: there is none.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"{path} does not exist: it is written beside metrics.json when a run is evaluated"
+        )
+    fields: dict[str, dict[str, np.ndarray]] = {}
+    with np.load(path, allow_pickle=False) as arrays:
+        for name in arrays.files:
+            key, _, field = name.rpartition("/")
+            fields.setdefault(key, {})[field] = arrays[name]
+    predictions, ranks = {}, {}
+    for key, of in fields.items():
+        if "rank" in of:
+            ranks[key] = (of["rank"], of["patient_id"])
+        else:
+            classes = tuple(of.pop("classes").tolist())
+            ordered = bool(of.pop("ordered"))
+            predictions[key] = Predictions(classes=classes, ordered=ordered, **of)
+    return Kept(predictions, ranks)
