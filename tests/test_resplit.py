@@ -176,7 +176,7 @@ def test_a_run_is_not_continued_on_other_splits(tiny_run, tiny_dataset, tmp_path
         (tmp_path / name).write_bytes((tiny_run.folder / name).read_bytes())
     config = tiny_run.config.copy_and_resolve_references()
     config.data.resplit = "fold_1_of_3"
-    with pytest.raises(ValueError, match="trained with data.resplit='', not 'fold_1_of_3'"):
+    with pytest.raises(ValueError, match="resplit='', not 'fold_1_of_3'"):
         save_definition(tmp_path, config, tiny_run.tokenizer, Dataset(tiny_dataset).manifest)
 
 
