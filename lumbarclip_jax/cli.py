@@ -13,8 +13,8 @@ from absl import logging as absl_logging
 INPUT_ERRORS = (ValueError, OSError, FloatingPointError)
 
 
-def run(main: Callable[[], None]) -> None:
-    """Parses the flags and runs `main`.
+def run(main: Callable[[], None], argv: list[str] | None = None) -> None:
+    """Parses the flags of `argv`, or of this process, and runs `main`.
 
     One of `INPUT_ERRORS` is printed as one sentence and ends the process with status 2;
     `--verbosity=1` adds the traceback.
@@ -26,7 +26,7 @@ def run(main: Callable[[], None]) -> None:
     own.setLevel(logging.INFO)
     own.addHandler(handler)
     own.propagate = False
-    app.run(lambda argv: _guarded(main), flags_parser=_parse)
+    app.run(lambda _: _guarded(main), argv, flags_parser=_parse)
 
 
 def _parse(argv: list[str]) -> list[str]:
@@ -51,7 +51,7 @@ def _guarded(main: Callable[[], None]) -> None:
 
 
 def _exit(error: BaseException) -> None:
-    print(f"error: {_sentence(error)}", file=sys.stderr, flush=True)
+    print(f"error: {sentence(error)}", file=sys.stderr, flush=True)
     sys.exit(2)
 
 
