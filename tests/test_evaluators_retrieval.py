@@ -4,11 +4,15 @@ import dataclasses
 
 import numpy as np
 import pytest
+from sklearn.metrics import average_precision_score
 
 from lumbarclip_jax.evaluators import EVALUATORS
 from lumbarclip_jax.evaluators.gallery import retrieval_gallery
 from lumbarclip_jax.evaluators.reports import distinct_reports
+from lumbarclip_jax.evaluators.shared_findings import finding_sets
+from lumbarclip_jax.evaluators.views import by_image, by_patient
 from tests.fake_embedder import EMBED, FakeEmbedder, make_split, run, three_splits, unit
+from tests.test_evaluators_ranking import unit_vectors_with_products
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +31,7 @@ def test_every_evaluator_yields_its_contract(name, embedder):
         if key.endswith("_ci_low"):
             number = key.removesuffix("_ci_low")
             assert value <= found[number] <= found[f"{number}_ci_high"]
-            assert f"{number}_chance" in found
+            assert f"{number}_chance" in found or number.endswith("ece")
     assert any(key.endswith("_ci_low") for key in found)
 
 
@@ -97,6 +101,130 @@ def test_a_reading_no_row_has_is_encoded():
     np.testing.assert_array_equal(
         reports.text_embeds[2, 0], embedder.encode_text(None, ["L5-S1 : report number 0"])[0]
     )
+
+
+def one_image_a_patient(**replaced):
+    """Four patients with one image at L4-L5: a bulge, a protrusion, both, nothing."""
+    split = make_split(4, 0)
+    first = np.arange(0, 12, 3)
+    arrays = {
+        field.name: getattr(split, field.name)[first]
+        for field in dataclasses.fields(split)
+        if field.name not in ("names", "level_names")
+    }
+    status = np.zeros((4, 8), np.uint8)
+    status[:, :2] = [[1, 2], [3, 1], [1, 1], [0, 2]]  # 2 is absent and 3 uncertain: not present
+    arrays.update(
+        level_findings=status,
+        level=np.full(4, "L4-L5"),
+        report_group=np.array(list("abcd")),
+        **replaced,
+    )
+    return dataclasses.replace(split, **arrays)
+
+
+def test_precision_of_shared_findings_by_hand():
+    images, texts = unit_vectors_with_products(
+        np.array([[5, 4, 3, 2], [5, 1, 2, 3], [1, 2, 3, 4], [3, 0, 4, 5]], np.float64)
+    )
+    found = run(
+        "retrieval",
+        FakeEmbedder(test=one_image_a_patient(image_embeds=images, text_embeds=texts)),
+    )
+    # Image 0 has texts 0 and 2 at places 1 and 3; image 1 has texts 2 and 1 at 3 and 4; image 2
+    # has texts 2, 1 and 0 at 2, 3 and 4; image 3 has no finding and asks nothing.
+    to_text = ((1 + 2 / 3) / 2 + (1 / 3 + 2 / 4) / 2 + (1 / 2 + 2 / 3 + 3 / 4) / 3) / 3
+    # Text 0 scores 5 5 1 3, and image 1, as near as image 0, goes before it: places 2 and 4. Text 1
+    # scores 4 1 2 0: images 2 and 1 at 2 and 3. Text 2 scores 3 2 3 4: places 2, 3 and 4.
+    to_image = ((1 / 2 + 2 / 4) / 2 + (1 / 2 + 2 / 3) / 2 + (1 / 2 + 2 / 3 + 3 / 4) / 3) / 3
+    for view in ("image", "patient"):
+        for direction, expected in ((f"{view}_to_text", to_text), (f"text_to_{view}", to_image)):
+            name = f"test/retrieval/{direction}_map"
+            assert found[f"{name}_queries"] == 3
+            assert found[f"{name}_shared_findings"] == pytest.approx(expected)
+            # Two, two and three relevant of four: 49/72, 49/72 and 121/144.
+            assert found[f"{name}_shared_findings_chance"] == pytest.approx(317 / 432)
+
+
+def test_a_finding_is_shared_at_the_same_level_only():
+    split = make_split(2, 0)  # L3-L4, L4-L5, L5-S1 of two patients
+    status = np.zeros((6, 8), np.uint8)
+    status[[0, 1, 3, 5], [0, 0, 0, 7]] = 1
+    split = dataclasses.replace(split, level_findings=status, report_group=np.repeat(["a", "b"], 3))
+    sets = finding_sets(split)
+    np.testing.assert_array_equal(sets, [1, 1 << 8, 0, 1, 0, 1 << 23])
+    reports = distinct_reports(FakeEmbedder(test=split), None, split)
+    np.testing.assert_array_equal(by_image(split, reports).text_findings, [257, 1 + (1 << 23)])
+    np.testing.assert_array_equal(by_patient(split, reports).image_findings, [257, 1 + (1 << 23)])
+
+
+@pytest.mark.parametrize("level_prefix", [False, True])
+def test_streamed_retrieval_equals_the_whole_matrix(monkeypatch, level_prefix):
+    """The plain way, with all scores of every image at every reading in memory."""
+    for name, size in (("ranking.TILE_IMAGES", 7), ("ranking.TILE_TEXTS", 5)):
+        monkeypatch.setattr(f"lumbarclip_jax.evaluators.{name}", size)
+    monkeypatch.setattr("lumbarclip_jax.evaluators.retrieval.BLOCK_ELEMENTS", 100)
+    split = make_split(13, 3)
+    embedder = FakeEmbedder(level_prefix=level_prefix, test=split)
+    evaluator = EVALUATORS["retrieval"](embedder, split="test", resamples=100)
+    found = dict(evaluator.run(None))
+
+    reports = distinct_reports(embedder, None, split)
+    text_of_row, reading_of_row = reports.report_of_row, reports.reading_of_row
+    texts = reports.text_embeds[reading_of_row]
+    by_row = np.einsum("me,mge->mg", split.image_embeds, texts)
+    bulge = np.zeros((39, 3), bool)
+    bulge[np.arange(39), np.tile(np.arange(3), 13)] = split.level_findings[:, 0] == 1
+    text_bulge = np.stack([bulge[text_of_row == text].any(axis=0) for text in range(12)])
+    rows_of = [
+        np.flatnonzero(split.patient_id == patient) for patient in np.unique(split.patient_id)
+    ]
+
+    def mean_score(rows: np.ndarray) -> np.ndarray:
+        sums = np.zeros((3, EMBED))
+        np.add.at(sums, reading_of_row[rows], split.image_embeds[rows])
+        return by_row[rows].sum(axis=0) / np.linalg.norm(sums)
+
+    for view, scores, present, text_of in (
+        ("image", by_row, bulge, text_of_row),
+        (
+            "patient",
+            np.stack([mean_score(rows) for rows in rows_of]),
+            np.stack([bulge[rows].any(axis=0) for rows in rows_of]),
+            np.array([text_of_row[rows[0]] for rows in rows_of]),
+        ),
+    ):
+        correct = text_of[:, None] == np.arange(12)
+        relevant = (present[:, None] & text_bulge).any(axis=2)
+        for direction, s, c, r in (
+            (f"{view}_to_text", scores, correct, relevant),
+            (f"text_to_{view}", scores.T, correct.T, relevant.T),
+        ):
+            best = np.where(c, s, -np.inf).max(axis=1, keepdims=True)
+            ranks, patients = evaluator.ranks[direction]
+            np.testing.assert_array_equal(ranks, 1 + (~c & (s >= best - 1e-6)).sum(axis=1))
+            assert len(patients) == len(ranks)
+            queries = np.flatnonzero(r.any(axis=1))
+            mean = np.mean([average_precision_score(r[q], s[q]) for q in queries])
+            assert found[f"test/retrieval/{direction}_map_shared_findings"] == pytest.approx(mean)
+
+
+def test_the_precision_of_many_queries_is_that_of_some_patients(embedder):
+    whole = run("retrieval", embedder)
+    some = run("retrieval", embedder, map_queries=30)
+    name = "test/retrieval/image_to_text_map"
+    assert whole[f"{name}_queries"] == (embedder(None, "test").level_findings[:, 0] == 1).sum()
+    assert some[f"{name}_queries"] == 30
+    assert some[f"{name}_shared_findings"] != whole[f"{name}_shared_findings"]
+    assert abs(some[f"{name}_shared_findings"] - whole[f"{name}_shared_findings"]) < 0.1
+
+
+def test_without_findings_there_is_no_precision(embedder):
+    split = embedder(None, "test")
+    split = dataclasses.replace(split, level_findings=np.zeros_like(split.level_findings))
+    found = run("retrieval", FakeEmbedder(test=split))
+    assert not [name for name in found if "_map" in name]
+    assert "test/retrieval/text_to_patient_mrr" in found
 
 
 def test_gallery_shows_what_retrieval_ranks(embedder):

@@ -59,6 +59,29 @@ def patient_resamples(
         yield times.reshape(count, len(patients))[:, patient_of_row].astype(np.float64)
 
 
+def patient_means(columns: dict[str, np.ndarray], patient_of_row: np.ndarray) -> Metrics:
+    """The plain mean over rows of every column `[M]`, as a function of the weights of patients.
+
+    Each patient's rows are summed once, so a resample costs as much as there are patients, not
+    rows. Resample with one id a patient.
+
+    Args:
+      columns: named values `[M]`.
+      patient_of_row: `[M]` in 0..P-1, every patient with at least one row.
+
+    Returns:
+      weights `[R, P]` to named means `[R]`.
+    """
+    rows = np.bincount(patient_of_row)
+    sums = {name: np.bincount(patient_of_row, values) for name, values in columns.items()}
+
+    def metrics(weights: np.ndarray) -> dict[str, np.ndarray]:
+        total = weights @ rows
+        return {name: weights @ values / total for name, values in sums.items()}
+
+    return metrics
+
+
 def estimates(
     metrics: Metrics,
     patient_id: np.ndarray,

@@ -8,7 +8,7 @@ to one vector ranks last instead of by luck.
 
 import numpy as np
 
-from lumbarclip_jax.evaluators.bootstrap import Metrics
+from lumbarclip_jax.evaluators.bootstrap import Metrics, patient_means
 
 RECALL_AT = (1, 5, 10)
 
@@ -16,47 +16,73 @@ RECALL_AT = (1, 5, 10)
 # their place in the matrix.
 TIE = 1e-6
 
-# One block of the similarity matrix: 64 MB of float32, whatever the number of candidates.
-BLOCK_ELEMENTS = 2**24
+# Sides of one tile of the similarity matrix: 16 MB of float32, whatever the number of candidates.
+TILE_IMAGES, TILE_TEXTS = 1024, 4096
 
 
 def best_ranks(
     images: np.ndarray, texts: np.ndarray, reading_of_image: np.ndarray, pairs: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Ranks both ways in one pass over blocks of the similarity matrix, never the whole of it.
+    """Ranks both ways in one pass over tiles of the similarity matrix, never the whole of it.
 
     Args:
       images: `[N, E]` float32, unit length.
       texts: `[L, G, E]` float32, unit length: each text in L readings.
       reading_of_image: `[N]`, which reading of the texts an image is compared with.
-      pairs: `[2, Q]`, an image and a correct text for it, each pair once; every image and every
-        text is in one.
+      pairs: `[2, Q]`, an image and a correct text for it, each pair once, in order of the images;
+        every image and every text is in one.
 
     Returns:
       Rank of each image's best correct text `[N]`, and of each text's best correct image `[G]`.
     """
     image_of_pair, text_of_pair = pairs
-    pair_scores = np.einsum(
-        "qe,qe->q", images[image_of_pair], texts[reading_of_image[image_of_pair], text_of_pair]
-    )
-    image_best = np.full(len(images), -np.inf, np.float32)
-    text_best = np.full(texts.shape[1], -np.inf, np.float32)
-    np.maximum.at(image_best, image_of_pair, pair_scores)
-    np.maximum.at(text_best, text_of_pair, pair_scores)
+    reading_of_pair = reading_of_image[image_of_pair]
+    pair_scores = _products(images, texts, reading_of_pair, pairs)
+    image_reach = np.full(len(images), -np.inf, np.float32)
+    text_reach = np.full(texts.shape[1], -np.inf, np.float32)
+    np.maximum.at(image_reach, image_of_pair, pair_scores - TIE)
+    np.maximum.at(text_reach, text_of_pair, pair_scores - TIE)
 
     image_ranks = np.ones(len(images), np.int64)
     text_ranks = np.ones(texts.shape[1], np.int64)
-    block = max(1, BLOCK_ELEMENTS // texts.shape[1])
+    # Allocated once: new pages for every tile would cost as much as comparing them.
+    scores = np.empty((TILE_IMAGES, TILE_TEXTS), np.float32)
+    reaches = np.empty(scores.shape, bool)
     for reading, texts_read in enumerate(texts):
         compared = np.flatnonzero(reading_of_image == reading)
-        for start in range(0, len(compared), block):
-            rows = compared[start : start + block]
-            scores = images[rows] @ texts_read.T
-            here = np.isin(image_of_pair, rows)
-            scores[np.searchsorted(rows, image_of_pair[here]), text_of_pair[here]] = -np.inf
-            image_ranks[rows] += np.count_nonzero(scores >= image_best[rows, None] - TIE, axis=1)
-            text_ranks += np.count_nonzero(scores >= text_best - TIE, axis=0)
+        correct = pairs[:, reading_of_pair == reading]
+        for first in range(0, len(compared), TILE_IMAGES):
+            rows = compared[first : first + TILE_IMAGES]
+            start, stop = np.searchsorted(correct[0], (rows[0], rows[-1] + 1))
+            correct_rows = np.searchsorted(rows, correct[0, start:stop])
+            correct_texts = correct[1, start:stop]
+            queries = images[rows]
+            for left in range(0, len(texts_read), TILE_TEXTS):
+                columns = slice(left, min(left + TILE_TEXTS, len(texts_read)))
+                width = columns.stop - left
+                tile, above = scores[: len(rows), :width], reaches[: len(rows), :width]
+                np.matmul(queries, texts_read[columns].T, out=tile)
+                inside = (correct_texts >= left) & (correct_texts < columns.stop)
+                tile[correct_rows[inside], correct_texts[inside] - left] = -np.inf
+                np.greater_equal(tile, image_reach[rows, None], out=above)
+                image_ranks[rows] += np.count_nonzero(above, axis=1)
+                np.greater_equal(tile, text_reach[columns], out=above)
+                text_ranks[columns] += np.count_nonzero(above, axis=0)
     return image_ranks, text_ranks
+
+
+def _products(
+    images: np.ndarray, texts: np.ndarray, reading_of_pair: np.ndarray, pairs: np.ndarray
+) -> np.ndarray:
+    """The score of every pair `[Q]`, a block of pairs at a time."""
+    blocks = range(0, pairs.shape[1], TILE_TEXTS)
+    parts = [slice(start, start + TILE_TEXTS) for start in blocks]
+    return np.concatenate(
+        [
+            np.einsum("qe,qe->q", images[pairs[0, at]], texts[reading_of_pair[at], pairs[1, at]])
+            for at in parts
+        ]
+    )
 
 
 def best_rank(scores: np.ndarray, correct: np.ndarray) -> int:
@@ -64,28 +90,36 @@ def best_rank(scores: np.ndarray, correct: np.ndarray) -> int:
     return 1 + int(np.count_nonzero(scores[~correct] >= scores[correct].max() - TIE))
 
 
-def rank_metrics(ranks: np.ndarray) -> Metrics:
-    """Recall at 1, 5 and 10, mean reciprocal rank and median rank of queries ranked `[M]`."""
+def rank_metrics(ranks: np.ndarray, patient_of_query: np.ndarray | None = None) -> Metrics:
+    """Recall at 1, 5 and 10, mean reciprocal rank and median rank of queries ranked `[Q]`.
+
+    The median goes through the queries one resample at a time, so memory does not grow with the
+    resamples.
+
+    Args:
+      ranks: `[Q]`.
+      patient_of_query: `[Q]` in 0..P-1, a patient for every query; omitted, each is its own.
+
+    Returns:
+      Weights of patients `[R, P]` to named values `[R]`.
+    """
+    owner = np.arange(len(ranks)) if patient_of_query is None else patient_of_query
+    means = patient_means(
+        {**{f"recall_at_{k}": ranks <= k for k in RECALL_AT}, "mrr": 1 / ranks}, owner
+    )
     order = np.argsort(ranks)
-    ascending = ranks[order]
+    ascending, owner_ascending = ranks[order], owner[order]
+
+    def median(weights: np.ndarray) -> float:
+        cumulative = weights[owner_ascending].cumsum()
+        # The middle one of an odd count, the mean of the middle two of an even one.
+        middle = ((cumulative[-1] + 1) // 2, cumulative[-1] // 2 + 1)
+        return ascending[np.searchsorted(cumulative, middle)].mean()
 
     def metrics(weights: np.ndarray) -> dict[str, np.ndarray]:
-        total = weights.sum(axis=1)
-        cumulative = weights[:, order].cumsum(axis=1)
-        # The middle one of an odd count, the mean of the middle two of an even one.
-        lower = ascending[_first_reaching(cumulative, (total + 1) // 2)]
-        upper = ascending[_first_reaching(cumulative, total // 2 + 1)]
-        return {
-            **{f"recall_at_{k}": weights @ (ranks <= k) / total for k in RECALL_AT},
-            "mrr": weights @ (1 / ranks) / total,
-            "median_rank": (lower + upper) / 2,
-        }
+        return {**means(weights), "median_rank": np.array([median(row) for row in weights])}
 
     return metrics
-
-
-def _first_reaching(cumulative: np.ndarray, amount: np.ndarray) -> np.ndarray:
-    return np.argmax(cumulative >= amount[:, None], axis=1)
 
 
 def chance_metrics(candidates: int, correct: np.ndarray) -> dict[str, float]:
