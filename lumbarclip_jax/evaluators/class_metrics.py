@@ -1,11 +1,12 @@
-"""Classification metrics in weighted form: row weights `[R, M]` to one value a resample `[R]`.
+"""Classification metrics in weighted form, for all bootstrap resamples at once.
 
-The definitions are scikit-learn's with `sample_weight`, for all bootstrap resamples at once: 1,000
-calls into scikit-learn take seconds a metric, these take milliseconds. A value is NaN on a resample
-that leaves it undefined.
+A metric is a function of row weights `[M, R]`, one column a resample, to one value a resample
+`[R]`, NaN where the resample leaves it undefined. The definitions are scikit-learn's with
+`sample_weight`: 1,000 calls into scikit-learn take seconds a metric, these take milliseconds, with
+the resamples side by side in memory so that sorting and summing rows moves whole lines.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import numpy as np
 
@@ -14,59 +15,74 @@ Metric = Callable[[np.ndarray], np.ndarray]
 ECE_BINS = 15
 
 
-def auroc(positive: np.ndarray, scores: np.ndarray, groups: Sequence[np.ndarray]) -> Metric:
-    """Share of (positive, negative) pairs ranked right, a tie as half of one.
+def ranking_metrics(
+    positive: np.ndarray, scores: np.ndarray, level: np.ndarray
+) -> Callable[[np.ndarray], dict[str, np.ndarray]]:
+    """`auroc`, `average_precision` and, of more than one level, `auroc_within_level`.
+
+    AUROC is the share of (positive, negative) pairs that are ranked right, a tie as half of one;
+    within level only pairs of one level count. Average precision is the precision at every
+    distinct score, weighted by the recall gained there.
 
     Args:
       positive: `[M]` bool.
       scores: `[M]`, higher for more likely positive.
-      groups: row indices; only pairs inside a group are compared.
+      level: `[M]`.
     """
-    counts = [_ranked_pairs(positive, scores, rows) for rows in groups]
+    everywhere = _sums_of_scores(positive, scores, np.zeros(len(scores), np.int64))
+    levels, level_of_row = np.unique(level, return_inverse=True)
+    by_level = _sums_of_scores(positive, scores, level_of_row)
 
-    def metric(weights: np.ndarray) -> np.ndarray:
-        right, pairs = np.sum([count(weights) for count in counts], axis=0)
-        return share(right, pairs)
+    def metrics(weights: np.ndarray) -> dict[str, np.ndarray]:
+        ((positives, negatives),) = everywhere(weights)
+        found = {
+            "auroc": share(*_ranked_pairs(positives, negatives)),
+            "average_precision": _average_precision(positives, negatives),
+        }
+        if len(levels) > 1:
+            pairs = [_ranked_pairs(*sums) for sums in by_level(weights)]
+            found["auroc_within_level"] = share(*np.sum(pairs, axis=0))
+        return found
 
-    return metric
-
-
-def _ranked_pairs(positive: np.ndarray, scores: np.ndarray, rows: np.ndarray):
-    """Weights `[R, M]` to (pairs ranked right, all pairs) among `rows`, each `[R]`."""
-    order, distinct = _distinct_scores(scores, rows)
-    is_positive = positive[order].astype(np.float64)
-
-    def count(weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        ordered = weights[:, order]
-        positives = np.add.reduceat(ordered * is_positive, distinct, axis=1)
-        negatives = np.add.reduceat(ordered, distinct, axis=1) - positives
-        below = negatives.cumsum(axis=1) - negatives / 2
-        right = np.einsum("rd,rd->r", positives, below)
-        return right, positives.sum(axis=1) * negatives.sum(axis=1)
-
-    return count
+    return metrics
 
 
-def average_precision(positive: np.ndarray, scores: np.ndarray) -> Metric:
-    """Precision at every distinct score, weighted by the recall gained there."""
-    order, distinct = _distinct_scores(-scores, np.arange(len(scores)))
-    is_positive = positive[order].astype(np.float64)
+def _sums_of_scores(positive: np.ndarray, scores: np.ndarray, group: np.ndarray):
+    """Weights `[M, R]` to the summed weights (positives, negatives) of every distinct score.
 
-    def metric(weights: np.ndarray) -> np.ndarray:
-        ordered = weights[:, order]
-        gained = np.add.reduceat(ordered * is_positive, distinct, axis=1)
-        answered = np.add.reduceat(ordered, distinct, axis=1).cumsum(axis=1)
-        precision = gained.cumsum(axis=1) / np.where(answered == 0, 1, answered)
-        return share(np.einsum("rd,rd->r", gained, precision), gained.sum(axis=1))
+    There is one such pair `[D, R]` a group, scores ascending.
+    """
+    order = np.lexsort((scores, group))
+    ascending, grouped = scores[order], group[order]
+    new_group = np.r_[True, grouped[1:] != grouped[:-1]]
+    distinct = np.flatnonzero(new_group | np.r_[True, ascending[1:] != ascending[:-1]])
+    borders = np.flatnonzero(new_group[distinct])[1:]
+    is_positive = positive[order].astype(np.float64)[:, None]
 
-    return metric
+    def sums(weights: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
+        ordered = weights[order]
+        total = np.add.reduceat(ordered, distinct, axis=0)
+        ordered *= is_positive
+        positives = np.add.reduceat(ordered, distinct, axis=0)
+        total -= positives
+        return list(zip(np.split(positives, borders), np.split(total, borders), strict=True))
+
+    return sums
 
 
-def _distinct_scores(scores: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """`rows` in ascending order of score, and where in it each distinct score begins."""
-    order = rows[np.argsort(scores[rows], kind="stable")]
-    ascending = scores[order]
-    return order, np.flatnonzero(np.r_[True, ascending[1:] != ascending[:-1]])
+def _ranked_pairs(positives: np.ndarray, negatives: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(pairs ranked right, all pairs), each `[R]`."""
+    below = negatives.cumsum(axis=0)
+    all_pairs = positives.sum(axis=0) * below[-1]
+    below -= negatives / 2
+    return np.einsum("dr,dr->r", positives, below), all_pairs
+
+
+def _average_precision(positives: np.ndarray, negatives: np.ndarray) -> np.ndarray:
+    found = positives[::-1].cumsum(axis=0)
+    answered = found + negatives[::-1].cumsum(axis=0)
+    precision = found / np.where(answered == 0, 1, answered)
+    return share(np.einsum("dr,dr->r", positives[::-1], precision), found[-1])
 
 
 def confusion_metrics(
@@ -114,12 +130,13 @@ def calibration_metrics(probabilities: np.ndarray, labels: np.ndarray) -> dict[s
     likelihood = probabilities[np.arange(rows), labels]
     # A probability of zero for the truth costs 36 nats, as in scikit-learn, and not infinity.
     nll = -np.log(np.maximum(likelihood, np.finfo(np.float64).eps))
-    overconfidence = probabilities.max(axis=1) - (answers(probabilities) == labels)
+    confidence = probabilities.max(axis=1)
+    overconfidence = confidence - (answers(probabilities) == labels)
     return {
         "nll": _mean(nll),
         "brier": _mean(squared),
-        "ece": _binned_gap(equal_width_bins(probabilities), overconfidence),
-        "adaptive_ece": _binned_gap(equal_mass_bins(probabilities), overconfidence),
+        "ece": _binned_gap(equal_width_bins(confidence), overconfidence),
+        "adaptive_ece": _binned_gap(equal_mass_bins(confidence), overconfidence),
     }
 
 
@@ -129,26 +146,24 @@ def answers(probabilities: np.ndarray) -> np.ndarray:
     return last - probabilities[:, ::-1].argmax(axis=1)
 
 
-def equal_width_bins(probabilities: np.ndarray) -> np.ndarray:
-    """The bin 0..14 of every row's confidence, upper edges belonging to the lower bin."""
-    inner = np.arange(1, ECE_BINS) / ECE_BINS
-    return np.searchsorted(inner, probabilities.max(axis=1), side="left")
+def equal_width_bins(said: np.ndarray) -> np.ndarray:
+    """The bin 0..14 of every probability `[M]`, an edge belonging to the bin below it."""
+    return np.searchsorted(np.arange(1, ECE_BINS) / ECE_BINS, said, side="left")
 
 
-def equal_mass_bins(probabilities: np.ndarray) -> np.ndarray:
-    """The bin 0..14 of every row's confidence, with equally many rows but for equal confidences."""
-    confidence = probabilities.max(axis=1)
-    inner = np.quantile(confidence, np.arange(1, ECE_BINS) / ECE_BINS)
-    return np.searchsorted(inner, confidence, side="left")
+def equal_mass_bins(said: np.ndarray) -> np.ndarray:
+    """The bin 0..14 of every probability `[M]`, equally many in each but for equal ones."""
+    edges = np.quantile(said, np.arange(1, ECE_BINS) / ECE_BINS)
+    return np.searchsorted(edges, said, side="left")
 
 
 def _binned_gap(bins: np.ndarray, overconfidence: np.ndarray) -> Metric:
     gaps = np.eye(ECE_BINS)[bins] * overconfidence[:, None]
-    return lambda weights: np.abs(weights @ gaps).sum(axis=1) / weights.sum(axis=1)
+    return lambda weights: np.abs(gaps.T @ weights).sum(axis=0) / weights.sum(axis=0)
 
 
 def _mean(values: np.ndarray) -> Metric:
-    return lambda weights: weights @ values / weights.sum(axis=1)
+    return lambda weights: values @ weights / weights.sum(axis=0)
 
 
 def share(part: np.ndarray, whole: np.ndarray) -> np.ndarray:

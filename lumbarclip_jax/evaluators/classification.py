@@ -1,11 +1,11 @@
 """Predictions of a classification task and their metrics."""
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from lumbarclip_jax.evaluators import class_metrics
+from lumbarclip_jax.evaluators import calibration, class_metrics
 from lumbarclip_jax.evaluators.bootstrap import Metrics, estimates
 
 
@@ -69,35 +69,36 @@ class Predictions:
         the prompt, has an AUROC above 0.5; within levels it has 0.5. It is left out where all rows
         have one level, as patients do. For the rest see `class_metrics`.
         """
-        classes = self.occurring if len(self.classes) > 2 else np.array([1])
-        rows = np.arange(len(self.labels))
-        by_level = [np.flatnonzero(self.level == level) for level in np.unique(self.level)]
-
-        def each_class(metric, *options) -> list[class_metrics.Metric]:
-            return [metric(self.labels == k, self.probabilities[:, k], *options) for k in classes]
-
-        ranked = {
-            "auroc": each_class(class_metrics.auroc, [rows]),
-            "average_precision": each_class(class_metrics.average_precision),
-        }
-        if len(by_level) > 1:
-            ranked["auroc_within_level"] = each_class(class_metrics.auroc, by_level)
-        calibration = class_metrics.calibration_metrics(self.probabilities, self.labels)
+        meant = class_metrics.calibration_metrics(self.probabilities, self.labels)
+        ranking = self._ranking
         k = len(self.classes)
         cells = np.eye(k * k)[k * self.labels + self.answers]
 
         def metrics(weights: np.ndarray) -> dict[str, np.ndarray]:
+            columns = np.ascontiguousarray(weights.T)
             confusion = (weights @ cells).reshape(-1, k, k)
             return {
-                **{
-                    name: np.mean([metric(weights) for metric in each], axis=0)
-                    for name, each in ranked.items()
-                },
+                **ranking(columns),
                 **class_metrics.confusion_metrics(confusion, self.occurring, self.ordered),
-                **{name: metric(weights) for name, metric in calibration.items()},
+                **{name: metric(columns) for name, metric in meant.items()},
             }
 
         return metrics
+
+    @property
+    def _ranking(self) -> Callable[[np.ndarray], dict[str, np.ndarray]]:
+        """Weights `[M, R]` to the metrics of ranking, means over the classes."""
+        classes = self.occurring if len(self.classes) > 2 else [1]
+        ranked = [
+            class_metrics.ranking_metrics(self.labels == k, self.probabilities[:, k], self.level)
+            for k in classes
+        ]
+
+        def means(columns: np.ndarray) -> dict[str, np.ndarray]:
+            each = [metrics(columns) for metrics in ranked]
+            return {name: np.mean([of[name] for of in each], axis=0) for name in each[0]}
+
+        return means
 
     @property
     def chance(self) -> dict[str, float]:
@@ -146,11 +147,53 @@ class Predictions:
             image_id=np.full(len(patients), ""),
         )
 
-    def named_metrics(self, prefix: str, **bootstrap) -> Iterator[tuple[str, float]]:
-        """Yields every metric with interval and chance; `bootstrap` are options of `estimates`."""
-        chance = self.chance
-        for name, estimate in estimates(self.metrics, self.patient_id, **bootstrap).items():
+    def named_metrics(
+        self,
+        prefix: str,
+        *,
+        level_only: "Predictions | None" = None,
+        validation: "Predictions | None" = None,
+        **bootstrap,
+    ) -> Iterator[tuple[str, float]]:
+        """Yields every metric with its interval and what stands beside it.
+
+        Args:
+          prefix: of the names.
+          level_only: what one says who knows the level alone, of the same rows. Adds
+            `<metric>_level_only` beside every metric, and `auroc_gain_over_level`, a paired
+            difference.
+          validation: what the same model says about the validation split, to fit a temperature on.
+            Adds `temperature`, and `nll_calibrated` and the like, those of the tempered
+            probabilities.
+          **bootstrap: options of `estimates`.
+        """
+        own, chance, beside = self.metrics, self.chance, {}
+        if level_only is not None:
+            beside = level_only.metrics(np.ones((1, len(self.labels))))
+            baseline = level_only._ranking
+            chance["auroc_gain_over_level"] = 0.0
+        if validation is not None:
+            temperature = calibration.fit_temperature(validation.probabilities, validation.labels)
+            yield f"{prefix}/temperature", temperature
+            calibrated = class_metrics.calibration_metrics(
+                calibration.tempered(self.probabilities, temperature), self.labels
+            )
+            chance |= {f"{name}_calibrated": chance[name] for name in calibrated if name in chance}
+
+        def metrics(weights: np.ndarray) -> dict[str, np.ndarray]:
+            values = own(weights)
+            columns = np.ascontiguousarray(weights.T)
+            if level_only is not None:
+                values["auroc_gain_over_level"] = values["auroc"] - baseline(columns)["auroc"]
+            if validation is not None:
+                for name, metric in calibrated.items():
+                    values[f"{name}_calibrated"] = metric(columns)
+            return values
+
+        for name, estimate in estimates(metrics, self.patient_id, **bootstrap).items():
             yield from estimate.named(f"{prefix}/{name}", chance.get(name))
+            if name in beside:
+                yield f"{prefix}/{name}_level_only", float(beside[name][0])
 
 
 def named_counts(
