@@ -55,7 +55,7 @@ def _exit(error: BaseException) -> None:
     sys.exit(2)
 
 
-def _sentence(error: BaseException) -> str:
+def sentence(error: BaseException) -> str:
     """The error's text on one line; an unknown config field is called by that name."""
     text = str(error.args[0]) if len(error.args) == 1 else str(error)
     if isinstance(error, AttributeError | KeyError):
