@@ -1,0 +1,100 @@
+"""python -m lumbarclip_jax.sweep --configs='configs/{vit,swin,resnet}_{linear,mlp}.py' --out=DIR
+
+Trains every config with several seeds and writes their ablation as one table: table.md, table.csv
+and table.html in --out, with intervals, baselines and a mark where the MLP head differs from the
+linear one. Any field is set for all runs: --config.total_steps=300.
+
+Runs go to --out/runs, each trained by `lumbarclip_jax.main` in its own process, with its own report
+page and log.txt. The same command continues a stopped sweep: complete runs are skipped, interrupted
+ones go on from their checkpoint. With more --seeds or --configs it trains what is new.
+
+Ends with status 1 when a run failed; the table names it, and has the others.
+"""
+
+import logging
+import pathlib
+import shlex
+import signal
+import sys
+
+from absl import flags
+
+from lumbarclip_jax import cli
+from lumbarclip_jax.sweeps.notes import notes
+from lumbarclip_jax.sweeps.pages import Page, write_pages
+from lumbarclip_jax.sweeps.plan import PlannedRun, plan_runs
+from lumbarclip_jax.sweeps.results import read_results
+from lumbarclip_jax.sweeps.runner import train
+from lumbarclip_jax.sweeps.table import ablation
+
+CONFIGS = flags.DEFINE_string(
+    "configs",
+    None,
+    "run files, with {a,b} for alternatives and * as in a shell; in quotes",
+    required=True,
+)
+OUT = flags.DEFINE_string("out", None, "folder of the sweep", required=True)
+DATA_DIR = flags.DEFINE_string("data_dir", "", "data set folder (default: the embedded phantom)")
+SIZE = flags.DEFINE_enum("size", "full", ["full", "quick"], "size of all runs")
+SEEDS = flags.DEFINE_integer("seeds", 3, "runs of each config, with seeds from 0 on", 1)
+FOLDS = flags.DEFINE_integer(
+    "folds", 0, "test every patient once, in so many folds; 0 = the test split of the data set", 0
+)
+LEAKY_SPLIT = flags.DEFINE_boolean(
+    "leaky_split", False, "also train on slices dealt out without a look at the patient"
+)
+JOBS = flags.DEFINE_integer("jobs", 1, "runs at a time", 1)
+RESAMPLES = flags.DEFINE_integer("resamples", 2000, "bootstrap resamples of patients", 100)
+
+# Run with -m, this module is called __main__.
+log = logging.getLogger("lumbarclip_jax.sweep")
+
+
+def main(overrides: list[str], command: str) -> None:
+    if FOLDS.value == 1:
+        raise ValueError("--folds=1 would leave nothing to train on: use 2 or more, or 0")
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    out = pathlib.Path(OUT.value)
+    runs = plan_runs(
+        CONFIGS.value,
+        size=SIZE.value,
+        seeds=SEEDS.value,
+        folds=FOLDS.value,
+        leaky=LEAKY_SPLIT.value,
+        data_dir=DATA_DIR.value,
+        overrides=overrides,
+        out=out,
+    )
+    try:
+        failures = train(runs, JOBS.value)
+    except KeyboardInterrupt:
+        log.info("stopped; the same command continues")
+        sys.exit(1)
+    paths = write_pages(make_page(runs, failures, command), out)
+    log.info("open %s", paths[-2])
+    if failures:
+        log.error("%d of %d runs failed: %s", len(failures), len(runs), ", ".join(failures))
+        sys.exit(1)
+
+
+def make_page(runs: list[PlannedRun], failures: dict[str, str], command: str) -> Page:
+    """The tables of all complete runs."""
+    clean = read_results([run for run in runs if not run.is_leaky])
+    leaky = read_results([run for run in runs if run.is_leaky])
+    log.info("resampling patients for the tables")
+    table = ablation(clean, RESAMPLES.value) if clean else None
+    return Page(
+        command=command,
+        notes=notes(runs, table, RESAMPLES.value) if table else [],
+        table=table,
+        leaky=ablation(leaky, RESAMPLES.value) if leaky else None,
+        failures=list(failures.items()),
+    )
+
+
+if __name__ == "__main__":
+    # absl knows no --config.x here: these belong to the runs.
+    own = [argument for argument in sys.argv if not argument.startswith("--config.")]
+    passed_on = [argument for argument in sys.argv if argument.startswith("--config.")]
+    asked = shlex.join(["python", "-m", "lumbarclip_jax.sweep", *sys.argv[1:]])
+    cli.run(lambda: main(passed_on, asked), own)

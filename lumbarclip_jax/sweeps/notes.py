@@ -1,0 +1,54 @@
+"""What the numbers of a sweep are, in sentences made from its runs."""
+
+import json
+from collections.abc import Sequence
+
+import lumbarclip_jax
+from lumbarclip_jax.run import DATA_MANIFEST_FILE
+from lumbarclip_jax.sweeps.plan import PlannedRun
+from lumbarclip_jax.sweeps.runner import is_complete
+from lumbarclip_jax.sweeps.table import SIGNIFICANT, Table
+
+
+def notes(runs: Sequence[PlannedRun], table: Table, resamples: int) -> list[str]:
+    """Sentences about data, training, intervals, marks and baselines."""
+    done = [run for run in runs if not run.is_leaky and is_complete(run)]
+    manifest = json.loads((done[0].folder / DATA_MANIFEST_FILE).read_text())
+    patients = {name: counts["patients"] for name, counts in manifest["splits"].items()}
+    if done[0].resplit:
+        protocol = (
+            f"{len({run.resplit for run in done})} folds by patient of {sum(patients.values())} "
+            "patients, equal reports kept together. Each patient is tested by the model that "
+            "never saw it, and the predictions of all folds are pooled; ranks are among the "
+            "candidates of a fold."
+        )
+    else:
+        each = ", ".join(f"{count} {name}" for name, count in patients.items())
+        protocol = f"Split by patient ({each}), measured on test."
+    steps = _listed(run.config["total_steps"] for run in done)
+    batch = _listed(run.config["data"]["global_batch_size"] for run in done)
+    side = _listed(run.config["data"]["image_size_px"] for run in done)
+    pairs = {row.encoder for row in table.rows for of in table.contrasts if of[0] == row.model}
+    marks = (
+        "▲ the MLP head is higher than the linear head of the same encoder, ▼ lower: paired "
+        f"bootstrap of patients, two-sided p < {SIGNIFICANT} after Holm's correction over the "
+        f"{len(pairs)} encoders of a column. Columns are not corrected for one another."
+    )
+    return [
+        f"Data set {manifest['name']} ({manifest.get('source', 'source not given')}). {protocol}",
+        f"Each number is the mean over {_listed(row.seeds for row in table.rows)} training runs "
+        f"(seeds) of {steps} steps of {batch} pairs, with images of {side} px.",
+        f"In brackets its 95 % interval over {resamples:,} resamples of the patients, the same "
+        "for all seeds and models. It covers which patients were tested, not the chance in "
+        "training: for that see the standard deviation over seeds in table.csv.",
+        marks if pairs else "No encoder has both heads on the same seeds, so nothing is marked.",
+        "Chance is what a model that looks at nothing reaches. “Disc level alone” is a probe that "
+        "is told which level the image shows, and nothing else. Zero-shot prompts name the level, "
+        "so only “AUROC within level” is about the pixels alone. Means over classes are plain "
+        "(macro).",
+        f"Written by lumbarclip_jax {lumbarclip_jax.__version__}.",
+    ]
+
+
+def _listed(values) -> str:
+    return " or ".join(str(value) for value in sorted(set(values)))

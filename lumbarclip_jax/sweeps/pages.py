@@ -1,0 +1,199 @@
+"""The tables of a sweep as Markdown, CSV and HTML: the same blocks, notes and numbers in each."""
+
+import csv
+import dataclasses
+import itertools
+import math
+import pathlib
+from collections.abc import Iterator, Sequence
+
+import jinja2
+
+from lumbarclip_jax.data.resplit import WARNING
+from lumbarclip_jax.report.tables import title
+from lumbarclip_jax.sweeps.sampling import Sampled
+from lumbarclip_jax.sweeps.table import CLASSIFICATION, Measure, Row, Table
+
+ENCODERS = {"vit": "ViT", "swin": "Swin", "resnet": "ResNet"}
+HEAD_TITLES = {"linear": "linear", "mlp": "MLP"}
+MARKS = {1: " ▲", -1: " ▼", 0: ""}
+WIDTH = 6  # columns of numbers that fit beside each other
+CLEAN, LEAKY = "by patient", "by slice, leaky"
+
+
+@dataclasses.dataclass(frozen=True)
+class Block:
+    """One printed table: a title, column heads, and rows of a label and cells."""
+
+    title: str
+    heads: list[str]
+    rows: list[tuple[str, list[str]]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Page:
+    """All that is printed.
+
+    `notes` say what the numbers are; `failures` are (run, reason); `leaky` is None unless asked
+    for.
+    """
+
+    command: str
+    notes: list[str]
+    table: Table | None
+    leaky: Table | None
+    failures: list[tuple[str, str]]
+
+    @property
+    def main_blocks(self) -> list[Block]:
+        return list(_blocks({CLEAN: self.table}, _main_groups(self.table))) if self.table else []
+
+    @property
+    def detail_blocks(self) -> list[Block]:
+        return list(_blocks({CLEAN: self.table}, _task_groups(self.table))) if self.table else []
+
+    @property
+    def leaky_blocks(self) -> list[Block]:
+        if not (self.table and self.leaky):
+            return []
+        tables = {CLEAN: self.table, LEAKY: self.leaky}
+        groups = [*_main_groups(self.table), *_task_groups(self.table)]
+        return list(_blocks(tables, groups, marks=False))
+
+
+def write_pages(page: Page, out: pathlib.Path) -> list[pathlib.Path]:
+    """Writes table.md, table.csv and table.html to `out` and returns their paths."""
+    out.mkdir(parents=True, exist_ok=True)
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(pathlib.Path(__file__).parent),
+        autoescape=jinja2.select_autoescape(["html.j2"]),
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    paths = []
+    for name in ("table.md", "table.html"):
+        text = environment.get_template(f"{name}.j2").render(page=page, warning=WARNING)
+        (out / name).write_text(text, encoding="utf-8")
+        paths.append(out / name)
+    tables = {CLEAN: page.table, LEAKY: page.leaky}
+    lines = [line for splits, table in tables.items() for line in _csv_lines(splits, table)]
+    with (out / "table.csv").open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, list(lines[0]) if lines else [])
+        writer.writeheader()
+        writer.writerows(lines)
+    return [*paths, out / "table.csv"]
+
+
+def _main_groups(table: Table) -> list[tuple[str, list[Measure]]]:
+    """Recalls by direction pair, and one number a task for zero-shot and for every probe."""
+    groups: dict[str, list[Measure]] = {}
+    for measure in table.measures:
+        if not measure.main:
+            continue
+        if measure.evaluator == "retrieval":
+            view = "by patient" if "patient" in measure.what else "by image"
+            groups.setdefault(f"Retrieval {view}", []).append(measure)
+        else:
+            groups.setdefault(_named(measure.evaluator, measure.features), []).append(measure)
+    return list(groups.items())
+
+
+def _task_groups(table: Table) -> list[tuple[str, list[Measure]]]:
+    """All shown metrics of every task."""
+    groups: dict[str, list[Measure]] = {}
+    for measure in table.measures:
+        if measure.metric in CLASSIFICATION:
+            name = f"{title(measure.task)}: {_named(measure.evaluator, measure.features)}"
+            groups.setdefault(name, []).append(measure)
+    order = CLASSIFICATION.index
+    return [(name, sorted(of, key=lambda m: order(m.metric))) for name, of in groups.items()]
+
+
+def _named(evaluator: str, features: str) -> str:
+    return ", ".join([title(evaluator), *([title(features).lower()] if features else [])])
+
+
+def _blocks(
+    tables: dict[str, Table], groups: Sequence[tuple[str, list[Measure]]], marks: bool = True
+) -> Iterator[Block]:
+    for name, measures in groups:
+        one_task = len({measure.what for measure in measures}) == 1
+        for start in range(0, len(measures), WIDTH):
+            part = measures[start : start + WIDTH]
+            heads = [title(m.metric) if one_task else m.title for m in part]
+            suffixes = {splits: f", {splits}" if len(tables) > 1 else "" for splits in tables}
+            every = next(iter(tables.values())).rows
+            rows = []
+            for row, (splits, table) in itertools.product(every, tables.items()):
+                label = row_label(row, every) + suffixes[splits]
+                rows.append((label, [_cell(table, row, m, marks) for m in part]))
+            for splits, table in tables.items():
+                suffix = suffixes[splits]
+                if any(m in table.level_only for m in part):
+                    cells = [_shown(table.level_only.get(m)) for m in part]
+                    rows.append((f"disc level alone{suffix}", cells))
+                cells = [_number(table.chance.get(m, math.nan)) for m in part]
+                rows.append((f"chance{suffix}", cells))
+            yield Block(name, heads, rows)
+
+
+def row_label(row: Row, rows: Sequence[Row]) -> str:
+    """Encoder and head, or the config's name where that is not unique; seeds where they differ."""
+    alike = [r for r in rows if (r.encoder, r.head) == (row.encoder, row.head)]
+    label = f"{ENCODERS.get(row.encoder, row.encoder)}, {HEAD_TITLES.get(row.head, row.head)}"
+    label = row.model if len(alike) > 1 else label
+    unequal = len({r.seeds for r in rows}) > 1
+    return f"{label} (seeds: {row.seeds})" if unequal else label
+
+
+def _cell(table: Table, row: Row, measure: Measure, marks: bool) -> str:
+    sampled = table.cells.get((row.model, measure))
+    contrast = table.contrasts.get((row.model, measure))
+    return _shown(sampled) + (MARKS[contrast.sign] if contrast and marks else "")
+
+
+def _shown(sampled: Sampled | None) -> str:
+    if sampled is None:
+        return "not measured"
+    low, high = sampled.interval
+    return f"{_number(sampled.value)} [{_number(low)}, {_number(high)}]"
+
+
+def _number(value: float) -> str:
+    return "–" if math.isnan(value) else f"{value:.3f}"
+
+
+def _csv_lines(splits: str, table: Table | None) -> Iterator[dict]:
+    for row, measure in itertools.product(table.rows, table.measures) if table else ():
+        if (row.model, measure) not in table.cells:
+            continue
+        sampled = table.cells[row.model, measure]
+        level_only = table.level_only.get(measure)
+        contrast = table.contrasts.get((row.model, measure))
+        difference = contrast.difference.interval if contrast else (None, None)
+        line = {
+            "splits": splits,
+            "model": row.model,
+            "encoder": row.encoder,
+            "head": row.head,
+            "seeds": row.seeds,
+            "evaluator": measure.evaluator,
+            "task": measure.task,
+            "features": measure.features,
+            "metric": measure.metric,
+            "value": sampled.value,
+            "ci_low": sampled.interval[0],
+            "ci_high": sampled.interval[1],
+            "seed_deviation": sampled.seed_deviation,
+            "chance": table.chance.get(measure),
+            "level_only": level_only.value if level_only else None,
+            "mlp_minus_linear": contrast.difference.value if contrast else None,
+            "difference_ci_low": difference[0],
+            "difference_ci_high": difference[1],
+            "p": contrast.p if contrast else None,
+            "p_holm": contrast.p_holm if contrast else None,
+        }
+        yield {
+            name: "" if value is None or value != value else value for name, value in line.items()
+        }

@@ -1,0 +1,111 @@
+"""Metrics of a model averaged over its seeds, on resampled patients, and differences of two models.
+
+All seeds of all models are measured on the same rows and the same resamples. A difference of two
+models is therefore paired, and equals `bootstrap.paired_differences` of them.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+
+from lumbarclip_jax.evaluators.bootstrap import Metrics, patient_resamples
+from lumbarclip_jax.evaluators.ranking import rank_metrics
+from lumbarclip_jax.sweeps.results import Results, same_rows
+
+TAILS = (0.025, 0.975)
+
+
+@dataclasses.dataclass(frozen=True)
+class Sampled:
+    """A number with its values on R resamples of the patients, NaN where it is undefined."""
+
+    value: float
+    samples: np.ndarray
+    of_seed: tuple[float, ...] = ()
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """The middle 95 % of the samples; NaN when there are none."""
+        defined = self.samples[~np.isnan(self.samples)]
+        low, high = np.quantile(defined, TAILS) if len(defined) else (np.nan, np.nan)
+        return float(low), float(high)
+
+    @property
+    def seed_deviation(self) -> float:
+        """Standard deviation over the seeds, NaN for one."""
+        return float(np.std(self.of_seed, ddof=1)) if len(self.of_seed) > 1 else np.nan
+
+    def __sub__(self, other: "Sampled") -> "Sampled":
+        return Sampled(self.value - other.value, self.samples - other.samples)
+
+    @property
+    def p_value(self) -> float:
+        """Of the hypothesis that a difference is zero: twice the share of samples beyond zero.
+
+        The observed difference counts as one sample more (Davison and Hinkley 1997, eq. 4.11), so
+        that no p is zero.
+        """
+        defined = self.samples[~np.isnan(self.samples)]
+        beyond = min((defined <= 0).sum(), (defined >= 0).sum())
+        return float(min(1.0, 2 * (beyond + 1) / (len(defined) + 1)))
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Adjusted p values (Holm 1979): below a, they reject with a family-wise error of at most a."""
+    order = np.argsort(p_values, kind="stable")
+    count = len(p_values)
+    steps = [p_values[i] * (count - place) for place, i in enumerate(order)]
+    adjusted = np.empty(count)
+    adjusted[order] = np.minimum(1.0, np.maximum.accumulate(steps))
+    return adjusted.tolist()
+
+
+def sample_predictions(results: Results, key: str, resamples: int) -> dict[str, Sampled]:
+    """Every metric of a classification, the mean over the seeds.
+
+    Raises:
+      ValueError: the seeds did not predict the same rows.
+    """
+    parts = [kept.predictions[key] for kept in results.of_seed]
+    if not all(same_rows(part, parts[0]) for part in parts):
+        raise ValueError(_differing_rows(results, key))
+    return _sample([part.metrics for part in parts], parts[0].patient_id, resamples)
+
+
+def sample_ranks(results: Results, key: str, resamples: int) -> dict[str, Sampled]:
+    """Every metric of a direction of retrieval, the mean over the seeds.
+
+    Raises:
+      ValueError: the seeds did not rank for the same queries.
+    """
+    parts = [kept.ranks[key] for kept in results.of_seed]
+    patient_id = parts[0][1]
+    if not all(np.array_equal(part[1], patient_id) for part in parts):
+        raise ValueError(_differing_rows(results, key))
+    patients, patient_of_query = np.unique(patient_id, return_inverse=True)
+    metrics = [rank_metrics(ranks, patient_of_query) for ranks, _ in parts]
+    return _sample(metrics, patients, resamples)
+
+
+def _differing_rows(results: Results, key: str) -> str:
+    return (
+        f"{results.model}: the seeds were measured on different rows of {key}, so the data set "
+        "changed between them: choose another --out"
+    )
+
+
+def _sample(
+    of_seed: Sequence[Metrics], patient_id: np.ndarray, resamples: int
+) -> dict[str, Sampled]:
+    points = [metrics(np.ones((1, len(patient_id)))) for metrics in of_seed]
+    chunks = [
+        [metrics(weights) for metrics in of_seed]
+        for weights in patient_resamples(patient_id, resamples=resamples)
+    ]
+    sampled = {}
+    for name in points[0]:
+        values = tuple(float(point[name][0]) for point in points)
+        samples = [np.mean([of[name] for of in chunk], axis=0) for chunk in chunks]
+        sampled[name] = Sampled(float(np.mean(values)), np.concatenate(samples), values)
+    return sampled
