@@ -66,18 +66,25 @@ def patient_means(columns: dict[str, np.ndarray], patient_of_row: np.ndarray) ->
     rows. Resample with one id a patient.
 
     Args:
-      columns: named values `[M]`.
-      patient_of_row: `[M]` in 0..P-1, every patient with at least one row.
+      columns: named values `[M]`; rows that are NaN are left out of the mean.
+      patient_of_row: `[M]` in 0..P-1.
 
     Returns:
       weights `[R, P]` to named means `[R]`.
     """
-    rows = np.bincount(patient_of_row)
-    sums = {name: np.bincount(patient_of_row, values) for name, values in columns.items()}
+    defined = {name: ~np.isnan(values) for name, values in columns.items()}
+    rows = {name: np.bincount(patient_of_row, mask) for name, mask in defined.items()}
+    sums = {
+        name: np.bincount(patient_of_row, np.where(defined[name], values, 0))
+        for name, values in columns.items()
+    }
 
     def metrics(weights: np.ndarray) -> dict[str, np.ndarray]:
-        total = weights @ rows
-        return {name: weights @ values / total for name, values in sums.items()}
+        totals = {name: weights @ count for name, count in rows.items()}
+        return {
+            name: weights @ sums[name] / np.where(total == 0, np.nan, total)
+            for name, total in totals.items()
+        }
 
     return metrics
 

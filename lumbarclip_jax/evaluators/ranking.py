@@ -6,7 +6,12 @@ that scores as high as the best correct one is placed before it, so an encoder t
 to one vector ranks last instead of by luck.
 """
 
+import os
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from lumbarclip_jax.evaluators.bootstrap import Metrics, patient_means
 
@@ -16,7 +21,8 @@ RECALL_AT = (1, 5, 10)
 # their place in the matrix.
 TIE = 1e-6
 
-# Sides of one tile of the similarity matrix: 16 MB of float32, whatever the number of candidates.
+# Sides of one tile of the similarity matrix, 16 MB of float32 whatever the number of candidates.
+# Every core works on one.
 TILE_IMAGES, TILE_TEXTS = 1024, 4096
 
 
@@ -43,44 +49,88 @@ def best_ranks(
     np.maximum.at(image_reach, image_of_pair, pair_scores - TIE)
     np.maximum.at(text_reach, text_of_pair, pair_scores - TIE)
 
+    def count(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Wrong texts within reach of some images of one reading, and of them for every text."""
+        first, last = np.searchsorted(image_of_pair, (rows[0], rows[-1] + 1))
+        near = slice(first, last)
+        own = reading_of_pair[near] == reading_of_image[rows[0]]
+        return _within_reach(
+            images[rows],
+            texts[reading_of_image[rows[0]]],
+            image_reach[rows],
+            text_reach,
+            np.searchsorted(rows, image_of_pair[near][own]),
+            text_of_pair[near][own],
+        )
+
+    blocks = [
+        rows
+        for reading in range(len(texts))
+        for rows in _parts(np.flatnonzero(reading_of_image == reading), TILE_IMAGES)
+    ]
     image_ranks = np.ones(len(images), np.int64)
     text_ranks = np.ones(texts.shape[1], np.int64)
-    # Allocated once: new pages for every tile would cost as much as comparing them.
-    scores = np.empty((TILE_IMAGES, TILE_TEXTS), np.float32)
-    reaches = np.empty(scores.shape, bool)
-    for reading, texts_read in enumerate(texts):
-        compared = np.flatnonzero(reading_of_image == reading)
-        correct = pairs[:, reading_of_pair == reading]
-        for first in range(0, len(compared), TILE_IMAGES):
-            rows = compared[first : first + TILE_IMAGES]
-            start, stop = np.searchsorted(correct[0], (rows[0], rows[-1] + 1))
-            correct_rows = np.searchsorted(rows, correct[0, start:stop])
-            correct_texts = correct[1, start:stop]
-            queries = images[rows]
-            for left in range(0, len(texts_read), TILE_TEXTS):
-                columns = slice(left, min(left + TILE_TEXTS, len(texts_read)))
-                width = columns.stop - left
-                tile, above = scores[: len(rows), :width], reaches[: len(rows), :width]
-                np.matmul(queries, texts_read[columns].T, out=tile)
-                inside = (correct_texts >= left) & (correct_texts < columns.stop)
-                tile[correct_rows[inside], correct_texts[inside] - left] = -np.inf
-                np.greater_equal(tile, image_reach[rows, None], out=above)
-                image_ranks[rows] += np.count_nonzero(above, axis=1)
-                np.greater_equal(tile, text_reach[columns], out=above)
-                text_ranks[columns] += np.count_nonzero(above, axis=0)
+    for rows, (of_images, of_texts) in zip(blocks, on_cores(count, blocks), strict=True):
+        image_ranks[rows] += of_images
+        text_ranks += of_texts
     return image_ranks, text_ranks
+
+
+def on_cores(function: Callable, items: Iterable) -> Iterator:
+    """Results of a numpy function for every item, in order, computed on all cores of the process.
+
+    Matrix products take one core each, so that what numpy does on one core runs beside others.
+    """
+    told = hasattr(os, "sched_getaffinity")
+    cores = len(os.sched_getaffinity(0)) if told else os.cpu_count()
+    with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(cores) as pool:
+        yield from pool.map(function, items)
+
+
+def _parts(items: np.ndarray, size: int) -> list[np.ndarray]:
+    return [items[start : start + size] for start in range(0, len(items), size)]
+
+
+def _within_reach(
+    images: np.ndarray,
+    texts: np.ndarray,
+    image_reach: np.ndarray,
+    text_reach: np.ndarray,
+    correct_images: np.ndarray,
+    correct_texts: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Counts the wrong pairs that score at least as much as the image's reach, and the text's.
+
+    Args:
+      images: `[B, E]`.
+      texts: `[G, E]`.
+      image_reach: `[B]`.
+      text_reach: `[G]`.
+      correct_images, correct_texts: `[Q]`, the correct pairs.
+
+    Returns:
+      Counts for every image `[B]` and every text `[G]`.
+    """
+    of_images = np.zeros(len(images), np.int64)
+    of_texts = np.zeros(len(texts), np.int64)
+    for columns in _parts(np.arange(len(texts)), TILE_TEXTS):
+        here = slice(columns[0], columns[-1] + 1)
+        scores = images @ texts[here].T
+        inside = (correct_texts >= here.start) & (correct_texts < here.stop)
+        scores[correct_images[inside], correct_texts[inside] - here.start] = -np.inf
+        of_images += np.count_nonzero(scores >= image_reach[:, None], axis=1)
+        of_texts[here] = np.count_nonzero(scores >= text_reach[here], axis=0)
+    return of_images, of_texts
 
 
 def _products(
     images: np.ndarray, texts: np.ndarray, reading_of_pair: np.ndarray, pairs: np.ndarray
 ) -> np.ndarray:
     """The score of every pair `[Q]`, a block of pairs at a time."""
-    blocks = range(0, pairs.shape[1], TILE_TEXTS)
-    parts = [slice(start, start + TILE_TEXTS) for start in blocks]
     return np.concatenate(
         [
             np.einsum("qe,qe->q", images[pairs[0, at]], texts[reading_of_pair[at], pairs[1, at]])
-            for at in parts
+            for at in _parts(np.arange(pairs.shape[1]), TILE_TEXTS)
         ]
     )
 

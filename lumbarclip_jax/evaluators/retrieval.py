@@ -7,13 +7,14 @@ the mean average precision in `shared_findings`; intervals resample the patients
 keep the candidates.
 """
 
+import dataclasses
 import logging
 from collections.abc import Callable, Iterator
 
 import numpy as np
 
 from lumbarclip_jax.evaluators.bootstrap import estimates, patient_means
-from lumbarclip_jax.evaluators.ranking import best_ranks, chance_metrics, rank_metrics
+from lumbarclip_jax.evaluators.ranking import best_ranks, chance_metrics, on_cores, rank_metrics
 from lumbarclip_jax.evaluators.reports import distinct_reports
 from lumbarclip_jax.evaluators.shared_findings import (
     average_precisions,
@@ -23,8 +24,8 @@ from lumbarclip_jax.evaluators.views import View, by_image, by_patient
 
 log = logging.getLogger(__name__)
 
-# Scores of queries that are sorted at once, 16 MB of float32 and a few times that on the way.
-BLOCK_ELEMENTS = 2**22
+# Scores that every core sorts at once: 8 MB of float32, and a few times that on the way.
+BLOCK_ELEMENTS = 2**21
 
 
 class Retrieval:
@@ -47,7 +48,7 @@ class Retrieval:
         split: str,
         resamples: int = 1000,
         seed: int = 0,
-        map_queries: int = 2000,
+        map_queries: int = 1000,
     ):
         self.embedder = embedder
         self.split = split
@@ -66,71 +67,92 @@ class Retrieval:
         yield f"{prefix}/patients", float(patients)
 
         self.ranks = {}
-        yield from self._both_ways("image", by_image(embedded, reports))
-        yield from self._both_ways("patient", by_patient(embedded, reports))
+        if patients == len(embedded.patient_id):
+            # One image a patient: both ask the same, and asking costs as much as all the rest.
+            yield from self._both_ways(("image", "patient"), by_image(embedded, reports))
+        else:
+            yield from self._both_ways(("image",), by_image(embedded, reports))
+            yield from self._both_ways(("patient",), by_patient(embedded, reports))
 
-    def _both_ways(self, name: str, view: View) -> Iterator[tuple[str, float]]:
+    def _both_ways(self, names: tuple[str, ...], view: View) -> Iterator[tuple[str, float]]:
         image_ranks, text_ranks = best_ranks(
             view.images, view.texts, view.reading_of_image, view.pairs
         )
-        for direction, ranks, patient_id, query_of_pair, candidates in (
-            (f"{name}_to_text", image_ranks, view.patient_of_image, view.pairs[0], len(text_ranks)),
-            (f"text_to_{name}", text_ranks, view.patient_of_text, view.pairs[1], len(image_ranks)),
-        ):
-            self.ranks[direction] = ranks, patient_id
-            patients, patient_of_query = np.unique(patient_id, return_inverse=True)
-            found = estimates(rank_metrics(ranks, patient_of_query), patients, **self.bootstrap)
-            chance = chance_metrics(candidates, np.bincount(query_of_pair))
-            for metric, estimate in found.items():
-                yield from estimate.named(
-                    f"{self.split}/retrieval/{direction}_{metric}", chance[metric]
-                )
-        if not view.image_findings.any():
+        to_text = _Direction(
+            ranks=image_ranks,
+            patient_id=view.patient_of_image,
+            correct=np.bincount(view.pairs[0]),
+            findings=view.image_findings,
+            candidates=view.text_findings,
+            scores_of=view.scores_of_images,
+        )
+        to_image = _Direction(
+            ranks=text_ranks,
+            patient_id=view.patient_of_text,
+            correct=np.bincount(view.pairs[1]),
+            findings=view.text_findings,
+            candidates=view.image_findings,
+            scores_of=view.scores_of_texts,
+        )
+        for direction, template in ((to_text, "{}_to_text"), (to_image, "text_to_{}")):
+            measured = list(self._measure(direction))
+            for name in map(template.format, names):
+                self.ranks[name] = direction.ranks, direction.patient_id
+                for metric, value in measured:
+                    yield f"{self.split}/retrieval/{name}_{metric}", value
+
+    def _measure(self, direction: "_Direction") -> Iterator[tuple[str, float]]:
+        patients, patient_of_query = np.unique(direction.patient_id, return_inverse=True)
+        of_ranks = rank_metrics(direction.ranks, patient_of_query)
+        chance = chance_metrics(len(direction.candidates), direction.correct)
+        columns = {}
+        asking = self._drawn(np.flatnonzero(direction.findings), patient_of_query)
+        if len(asking):
+            precisions, expected = direction.precisions(asking)
+            yield "map_queries", float(len(asking))
+            chance["map_shared_findings"] = expected.mean()
+            columns["map_shared_findings"] = np.full(len(direction.ranks), np.nan)
+            columns["map_shared_findings"][asking] = precisions
+        else:
             log.info("no finding is present in %s: no retrieval by shared findings", self.split)
-            return
-        yield from self._precision(
-            f"{name}_to_text",
-            view.scores_of_images,
-            view.patient_of_image,
-            view.image_findings,
-            view.text_findings,
-        )
-        yield from self._precision(
-            f"text_to_{name}",
-            view.scores_of_texts,
-            view.patient_of_text,
-            view.text_findings,
-            view.image_findings,
-        )
+        of_precisions = patient_means(columns, patient_of_query)
 
-    def _precision(
-        self,
-        direction: str,
-        scores_of: Callable[[np.ndarray], np.ndarray],
-        patient_id: np.ndarray,
-        findings: np.ndarray,
-        candidates: np.ndarray,
-    ) -> Iterator[tuple[str, float]]:
-        queries = self._drawn(np.flatnonzero(findings), patient_id)
-        block = max(1, BLOCK_ELEMENTS // len(candidates))
-        precisions, relevant_counts = [], []
-        for start in range(0, len(queries), block):
-            rows = queries[start : start + block]
-            relevant = (findings[rows, None] & candidates) != 0
-            precisions.append(average_precisions(scores_of(rows), relevant))
-            relevant_counts.append(relevant.sum(axis=1))
-        chance = chance_average_precisions(np.concatenate(relevant_counts), len(candidates))
-        patients, patient_of_query = np.unique(patient_id[queries], return_inverse=True)
-        mean = patient_means({"map": np.concatenate(precisions)}, patient_of_query)
-        name = f"{self.split}/retrieval/{direction}_map"
-        yield f"{name}_queries", float(len(queries))
-        found = estimates(mean, patients, **self.bootstrap)["map"]
-        yield from found.named(f"{name}_shared_findings", chance.mean())
+        def metrics(weights: np.ndarray) -> dict[str, np.ndarray]:
+            return {**of_ranks(weights), **of_precisions(weights)}
 
-    def _drawn(self, queries: np.ndarray, patient_id: np.ndarray) -> np.ndarray:
+        for metric, estimate in estimates(metrics, patients, **self.bootstrap).items():
+            yield from estimate.named(metric, chance[metric])
+
+    def _drawn(self, queries: np.ndarray, patient_of_query: np.ndarray) -> np.ndarray:
         """At most `map_queries` of the queries, those of whole patients (the last one cut)."""
         if len(queries) <= self.map_queries:
             return queries
-        _, patient_of_query = np.unique(patient_id[queries], return_inverse=True)
         turn = np.random.default_rng(self.seed).permutation(patient_of_query.max() + 1)
-        return queries[np.argsort(turn[patient_of_query], kind="stable")[: self.map_queries]]
+        in_turn = np.argsort(turn[patient_of_query[queries]], kind="stable")
+        return queries[in_turn[: self.map_queries]]
+
+
+@dataclasses.dataclass(frozen=True)
+class _Direction:
+    """Q queries among N candidates."""
+
+    ranks: np.ndarray  # [Q]
+    patient_id: np.ndarray  # [Q]
+    correct: np.ndarray  # [Q] number of correct candidates
+    findings: np.ndarray  # [Q] sets, see shared_findings
+    candidates: np.ndarray  # [N] sets
+    scores_of: Callable[[np.ndarray], np.ndarray]  # of queries [B] with all candidates [B, N]
+
+    def precisions(self, queries: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Average precision of some queries `[B]`, and what chance would give `[B]`."""
+        block = max(1, BLOCK_ELEMENTS // len(self.candidates))
+        blocks = [queries[start : start + block] for start in range(0, len(queries), block)]
+        precisions, expected = zip(*on_cores(self._block_precisions, blocks), strict=True)
+        return np.concatenate(precisions), np.concatenate(expected)
+
+    def _block_precisions(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        relevant = (self.findings[rows, None] & self.candidates) != 0
+        return (
+            average_precisions(self.scores_of(rows), relevant),
+            chance_average_precisions(relevant.sum(axis=1), len(self.candidates)),
+        )
