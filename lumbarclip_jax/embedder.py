@@ -75,6 +75,10 @@ class Embedder:
             self._kept[split] = self._embed(state, split)
         return self._kept[split]
 
+    def columns(self, split: str) -> Columns:
+        """Texts and labels of a split, without encoding anything."""
+        return self._dataset.columns(split)
+
     def encode_text(self, state, texts: Sequence[str]) -> np.ndarray:
         """Unit embeddings f32 [K, E] of free texts."""
         embeds = []

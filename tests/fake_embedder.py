@@ -4,7 +4,7 @@ import re
 
 import numpy as np
 
-from data_prep.findings import LEVEL_FINDINGS
+from data_prep.findings import FINDINGS, LEVEL_FINDINGS
 from lumbarclip_jax.embedder import EmbeddedSplit
 from lumbarclip_jax.evaluators import EVALUATORS
 
@@ -49,7 +49,7 @@ def make_split(patients: int, seed: int, signal: float = 2.0) -> EmbeddedSplit:
         level_findings=status,
         pfirrmann=np.where(bulge, 4, 2).astype(np.uint8),
         study_id=np.char.add(f"s{seed}p", patient.astype(str)),
-        names=tuple(f"finding_{i}" for i in range(17)),
+        names=tuple(FINDINGS),
         level_names=LEVEL_NAMES,
     )
 
@@ -63,6 +63,9 @@ class FakeEmbedder:
         self.level_prefix = level_prefix
 
     def __call__(self, state, split: str) -> EmbeddedSplit:
+        return self._splits[split]
+
+    def columns(self, split: str) -> EmbeddedSplit:
         return self._splits[split]
 
     def encode_text(self, state, texts: list[str]) -> np.ndarray:

@@ -18,6 +18,7 @@ splits there are. Everything here is numpy on the host.
 Classification evaluators keep what they predicted in `predictions` after a run, for the figures.
 """
 
+from lumbarclip_jax.evaluators.few_shot import FewShot
 from lumbarclip_jax.evaluators.linear_probe import LinearProbe
 from lumbarclip_jax.evaluators.retrieval import Retrieval
 from lumbarclip_jax.evaluators.zero_shot import ZeroShot
@@ -26,4 +27,5 @@ EVALUATORS = {
     "retrieval": Retrieval,
     "zero_shot": ZeroShot,
     "linear_probe": LinearProbe,
+    "few_shot": FewShot,
 }

@@ -124,20 +124,26 @@ def calibration_metrics(probabilities: np.ndarray, labels: np.ndarray) -> dict[s
     with how often that answer is right, in 15 bins of equal width; `adaptive_ece` (Nguyen and
     O'Connor 2015) in 15 bins of equally many rows.
     """
-    rows, classes = probabilities.shape
+    classes = probabilities.shape[1]
     truth = np.eye(classes)[labels]
     squared = ((probabilities - truth) ** 2).sum(axis=1) / (2 if classes == 2 else 1)
-    likelihood = probabilities[np.arange(rows), labels]
-    # A probability of zero for the truth costs 36 nats, as in scikit-learn, and not infinity.
-    nll = -np.log(np.maximum(likelihood, np.finfo(np.float64).eps))
     confidence = probabilities.max(axis=1)
     overconfidence = confidence - (answers(probabilities) == labels)
     return {
-        "nll": _mean(nll),
+        "nll": _mean(surprise(probabilities, labels)),
         "brier": _mean(squared),
         "ece": _binned_gap(equal_width_bins(confidence), overconfidence),
         "adaptive_ece": _binned_gap(equal_mass_bins(confidence), overconfidence),
     }
+
+
+def surprise(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Negative log-likelihood `[M]` of each row's label, in nats.
+
+    A probability of zero for the truth costs 36, as in scikit-learn, and not infinity.
+    """
+    likelihood = probabilities[np.arange(len(labels)), labels]
+    return -np.log(np.maximum(likelihood, np.finfo(np.float64).eps))
 
 
 def answers(probabilities: np.ndarray) -> np.ndarray:

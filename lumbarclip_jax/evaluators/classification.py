@@ -70,7 +70,7 @@ class Predictions:
         have one level, as patients do. For the rest see `class_metrics`.
         """
         meant = class_metrics.calibration_metrics(self.probabilities, self.labels)
-        ranking = self._ranking
+        ranking = self.ranking
         k = len(self.classes)
         cells = np.eye(k * k)[k * self.labels + self.answers]
 
@@ -86,8 +86,8 @@ class Predictions:
         return metrics
 
     @property
-    def _ranking(self) -> Callable[[np.ndarray], dict[str, np.ndarray]]:
-        """Weights `[M, R]` to the metrics of ranking, means over the classes."""
+    def ranking(self) -> Callable[[np.ndarray], dict[str, np.ndarray]]:
+        """Weights `[M, R]` to the metrics of ranking alone, means over the classes."""
         classes = self.occurring if len(self.classes) > 2 else [1]
         ranked = [
             class_metrics.ranking_metrics(self.labels == k, self.probabilities[:, k], self.level)
@@ -170,7 +170,7 @@ class Predictions:
         own, chance, beside = self.metrics, self.chance, {}
         if level_only is not None:
             beside = level_only.metrics(np.ones((1, len(self.labels))))
-            baseline = level_only._ranking
+            baseline = level_only.ranking
             chance["auroc_gain_over_level"] = 0.0
         if validation is not None:
             temperature = calibration.fit_temperature(validation.probabilities, validation.labels)

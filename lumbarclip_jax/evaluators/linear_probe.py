@@ -1,10 +1,8 @@
-"""Linear probe: logistic regression on the frozen image encoder.
+"""Linear probe: logistic regression, multinomial for more classes, on the frozen image encoder.
 
-The probe is fitted on the training split, its strength of regularisation chosen by log loss on the
-validation split, and the evaluated split is looked at once, to be scored. Scaling uses the training
-split's mean and deviation. Beside every probe stands one that sees only which disc level the image
-shows: level alone predicts these labels better than chance, so a probe has shown something about
-the pixels only where it beats that baseline (`auroc_gain_over_level`, a paired difference).
+The probe is fitted on the training split, its strength of regularisation and its temperature chosen
+by log loss on the validation split, both before the measured split is looked at, which happens
+once, to be scored. Scaling uses the training split's mean and deviation.
 """
 
 import dataclasses
@@ -13,13 +11,15 @@ from collections.abc import Iterator
 
 import numpy as np
 from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import log_loss
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
+from threadpoolctl import threadpool_limits
 
-from lumbarclip_jax.evaluators.bootstrap import paired_differences
+from lumbarclip_jax.evaluators import class_metrics
 from lumbarclip_jax.evaluators.classification import Predictions, named_counts
-from lumbarclip_jax.evaluators.tasks import TASKS, UNLABELLED
+from lumbarclip_jax.evaluators.task_rows import LabelledRows, level_only, shortage
+from lumbarclip_jax.evaluators.task_scores import by_unit, named_means, named_scores
+from lumbarclip_jax.evaluators.tasks import FINDINGS, TASKS
 
 log = logging.getLogger(__name__)
 
@@ -28,62 +28,61 @@ LEVEL_ONLY = "level_only"
 # Inverse strengths of regularisation to choose from, the most regularised first.
 STRENGTHS = tuple(10.0**power for power in range(-4, 2))
 
+# Labelled features: `[M, D]` and class indices `[M]`.
+Labelled = tuple[np.ndarray, np.ndarray]
+
 
 @dataclasses.dataclass(frozen=True)
-class LabelledRows:
-    """The rows of one split that carry a label for one task."""
+class Probe:
+    """A fitted probe of `classes` classes, of which its training rows may have lacked some."""
 
-    embedded: object
-    rows: np.ndarray
-    labels: np.ndarray
-
-    @classmethod
-    def of(cls, embedded, task: str) -> "LabelledRows":
-        labels = TASKS[task].labels(embedded)
-        rows = np.flatnonzero(labels != UNLABELLED)
-        return cls(embedded, rows, labels[rows])
+    pipeline: Pipeline
+    classes: int
 
     @property
-    def patient_id(self) -> np.ndarray:
-        return self.embedded.patient_id[self.rows]
+    def strength(self) -> float:
+        return self.pipeline[-1].C
 
-    @property
-    def level(self) -> np.ndarray:
-        return self.embedded.level[self.rows]
+    def __call__(self, features: np.ndarray) -> np.ndarray:
+        """Probabilities `[M, K]` of features `[M, D]`."""
+        probabilities = np.zeros((len(features), self.classes))
+        probabilities[:, self.pipeline.classes_] = self.pipeline.predict_proba(features)
+        return probabilities
 
-    def features(self, name: str, levels: np.ndarray) -> np.ndarray:
-        """`[M, D]`: an array of the embedded split, or one column a level."""
-        if name == LEVEL_ONLY:
-            return (self.level[:, None] == levels).astype(np.float32)
-        return getattr(self.embedded, name)[self.rows]
+    def log_loss(self, features: np.ndarray, labels: np.ndarray) -> float:
+        return float(class_metrics.surprise(self(features), labels).mean())
 
 
-def fit_probe(
-    train: tuple[np.ndarray, np.ndarray], validation: tuple[np.ndarray, np.ndarray]
-) -> Pipeline:
-    """Fits on `train` (features `[M, D]`, labels `[M]`) the probe that is best on `validation`.
+# On busy cores BLAS threads that wait for each other make problems this small ten times slower.
+on_one_thread = threadpool_limits.wrap(limits=1, user_api="blas")
 
-    Best is the lowest log loss, which unlike AUROC also asks for probabilities that mean something
-    at the threshold of 0.5; among equals the most regularised.
+
+@on_one_thread
+def fit_probe(train: Labelled, validation: Labelled, classes: int) -> Probe:
+    """Fits on `train` the probe that is best on `validation`.
+
+    Best is the lowest log loss, which unlike AUROC also asks for probabilities that mean something;
+    among equals the most regularised.
     """
 
-    def fitted(strength: float) -> Pipeline:
-        probe = make_pipeline(StandardScaler(), LogisticRegression(C=strength, max_iter=10_000))
-        return probe.fit(*train)
+    def fitted(strength: float) -> Probe:
+        model = LogisticRegression(C=strength, max_iter=10_000)
+        return Probe(make_pipeline(StandardScaler(), model).fit(*train), classes)
 
-    def validation_loss(probe: Pipeline) -> float:
-        features, labels = validation
-        return log_loss(labels, probe.predict_proba(features))
-
-    return min(map(fitted, STRENGTHS), key=validation_loss)
+    return min(map(fitted, STRENGTHS), key=lambda probe: probe.log_loss(*validation))
 
 
 class LinearProbe:
     """Yields `<split>/linear_probe/<task>/<features>/<metric>` and the task's counts.
 
-    `features` are names of `[M, D]` arrays of the embedded split; `level_only` is always added.
-    After a run `predictions` maps `<task>/<features>` to its `Predictions`. Without a train and a
-    validation split nothing can be fitted: the evaluator logs that and yields nothing.
+    `features` are names of `[M, D]` arrays of the embedded split. Metrics are those of
+    `Predictions.named_metrics`, the baseline of level alone beside them and, for tasks of images,
+    as `<task>/level_only` with intervals; main tasks of images are also measured by patient, under
+    `<features>/by_patient`. Findings have their mean in `findings/<features>/macro_auroc`.
+
+    After a run `predictions` maps `<task>/<features>`, the same `.../by_patient` and
+    `<task>/level_only` to `Predictions`. Without a train and a validation split nothing can be
+    fitted: the evaluator logs that and yields nothing.
     """
 
     def __init__(
@@ -113,47 +112,65 @@ class LinearProbe:
                 " and no ".join(sorted(missing)),
             )
             return
-        splits = [self.embedder(state, name) for name in ("train", "validation", self.split)]
+        fitting = [self.embedder(state, name) for name in ("train", "validation")]
+        known = {
+            task: [LabelledRows.of(part, TASKS[task]) for part in fitting] for task in self.tasks
+        }
+        probes = {task: self._fit(*known[task]) for task in self.tasks}
+        measured = self.embedder(state, self.split)
         for task in self.tasks:
-            train, validation, test = (LabelledRows.of(split, task) for split in splits)
-            prefix = f"{self.split}/linear_probe/{task}"
-            yield from named_counts(prefix, test.labels, test.patient_id, TASKS[task].classes)
-            if any(len(np.unique(part.labels)) < 2 for part in (train, validation, test)):
-                log.warning(
-                    "%s skipped: train, validation and %s have %d, %d and %d labelled images, "
-                    "of them positive %d, %d and %d; both classes are needed in each",
-                    prefix,
-                    self.split,
-                    *(len(part.labels) for part in (train, validation, test)),
-                    *(part.labels.sum() for part in (train, validation, test)),
+            rows = LabelledRows.of(measured, TASKS[task])
+            yield from self._measure(probes[task], *known[task], rows)
+        if set(self.tasks) & set(FINDINGS):
+            for name in self.features:
+                answered = {task: self.predictions.get(f"{task}/{name}") for task in self.tasks}
+                yield from named_means(
+                    f"{self.split}/linear_probe/findings/{name}",
+                    {task: predicted for task, predicted in answered.items() if predicted},
+                    **self.bootstrap,
                 )
-                continue
-            yield from self._probes(task, train, validation, test)
 
-    def _probes(
-        self, task: str, train: LabelledRows, validation: LabelledRows, test: LabelledRows
+    def _fit(self, train: LabelledRows, validation: LabelledRows) -> dict[str, Probe]:
+        """A probe for each kind of features; none where there is too little to learn from."""
+        if not train.suffice or not len(validation):
+            return {}
+        return {
+            name: fit_probe(
+                (train.features(name), train.labels),
+                (validation.features(name), validation.labels),
+                len(train.task.classes),
+            )
+            for name in self.features
+        }
+
+    def _measure(
+        self,
+        probes: dict[str, Probe],
+        train: LabelledRows,
+        validation: LabelledRows,
+        rows: LabelledRows,
     ) -> Iterator[tuple[str, float]]:
-        levels = np.unique(train.embedded.level)
-        for name in (LEVEL_ONLY, *self.features):
-            probe = fit_probe(
-                (train.features(name, levels), train.labels),
-                (validation.features(name, levels), validation.labels),
+        task = rows.task
+        prefix = f"{self.split}/linear_probe/{task.name}"
+        yield from named_counts(prefix, rows.labels, rows.patient_id, task.classes)
+        if not probes or not rows.suffice:
+            splits = {"train": train, "validation": validation, self.split: rows}
+            log.warning("%s skipped: %s", prefix, shortage(splits))
+            return
+        baseline = level_only(train, rows)
+        if task.unit == "image":
+            self.predictions[f"{task.name}/{LEVEL_ONLY}"] = baseline
+            yield from baseline.named_metrics(f"{prefix}/{LEVEL_ONLY}", **self.bootstrap)
+        for name, probe in probes.items():
+            predicted = rows.predicted(probe(rows.features(name)))
+            for unit, answered in by_unit(task, predicted).items():
+                self.predictions[f"{task.name}/{name}{unit}"] = answered
+            yield f"{prefix}/{name}/c", probe.strength
+            yield from named_scores(
+                f"{prefix}/{name}",
+                task,
+                predicted,
+                level_only=baseline,
+                validation=validation.predicted(probe(validation.features(name))),
+                **self.bootstrap,
             )
-            predicted = Predictions(
-                classes=TASKS[task].classes,
-                labels=test.labels,
-                probabilities=probe.predict_proba(test.features(name, levels)),
-                patient_id=test.patient_id,
-                level=test.level,
-                image_id=test.embedded.image_id[test.rows],
-            )
-            self.predictions[f"{task}/{name}"] = predicted
-            prefix = f"{self.split}/linear_probe/{task}/{name}"
-            yield f"{prefix}/c", float(probe[-1].C)
-            yield from predicted.named_metrics(prefix, **self.bootstrap)
-            if name != LEVEL_ONLY:
-                baseline = self.predictions[f"{task}/{LEVEL_ONLY}"]
-                gains = paired_differences(
-                    predicted.metrics, baseline.metrics, test.patient_id, **self.bootstrap
-                )
-                yield from gains["auroc"].named(f"{prefix}/auroc_gain_over_level", chance=0.0)

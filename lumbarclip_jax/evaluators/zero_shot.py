@@ -1,31 +1,38 @@
 """Zero-shot classification from prompts.
 
 After CheXzero (Tiu et al., 2022): each class of a task is described by many prompts, its embedding
-is the mean of the prompts' unit embeddings, normalised again, and the probability of "X" is the
-softmax of an image's cosines to "X" and to "no X". Prompts name the image's own level, and begin
-with it where the model's training texts did; they are kept as data in `prompts/`.
+is the mean of the prompts' unit embeddings, normalised again, and the probabilities are the softmax
+of an image's cosines to the classes, "X" and "no X" for a finding. Prompts name the image's own
+level, and begin with it where the model's training texts did; they are kept as data in `prompts/`.
+
+Cosines differ little, so these probabilities lie close together and their NLL is near that of a
+guess: read the calibrated ones, tempered on the validation split.
 """
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import scipy.special
 
 from lumbarclip_jax.data.dataset import with_level
 from lumbarclip_jax.evaluators.classification import Predictions, named_counts
-from lumbarclip_jax.evaluators.prompts import load_prompts
-from lumbarclip_jax.evaluators.tasks import TASKS, UNLABELLED
+from lumbarclip_jax.evaluators.prompts import load_prompts, sides
+from lumbarclip_jax.evaluators.task_rows import LabelledRows, level_only, shortage
+from lumbarclip_jax.evaluators.task_scores import by_unit, named_means, named_scores
+from lumbarclip_jax.evaluators.tasks import FINDINGS, TASKS, Task
 
 log = logging.getLogger(__name__)
 
 
 class ZeroShot:
-    """Yields `<split>/zero_shot/<task>/<metric>` and counts.
+    """Yields `<split>/zero_shot/<task>/<metric>`, the same `.../by_patient/<metric>`, and counts.
 
-    The metrics are those of `Predictions`. Prompts name the level, so scores hold what the level
-    tells: read `auroc_within_level`. After a run `predictions` maps each measured task to its
-    `Predictions`.
+    The metrics are those of `Predictions.named_metrics`. Prompts name the level, so scores hold
+    what the level tells: read `auroc_within_level`, or the gain over level. Findings have their
+    mean in `findings/macro_auroc`. Without a train split there is no baseline of level alone,
+    without another validation split no calibration. After a run `predictions` maps each measured
+    task, and `<task>/by_patient`, to its `Predictions`.
     """
 
     def __init__(
@@ -44,51 +51,79 @@ class ZeroShot:
         self.predictions: dict[str, Predictions] = {}
 
     def run(self, state) -> Iterator[tuple[str, float]]:
-        embedded = self.embedder(state, self.split)
         self.predictions = {}
-        for task in self.tasks:
-            prefix = f"{self.split}/zero_shot/{task}"
-            labels = TASKS[task].labels(embedded)
-            rows = np.flatnonzero(labels != UNLABELLED)
-            yield from named_counts(
-                prefix, labels[rows], embedded.patient_id[rows], TASKS[task].classes
-            )
-            if len(np.unique(labels[rows])) < 2:
-                log.warning(
-                    "%s skipped: %d labelled images, %d of them positive; both classes are needed",
-                    prefix,
-                    len(rows),
-                    labels[rows].sum(),
-                )
-                continue
-            classes = self._class_embeds(state, task, np.unique(embedded.level[rows]))
-            cosines = np.stack(
-                [embedded.image_embeds[row] @ classes[embedded.level[row]].T for row in rows]
-            )
-            self.predictions[task] = Predictions(
-                classes=TASKS[task].classes,
-                labels=labels[rows],
-                probabilities=scipy.special.softmax(cosines.astype(np.float64), axis=1),
-                patient_id=embedded.patient_id[rows],
-                level=embedded.level[rows],
-                image_id=embedded.image_id[rows],
-            )
-            yield from self.predictions[task].named_metrics(prefix, **self.bootstrap)
+        embedded = self.embedder(state, self.split)
+        splits = self.embedder.splits
+        others = {}
+        if "train" in splits:
+            others["train"] = self.embedder.columns("train")
+        if "validation" in splits and self.split != "validation":
+            others["validation"] = self.embedder(state, "validation")
 
-    def _class_embeds(self, state, task: str, levels: np.ndarray) -> dict[str, np.ndarray]:
-        """Unit embeddings `[2, E]` of "no X" and "X" at each level."""
-        prompts = {
-            (level, polarity): [
-                with_level(prompt, level, self.embedder.level_prefix)
-                for prompt in load_prompts(task, level, polarity)
-            ]
-            for level in levels
-            for polarity in ("negative", "positive")
-        }
-        embeds = self.embedder.encode_text(
-            state, [text for texts in prompts.values() for text in texts]
+        measured = []
+        for name in self.tasks:
+            prefix, rows = f"{self.split}/zero_shot/{name}", LabelledRows.of(embedded, TASKS[name])
+            yield from named_counts(prefix, rows.labels, rows.patient_id, rows.task.classes)
+            if rows.suffice:
+                measured.append(rows)
+            else:
+                log.warning("%s skipped: %s", prefix, shortage({self.split: rows}))
+        levels = np.unique(
+            np.concatenate([embedded.level, *(other.level for other in others.values())])
         )
-        ends = np.cumsum([len(texts) for texts in prompts.values()])
-        means = [part.mean(axis=0) for part in np.split(embeds, ends[:-1])]
-        units = np.stack([mean / np.linalg.norm(mean) for mean in means])
-        return dict(zip(levels, units.reshape(len(levels), 2, -1), strict=True))
+        prompts = self._class_embeds(state, [rows.task for rows in measured], levels)
+        for rows in measured:
+            task = rows.task
+            prefix = f"{self.split}/zero_shot/{task.name}"
+            predicted = _predict(rows, prompts[task.name])
+            for unit, answered in by_unit(task, predicted).items():
+                self.predictions[f"{task.name}{unit}"] = answered
+            train, validation = (
+                LabelledRows.of(others[name], task) if name in others else None
+                for name in ("train", "validation")
+            )
+            yield from named_scores(
+                prefix,
+                task,
+                predicted,
+                level_only=level_only(train, rows) if train else None,
+                validation=_predict(validation, prompts[task.name]) if validation else None,
+                **self.bootstrap,
+            )
+        if set(self.tasks) & set(FINDINGS):
+            prefix = f"{self.split}/zero_shot/findings"
+            yield from named_means(prefix, self.predictions, **self.bootstrap)
+
+    def _class_embeds(
+        self, state, tasks: Sequence[Task], levels: np.ndarray
+    ) -> dict[str, dict[str, np.ndarray]]:
+        """Task and level to the unit embeddings `[K, E]` of its classes; each text encoded once."""
+        prompts = {
+            (task.name, level): [
+                [
+                    with_level(prompt, level, self.embedder.level_prefix)
+                    for prompt in load_prompts(task.name, level, side)
+                ]
+                for side in sides(task.classes)
+            ]
+            for task in tasks
+            for level in levels
+        }
+        texts = list(dict.fromkeys(text for of in prompts.values() for side in of for text in side))
+        if not texts:
+            return {}
+        place = {text: row for row, text in enumerate(texts)}
+        embeds = self.embedder.encode_text(state, texts)
+        found: dict[str, dict[str, np.ndarray]] = {}
+        for (task, of_level), of in prompts.items():
+            means = np.stack([embeds[[place[text] for text in side]].mean(axis=0) for side in of])
+            units = means / np.linalg.norm(means, axis=1, keepdims=True)
+            found.setdefault(task, {})[of_level] = units
+        return found
+
+
+def _predict(rows: LabelledRows, classes: dict[str, np.ndarray]) -> Predictions:
+    """Softmax of the cosines between images and the classes as they are called at their level."""
+    prompted = np.stack([classes[level] for level in rows.level])
+    cosines = np.einsum("me,mke->mk", rows.features("image_embeds"), prompted)
+    return rows.predicted(scipy.special.softmax(cosines.astype(np.float64), axis=1))

@@ -1,0 +1,103 @@
+"""The rows of a split that a task can use, and the baseline that sees only their level."""
+
+import dataclasses
+from collections.abc import Mapping
+
+import numpy as np
+
+from lumbarclip_jax.evaluators.classification import Predictions
+from lumbarclip_jax.evaluators.tasks import FINDINGS, UNLABELLED, Task
+
+# Patients that must have a finding, and as many that must not, for it to be measured.
+FEWEST_PATIENTS = 5
+
+
+def _fewest(task: Task) -> int:
+    return FEWEST_PATIENTS if task.name in FINDINGS else 1
+
+
+@dataclasses.dataclass(frozen=True)
+class LabelledRows:
+    """The rows of one split, embedded or its columns alone, that carry a label for a task."""
+
+    task: Task
+    columns: object
+    rows: np.ndarray
+    labels: np.ndarray
+
+    @classmethod
+    def of(cls, columns, task: Task) -> "LabelledRows":
+        labels = task.labels(columns)
+        rows = np.flatnonzero(labels != UNLABELLED)
+        return cls(task, columns, rows, labels[rows])
+
+    @property
+    def patient_id(self) -> np.ndarray:
+        return self.columns.patient_id[self.rows]
+
+    @property
+    def level(self) -> np.ndarray:
+        return self.columns.level[self.rows]
+
+    def features(self, name: str) -> np.ndarray:
+        """`[M, D]` rows of an array of the embedded split."""
+        return getattr(self.columns, name)[self.rows]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @property
+    def patients(self) -> list[int]:
+        """How many patients have a row of each class."""
+        return [
+            len(np.unique(self.patient_id[self.labels == label]))
+            for label in range(len(self.task.classes))
+        ]
+
+    @property
+    def suffice(self) -> bool:
+        """Whether there is something to tell apart: two classes; for a finding enough patients."""
+        return sum(patients >= _fewest(self.task) for patients in self.patients) >= 2
+
+    def predicted(self, probabilities: np.ndarray) -> Predictions:
+        """What a model said `[M, K]` about these images."""
+        return Predictions(
+            classes=self.task.classes,
+            labels=self.labels,
+            probabilities=probabilities,
+            patient_id=self.patient_id,
+            level=self.level,
+            image_id=self.columns.image_id[self.rows],
+            ordered=self.task.ordered,
+        )
+
+
+def level_only(train: LabelledRows, measured: LabelledRows) -> Predictions:
+    """What one says who has learnt how frequent each class is at each level, and sees no image.
+
+    How common a finding is differs by level, so this predicts better than chance; a model has shown
+    something about the pixels only where it beats this. Frequencies are those of `train`, drawn
+    towards those of all its levels by one row's worth.
+    """
+    overall = np.bincount(train.labels, minlength=len(train.task.classes)) / len(train.labels)
+
+    def frequency(level: str) -> np.ndarray:
+        labels = train.labels[train.level == level]
+        return (np.bincount(labels, minlength=len(overall)) + overall) / (len(labels) + 1)
+
+    levels, level_of_row = np.unique(measured.level, return_inverse=True)
+    table = np.array([frequency(level) for level in levels]).reshape(len(levels), len(overall))
+    return measured.predicted(table[level_of_row])
+
+
+def shortage(splits: Mapping[str, LabelledRows]) -> str:
+    """Says of how few patients the classes of a task are, split by split."""
+    task = next(iter(splits.values())).task
+    counts = "; ".join(
+        f"{split} "
+        + ", ".join(f"{n} {name}" for name, n in zip(task.classes, rows.patients, strict=True))
+        for split, rows in splits.items()
+    )
+    return (
+        f"too few labelled patients ({counts}); two classes of {_fewest(task)} or more are needed"
+    )
