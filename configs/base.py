@@ -98,10 +98,13 @@ def get_config() -> ConfigDict:
     config.mesh.fsdp = 1  # devices each parameter is split over; the rest are data parallel
 
     config.eval = evaluation = ConfigDict()
-    evaluation.every_steps = 1_000  # validation retrieval; 0 = never
+    evaluation.every_steps = 1_000  # validation split; 0 = never
+    # retrieval | zero_shot | linear_probe | few_shot; the probes encode the training split too.
+    evaluation.on_the_way = ("retrieval",)
+    evaluation.at_the_end = ("retrieval", "zero_shot", "linear_probe")  # on final_split
     evaluation.batch_size = 64
     evaluation.bootstrap_resamples = 1_000
-    evaluation.final_split = "test"  # evaluated in full when training ends
+    evaluation.final_split = "test"  # measured when training ends
 
     config.checkpoint = ConfigDict()
     config.checkpoint.every_steps = 500

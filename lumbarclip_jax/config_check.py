@@ -10,6 +10,7 @@ DTYPES = ("auto", "float32", "bfloat16")
 LOSSES = ("soft_clip", "clip", "siglip")
 TARGETS = ("row", "transposed")
 METHODS = ("auto", "dense", "blockwise", "gather", "ring")
+EVALUATORS = ("retrieval", "zero_shot", "linear_probe", "few_shot")
 
 
 def validate(config: ConfigDict) -> None:
@@ -62,6 +63,10 @@ def _broken_rules(config: ConfigDict):
         parse_fold(config.data.resplit)
     except ValueError as error:
         yield str(error)
+    for field in ("eval.on_the_way", "eval.at_the_end"):
+        for name in _get(config, field):
+            if name not in EVALUATORS:
+                yield f"{field} names {name!r}, which is not one of {', '.join(EVALUATORS)}"
     if config.loss.name == "siglip" and config.model.logit_bias_init is None:
         yield (
             "loss.name='siglip' has a learned bias, so model.logit_bias_init must be a number: the "

@@ -122,7 +122,7 @@ def train_and_evaluate(config: ConfigDict, workdir: str | pathlib.Path) -> dict[
                 writer.write(step, {**values, "lr": lr, **progress.update(step, values["loss"])})
             if config.eval.every_steps and step % config.eval.every_steps == 0:
                 with progress.paused():
-                    writer.write(step, validation_metrics(embedder, state))
+                    writer.write(step, validation_metrics(embedder, state, config.eval.on_the_way))
             if step % config.checkpoint.every_steps == 0:
                 save()
         save()
@@ -132,7 +132,11 @@ def train_and_evaluate(config: ConfigDict, workdir: str | pathlib.Path) -> dict[
 
     split = config.eval.final_split
     metrics, evaluators = evaluate_split(
-        embedder, state, split, resamples=config.eval.bootstrap_resamples
+        embedder,
+        state,
+        split,
+        resamples=config.eval.bootstrap_resamples,
+        names=config.eval.at_the_end,
     )
     metrics |= dataset.cautions
     log_metrics(metrics)
@@ -148,18 +152,20 @@ def train_and_evaluate(config: ConfigDict, workdir: str | pathlib.Path) -> dict[
             config=config.to_dict(),
             gallery=gallery,
             predictions={
-                name: evaluators[name].predictions for name in ("zero_shot", "linear_probe")
+                name: evaluator.predictions
+                for name, evaluator in evaluators.items()
+                if hasattr(evaluator, "predictions")
             },
         )
         log.info("open %s", page)
     return metrics
 
 
-def validation_metrics(embedder, state) -> dict[str, float]:
-    """Retrieval on the validation split, empty for a data set without one."""
+def validation_metrics(embedder, state, evaluators: tuple[str, ...]) -> dict[str, float]:
+    """What these evaluators find on the validation split, empty for a data set without one."""
     if "validation" not in embedder.splits:
         return {}
-    metrics, _ = evaluate_split(embedder, state, "validation", resamples=100, names=("retrieval",))
+    metrics, _ = evaluate_split(embedder, state, "validation", resamples=100, names=evaluators)
     return metrics
 
 

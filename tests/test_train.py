@@ -97,7 +97,13 @@ def test_resuming_an_older_checkpoint_leaves_no_row_twice(finished, tiny_dataset
 def test_a_run_loads_and_measures_the_same(finished, tiny_dataset):
     workdir, metrics = finished
     run = load_run(workdir)
-    again, _ = evaluate_split(run.embedder(Dataset(tiny_dataset)), run.state, "test", resamples=20)
+    again, _ = evaluate_split(
+        run.embedder(Dataset(tiny_dataset)),
+        run.state,
+        "test",
+        resamples=20,
+        names=run.config.eval.at_the_end,
+    )
     assert again.keys() == metrics.keys()
     name = "test/retrieval/image_to_text_mrr"
     assert again[name] == pytest.approx(metrics[name], abs=1e-5)

@@ -3,10 +3,17 @@
 import json
 import logging
 import pathlib
+from collections.abc import Sequence
 
 from lumbarclip_jax.evaluators import EVALUATORS
 
 log = logging.getLogger(__name__)
+
+PROBES = ("linear_probe", "few_shot")
+FITTED_ON = ("train", "validation")
+
+# Ends of the names that are logged; all others are in the file.
+FIRST = ("recall_at_5", "_median_rank", "auroc", "auroc_within_level", "/quadratic_kappa")
 
 
 def evaluate_split(
@@ -15,13 +22,23 @@ def evaluate_split(
     split: str,
     *,
     resamples: int,
-    names: tuple[str, ...] = tuple(EVALUATORS),
+    names: Sequence[str] = tuple(EVALUATORS),
 ) -> tuple[dict[str, float], dict[str, object]]:
     """Runs evaluators on a split.
 
     Returns:
       (metrics by name, the evaluators by name with what they kept for figures).
+
+    Raises:
+      ValueError: there is no evaluator of a name.
     """
+    if unknown := set(names) - set(EVALUATORS):
+        raise ValueError(
+            f"there is no evaluator {', '.join(sorted(unknown))}: choose from "
+            f"{', '.join(EVALUATORS)}"
+        )
+    if split in FITTED_ON and set(names) & set(PROBES):
+        log.warning("probes are fitted on %s: what they reach there is no test", split)
     evaluators = {
         name: EVALUATORS[name](embedder, split=split, resamples=resamples) for name in names
     }
@@ -38,16 +55,20 @@ def save_metrics(metrics: dict[str, float], path: pathlib.Path) -> None:
 
 
 def log_metrics(metrics: dict[str, float]) -> None:
-    """Logs the measured numbers, one a line with interval and chance; counts are in the file."""
+    """Logs the numbers to look at first, one a line with interval and what stands beside it."""
     for name, value in metrics.items():
-        if f"{name}_ci_low" in metrics:
-            low, high = metrics[f"{name}_ci_low"], metrics[f"{name}_ci_high"]
-            chance = metrics.get(f"{name}_chance")
+        if name.endswith(FIRST) and f"{name}_ci_low" in metrics:
+            beside = "".join(
+                f"  {suffix.replace('_', ' ')} {metrics[f'{name}_{suffix}']:.3f}"
+                for suffix in ("chance", "level_only")
+                if f"{name}_{suffix}" in metrics
+            )
             log.info(
                 "%-62s %.3f [%.3f, %.3f]%s",
                 name,
                 value,
-                low,
-                high,
-                "" if chance is None else f"  chance {chance:.3f}",
+                metrics[f"{name}_ci_low"],
+                metrics[f"{name}_ci_high"],
+                beside,
             )
+    log.info("%d numbers in all; intervals are over resampled patients", len(metrics))
