@@ -12,12 +12,13 @@ import jinja2
 from lumbarclip_jax.data.resplit import WARNING
 from lumbarclip_jax.report.tables import title
 from lumbarclip_jax.sweeps.sampling import Sampled
-from lumbarclip_jax.sweeps.table import CLASSIFICATION, Measure, Row, Table
+from lumbarclip_jax.sweeps.table import CLASSIFICATION, EVALUATORS, Measure, Row, Table
 
 ENCODERS = {"vit": "ViT", "swin": "Swin", "resnet": "ResNet"}
 HEAD_TITLES = {"linear": "linear", "mlp": "MLP"}
 MARKS = {1: " ▲", -1: " ▼", 0: ""}
 WIDTH = 6  # columns of numbers that fit beside each other
+Group = tuple[str, list[Measure]]
 CLEAN, LEAKY = "by patient", "by slice, leaky"
 
 
@@ -85,37 +86,45 @@ def write_pages(page: Page, out: pathlib.Path) -> list[pathlib.Path]:
     return [*paths, out / "table.csv"]
 
 
-def _main_groups(table: Table) -> list[tuple[str, list[Measure]]]:
-    """Recalls by direction pair, and one number a task for zero-shot and for every probe."""
+def _main_groups(table: Table) -> list[Group]:
+    """Recalls, then one number a task: zero-shot and by every probe, by image and by patient."""
     groups: dict[str, list[Measure]] = {}
     for measure in table.measures:
-        if not measure.main:
+        if not measure.main or measure.is_single_finding:
             continue
         if measure.evaluator == "retrieval":
             view = "by patient" if "patient" in measure.what else "by image"
             groups.setdefault(f"Retrieval {view}", []).append(measure)
         else:
-            groups.setdefault(_named(measure.evaluator, measure.features), []).append(measure)
-    return list(groups.items())
+            groups.setdefault(_way(measure), []).append(measure)
+    return sorted(groups.items(), key=lambda group: EVALUATORS.index(group[1][0].evaluator))
 
 
-def _task_groups(table: Table) -> list[tuple[str, list[Measure]]]:
-    """All shown metrics of every task."""
-    groups: dict[str, list[Measure]] = {}
+def _task_groups(table: Table) -> list[Group]:
+    """All shown metrics of every task, then the single findings."""
+    tasks: dict[str, list[Measure]] = {}
+    findings: dict[str, list[Measure]] = {}
     for measure in table.measures:
-        if measure.metric in CLASSIFICATION:
-            name = f"{title(measure.task)}: {_named(measure.evaluator, measure.features)}"
-            groups.setdefault(name, []).append(measure)
-    order = CLASSIFICATION.index
-    return [(name, sorted(of, key=lambda m: order(m.metric))) for name, of in groups.items()]
+        if measure.metric not in CLASSIFICATION:
+            continue
+        if not measure.is_single_finding:
+            name = f"{title(measure.task)}: {_way(measure)}"
+            tasks.setdefault(name, []).append(measure)
+        elif measure.main:
+            findings.setdefault(f"Single findings: {_way(measure)}", []).append(measure)
+    for of in tasks.values():
+        of.sort(key=lambda measure: CLASSIFICATION.index(measure.metric))
+    return [*tasks.items(), *findings.items()]
 
 
-def _named(evaluator: str, features: str) -> str:
-    return ", ".join([title(evaluator), *([title(features).lower()] if features else [])])
+def _way(measure: Measure) -> str:
+    """How it was answered: the evaluator, the features, by image or by patient."""
+    features = [title(part).lower() for part in measure.features.split("/") if part]
+    return ", ".join([title(measure.evaluator), *features])
 
 
 def _blocks(
-    tables: dict[str, Table], groups: Sequence[tuple[str, list[Measure]]], marks: bool = True
+    tables: dict[str, Table], groups: Sequence[Group], marks: bool = True
 ) -> Iterator[Block]:
     for name, measures in groups:
         one_task = len({measure.what for measure in measures}) == 1

@@ -10,8 +10,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from lumbarclip_jax.evaluators.bootstrap import Metrics, patient_resamples
+from lumbarclip_jax.evaluators.classification import Predictions
 from lumbarclip_jax.evaluators.ranking import rank_metrics
-from lumbarclip_jax.sweeps.results import Results, same_rows
+from lumbarclip_jax.sweeps.results import same_rows
 
 TAILS = (0.025, 0.975)
 
@@ -61,37 +62,42 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return adjusted.tolist()
 
 
-def sample_predictions(results: Results, key: str, resamples: int) -> dict[str, Sampled]:
-    """Every metric of a classification, the mean over the seeds.
+def sample_predictions(
+    of_seed: Sequence[Predictions], name: str, resamples: int
+) -> dict[str, Sampled]:
+    """Every metric of a classification, the mean over the seeds; `name` is for errors.
 
     Raises:
       ValueError: the seeds did not predict the same rows.
     """
-    parts = [kept.predictions[key] for kept in results.of_seed]
-    if not all(same_rows(part, parts[0]) for part in parts):
-        raise ValueError(_differing_rows(results, key))
-    return _sample([part.metrics for part in parts], parts[0].patient_id, resamples)
+    if not all(same_rows(part, of_seed[0]) for part in of_seed):
+        raise ValueError(_differing_rows(name))
+    return _sample([part.metrics for part in of_seed], of_seed[0].patient_id, resamples)
 
 
-def sample_ranks(results: Results, key: str, resamples: int) -> dict[str, Sampled]:
-    """Every metric of a direction of retrieval, the mean over the seeds.
+def sample_ranks(
+    of_seed: Sequence[tuple[np.ndarray, np.ndarray]], name: str, resamples: int
+) -> dict[str, Sampled]:
+    """Every metric of a direction of retrieval, the mean over the seeds; `name` is for errors.
+
+    Args:
+      of_seed: the rank of every query `[Q]` and its patient `[Q]`.
 
     Raises:
       ValueError: the seeds did not rank for the same queries.
     """
-    parts = [kept.ranks[key] for kept in results.of_seed]
-    patient_id = parts[0][1]
-    if not all(np.array_equal(part[1], patient_id) for part in parts):
-        raise ValueError(_differing_rows(results, key))
+    patient_id = of_seed[0][1]
+    if not all(np.array_equal(other, patient_id) for _, other in of_seed):
+        raise ValueError(_differing_rows(name))
     patients, patient_of_query = np.unique(patient_id, return_inverse=True)
-    metrics = [rank_metrics(ranks, patient_of_query) for ranks, _ in parts]
+    metrics = [rank_metrics(ranks, patient_of_query) for ranks, _ in of_seed]
     return _sample(metrics, patients, resamples)
 
 
-def _differing_rows(results: Results, key: str) -> str:
+def _differing_rows(name: str) -> str:
     return (
-        f"{results.model}: the seeds were measured on different rows of {key}, so the data set "
-        "changed between them: choose another --out"
+        f"{name}: the seeds were measured on different rows, so the data set changed between "
+        "them: choose another --out"
     )
 
 

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from lumbarclip_jax.evaluators.linear_probe import LEVEL_ONLY
+from lumbarclip_jax.evaluators.task_scores import BY_PATIENT
+from lumbarclip_jax.evaluators.tasks import FINDINGS
 from lumbarclip_jax.report.tables import title
 from lumbarclip_jax.sweeps.results import Results, same_rows
 from lumbarclip_jax.sweeps.sampling import Sampled, holm, sample_predictions, sample_ranks
@@ -49,6 +51,10 @@ class Measure:
     @property
     def features(self) -> str:
         return self.what.partition("/")[2]
+
+    @property
+    def is_single_finding(self) -> bool:
+        return self.task in FINDINGS
 
     @property
     def title(self) -> str:
@@ -115,12 +121,17 @@ def ablation(every: Sequence[Results], resamples: int) -> Table:
                     level_only[Measure(key, metric, metric == main)] = sampled
             if not same_rows(predicted, predicted_first[key]):
                 raise ValueError(_differing(every[0], results, key))
-            for metric, sampled in sample_predictions(results, key, resamples).items():
+            parts = [seed.predictions[key] for seed in results.of_seed]
+            name = f"{results.model}, {key}"
+            for metric, sampled in sample_predictions(parts, name, resamples).items():
                 cells[results.model, Measure(key, metric, metric == main)] = sampled
         for key, (_, patient_id) in kept.ranks.items():
             if not np.array_equal(patient_id, ranked_first.setdefault(key, patient_id)):
                 raise ValueError(_differing(every[0], results, key))
-            for metric, sampled in sample_ranks(results, key, resamples).items():
+            parts = [seed.ranks[key] for seed in results.of_seed]
+            for metric, sampled in sample_ranks(
+                parts, f"{results.model}, {key}", resamples
+            ).items():
                 measure = Measure(key, metric, metric in RECALLS)
                 cells[results.model, measure] = sampled
                 if f"{key}/{metric}" in results.retrieval_chance:
@@ -131,12 +142,15 @@ def ablation(every: Sequence[Results], resamples: int) -> Table:
 
 def _level_only(results: Results, key: str, resamples: int) -> dict[str, Sampled]:
     """The probe that is told the disc level alone, on the rows of `key`; empty without one."""
-    split, _, task, *_ = key.split("/")
-    blind = f"{split}/linear_probe/{task}/{LEVEL_ONLY}"
-    predictions = results.of_seed[0].predictions
-    if blind not in predictions or not same_rows(predictions[blind], predictions[key]):
+    split, _, task, *features = key.split("/")
+    kept = results.of_seed[0].predictions
+    blind = kept.get(f"{split}/linear_probe/{task}/{LEVEL_ONLY}")
+    if blind is None:
         return {}
-    return sample_predictions(results, blind, resamples)
+    if features[-1:] == [BY_PATIENT]:
+        blind = blind.by_patient()
+    # One seed says it all: it is fitted to labels and levels, which no seed changes.
+    return sample_predictions([blind], key, resamples) if same_rows(blind, kept[key]) else {}
 
 
 def _main_metric(predicted) -> str:
