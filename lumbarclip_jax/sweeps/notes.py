@@ -36,8 +36,8 @@ def notes(runs: Sequence[PlannedRun], table: Table, resamples: int) -> list[str]
     )
     return [
         f"Data set {manifest['name']} ({manifest.get('source', 'source not given')}). {protocol}",
-        f"Each number is the mean over {_listed(row.seeds for row in table.rows)} training runs "
-        f"(seeds) of {steps} steps of {batch} pairs, with images of {side} px.",
+        f"Training: {steps} steps of {batch} pairs, images of {side} px. Each number is the mean "
+        f"over seeds, of which there are {_listed(row.seeds for row in table.rows)}.",
         f"In brackets its 95 % interval over {resamples:,} resamples of the patients, the same "
         "for all seeds and models. It covers which patients were tested, not the chance in "
         "training: for that see the standard deviation over seeds in table.csv.",

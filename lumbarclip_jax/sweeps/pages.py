@@ -17,7 +17,7 @@ from lumbarclip_jax.sweeps.table import CLASSIFICATION, EVALUATORS, Measure, Row
 ENCODERS = {"vit": "ViT", "swin": "Swin", "resnet": "ResNet"}
 HEAD_TITLES = {"linear": "linear", "mlp": "MLP"}
 MARKS = {1: " ▲", -1: " ▼", 0: ""}
-WIDTH = 6  # columns of numbers that fit beside each other
+WIDTH = 7  # columns of numbers that fit beside each other
 Group = tuple[str, list[Measure]]
 CLEAN, LEAKY = "by patient", "by slice, leaky"
 
