@@ -91,14 +91,18 @@ class Embedder:
         """Pixels of the given rows, uint8 [K, S, S, 1]."""
         return self._dataset.images(split, indices)
 
+    def changed(
+        self, state, split: str, change: Callable[[np.ndarray, Sequence[int]], np.ndarray]
+    ) -> EmbeddedSplit:
+        """What `self(state, split)` would be if its pictures were others; it is not kept.
+
+        Args:
+          change: pixels uint8 [K, S, S, 1] and their rows [K] in the split to new pixels.
+        """
+        return dataclasses.replace(self(state, split), **self._encode_images(state, split, change))
+
     def _embed(self, state, split: str) -> EmbeddedSplit:
         columns = self._dataset.columns(split)
-        embeds, features = [], []
-        for rows, used in self._batches(list(range(len(columns.report)))):
-            batch = self._shard({"images": self._dataset.images(split, rows)})
-            outputs = self._encode_image(state, batch["images"])
-            embeds.append(np.asarray(outputs["image_embeds"], np.float32)[:used])
-            features.append(np.asarray(outputs["image_features"], np.float32)[:used])
         texts = [
             with_level(report, level, self._level_prefix)
             for report, level in zip(columns.report, columns.level, strict=True)
@@ -107,10 +111,18 @@ class Embedder:
         unique, rows_of = np.unique(np.array(texts), return_inverse=True)
         return EmbeddedSplit(
             **vars(columns),
-            image_embeds=np.concatenate(embeds),
-            image_features=np.concatenate(features),
+            **self._encode_images(state, split, lambda images, rows: images),
             text_embeds=self.encode_text(state, unique.tolist())[rows_of],
         )
+
+    def _encode_images(self, state, split: str, change: Callable) -> dict[str, np.ndarray]:
+        embeds, features = [], []
+        for rows, used in self._batches(list(range(len(self.columns(split).report)))):
+            batch = self._shard({"images": change(self._dataset.images(split, rows), rows)})
+            outputs = self._encode_image(state, batch["images"])
+            embeds.append(np.asarray(outputs["image_embeds"], np.float32)[:used])
+            features.append(np.asarray(outputs["image_features"], np.float32)[:used])
+        return {"image_embeds": np.concatenate(embeds), "image_features": np.concatenate(features)}
 
     def _batches(self, items: list):
         """Yields (this process's items of a batch, number of the batch's rows that count).

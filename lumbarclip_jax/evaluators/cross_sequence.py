@@ -1,0 +1,132 @@
+"""Whether what is learnt on one MR sequence holds on another.
+
+A probe fitted on the T1 images answers for the T2 images, and the other way round. Beside it stands
+the probe of the measured sequence itself, on the same images: the difference is the price of the
+sequence alone. Retrieval needs no fitting and is given for the images of each sequence.
+"""
+
+import dataclasses
+import itertools
+import logging
+from collections.abc import Iterator
+
+import numpy as np
+
+from lumbarclip_jax.evaluators.bootstrap import Metrics, estimates, paired_differences
+from lumbarclip_jax.evaluators.classification import Predictions
+from lumbarclip_jax.evaluators.linear_probe import fit_probe
+from lumbarclip_jax.evaluators.ranking import best_ranks, chance_metrics, rank_metrics
+from lumbarclip_jax.evaluators.reports import distinct_reports
+from lumbarclip_jax.evaluators.task_rows import LabelledRows, shortage
+from lumbarclip_jax.evaluators.tasks import TASKS
+from lumbarclip_jax.evaluators.views import by_image
+
+log = logging.getLogger(__name__)
+
+
+class CrossSequence:
+    """Yields `<split>/cross_sequence/...` where the split has more than one sequence.
+
+    `retrieval/<sequence>/image_to_text_*` are the ranks of that sequence's images among all
+    reports. `linear_probe/<fitted>_to_<measured>/<task>/*` are `auroc` and `auroc_within_level`;
+    where the two sequences differ, `..._gain_over_own` is the paired difference to the probe fitted
+    on the measured one. After a run `predictions` maps `<fitted>_to_<measured>/<task>` to
+    `Predictions`.
+    """
+
+    def __init__(
+        self,
+        embedder,
+        *,
+        split: str,
+        tasks: tuple[str, ...] = ("pfirrmann_ge_3", "disc_displacement"),
+        resamples: int = 1000,
+        seed: int = 0,
+    ):
+        self.embedder = embedder
+        self.split = split
+        self.tasks = tasks
+        self.bootstrap = {"resamples": resamples, "seed": seed}
+        self.predictions: dict[str, Predictions] = {}
+
+    def run(self, state) -> Iterator[tuple[str, float]]:
+        self.predictions = {}
+        embedded = self.embedder(state, self.split)
+        sequences = np.unique(embedded.sequence)
+        if len(sequences) < 2:
+            log.info("%s: all images are %s, no sequence to cross to", self.split, sequences[0])
+            return
+        yield from self._retrieval(state, embedded, sequences)
+        if not {"train", "validation"} <= set(self.embedder.splits):
+            log.warning("no train and validation split: sequences are crossed without a probe")
+            return
+        parts = [self.embedder(state, name) for name in ("train", "validation")]
+        for task in self.tasks:
+            yield from self._probes(task, (*parts, embedded), sequences)
+
+    def _retrieval(self, state, embedded, sequences) -> Iterator[tuple[str, float]]:
+        view = by_image(embedded, distinct_reports(self.embedder, state, embedded))
+        ranks, _ = best_ranks(view.images, view.texts, view.reading_of_image, view.pairs)
+        for sequence in sequences:
+            rows = np.flatnonzero(embedded.sequence == sequence)
+            chance = chance_metrics(view.texts.shape[1], np.ones(len(rows), np.int64))
+            found = estimates(
+                rank_metrics(ranks[rows]), view.patient_of_image[rows], **self.bootstrap
+            )
+            for name, estimate in found.items():
+                yield from estimate.named(
+                    f"{self.split}/cross_sequence/retrieval/{sequence}/image_to_text_{name}",
+                    chance[name],
+                )
+
+    def _probes(self, task: str, splits, sequences) -> Iterator[tuple[str, float]]:
+        prefix = f"{self.split}/cross_sequence/linear_probe"
+        rows = {
+            sequence: [
+                _of_sequence(LabelledRows.of(part, TASKS[task]), sequence) for part in splits
+            ]
+            for sequence in sequences
+        }
+        probes = {}
+        for sequence, (train, validation, measured) in rows.items():
+            if not train.suffice or not len(validation) or not measured.suffice:
+                short = {"train": train, "validation": validation, self.split: measured}
+                log.warning("%s/%s skipped for %s: %s", prefix, task, sequence, shortage(short))
+                continue
+            probes[sequence] = fit_probe(
+                (train.features("image_features"), train.labels),
+                (validation.features("image_features"), validation.labels),
+                len(TASKS[task].classes),
+            )
+        for fitted, measured in itertools.product(probes, repeat=2):
+            test = rows[measured][2]
+            predicted = test.predicted(probes[fitted](test.features("image_features")))
+            name = f"{fitted}_to_{measured}/{task}"
+            self.predictions[name] = predicted
+            found = estimates(_ranking(predicted), predicted.patient_id, **self.bootstrap)
+            for metric, estimate in found.items():
+                yield from estimate.named(f"{prefix}/{name}/{metric}", 0.5)
+            if fitted == measured:
+                continue
+            own = test.predicted(probes[measured](test.features("image_features")))
+            gains = paired_differences(
+                _ranking(predicted), _ranking(own), predicted.patient_id, **self.bootstrap
+            )
+            for metric in found:
+                yield from gains[metric].named(f"{prefix}/{name}/{metric}_gain_over_own", 0.0)
+
+
+def _of_sequence(rows: LabelledRows, sequence: str) -> LabelledRows:
+    own = rows.columns.sequence[rows.rows] == sequence
+    return dataclasses.replace(rows, rows=rows.rows[own], labels=rows.labels[own])
+
+
+def _ranking(predicted: Predictions) -> Metrics:
+    """`auroc` and `auroc_within_level` of weights `[R, M]`."""
+    ranking = predicted.ranking
+
+    def metrics(weights: np.ndarray) -> dict[str, np.ndarray]:
+        values = ranking(np.ascontiguousarray(weights.T))
+        return {name: values[name] for name in ("auroc", "auroc_within_level")}
+
+    return metrics
