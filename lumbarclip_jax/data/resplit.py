@@ -21,7 +21,8 @@ WARNING = (
 )
 FORMS = "'' for the splits of the data set, 'fold_2_of_5' for a fold by patient, or 'leaky'"
 
-# One part in so many of the patients that a fold does not test is its validation split.
+# One part in so many of the patients that a fold does not test is its validation split; a larger
+# one where there are fewer groups of patients.
 VALIDATION_PARTS = 8
 
 
@@ -64,7 +65,8 @@ def assign_rows(columns, resplit: str, sizes: Mapping[str, int]) -> dict[str, np
     everyone = np.arange(len(groups))
     is_test = deal(groups, labels, folds) == number - 1
     rest = everyone[~is_test]
-    is_validation = deal(groups[rest], labels[rest], VALIDATION_PARTS) == 0
+    parts = max(2, min(VALIDATION_PARTS, len(np.unique(groups[rest]))))
+    is_validation = deal(groups[rest], labels[rest], parts) == 0
     return {
         "train": rest[~is_validation],
         "validation": rest[is_validation],
