@@ -44,7 +44,7 @@ LEAKY_SPLIT = flags.DEFINE_boolean(
     "leaky_split", False, "also train on slices dealt out without a look at the patient"
 )
 JOBS = flags.DEFINE_integer("jobs", 1, "runs at a time", 1)
-RESAMPLES = flags.DEFINE_integer("resamples", 2000, "bootstrap resamples of patients", 100)
+RESAMPLES = flags.DEFINE_integer("resamples", 1000, "bootstrap resamples of patients", 100)
 
 # Run with -m, this module is called __main__.
 log = logging.getLogger("lumbarclip_jax.sweep")
