@@ -99,7 +99,8 @@ def get_config() -> ConfigDict:
 
     config.eval = evaluation = ConfigDict()
     evaluation.every_steps = 1_000  # validation split; 0 = never
-    # retrieval | zero_shot | linear_probe | few_shot; the probes encode the training split too.
+    # retrieval | zero_shot | linear_probe | few_shot | robustness | cross_sequence. Probes
+    # encode the training split too, robustness the measured one for every corruption and severity.
     evaluation.on_the_way = ("retrieval",)
     evaluation.at_the_end = ("retrieval", "zero_shot", "linear_probe")  # on final_split
     evaluation.batch_size = 64

@@ -10,7 +10,14 @@ DTYPES = ("auto", "float32", "bfloat16")
 LOSSES = ("soft_clip", "clip", "siglip")
 TARGETS = ("row", "transposed")
 METHODS = ("auto", "dense", "blockwise", "gather", "ring")
-EVALUATORS = ("retrieval", "zero_shot", "linear_probe", "few_shot")
+EVALUATORS = (
+    "retrieval",
+    "zero_shot",
+    "linear_probe",
+    "few_shot",
+    "robustness",
+    "cross_sequence",
+)
 
 
 def validate(config: ConfigDict) -> None:

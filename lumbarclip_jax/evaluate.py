@@ -10,7 +10,7 @@ import jax
 from absl import flags
 
 from lumbarclip_jax import cli, hosts
-from lumbarclip_jax.evaluators import EVALUATORS, kept
+from lumbarclip_jax.evaluators import EVALUATORS, STANDARD, kept
 from lumbarclip_jax.evaluators.suite import evaluate_split, log_metrics, save_metrics
 from lumbarclip_jax.run import load_run
 
@@ -18,7 +18,9 @@ WORKDIR = flags.DEFINE_string("workdir", None, "folder of the trained run", requ
 DATA_DIR = flags.DEFINE_string("data_dir", None, "data set folder (default: the run's own)")
 SPLIT = flags.DEFINE_string("split", "test", "split to measure")
 OUT = flags.DEFINE_string("out", None, "JSON file for the metrics; predictions.npz goes beside it")
-EVALUATE = flags.DEFINE_list("evaluators", list(EVALUATORS), "what to measure")
+EVALUATE = flags.DEFINE_list(
+    "evaluators", list(STANDARD), f"what to measure, of {', '.join(EVALUATORS)}"
+)
 RESAMPLES = flags.DEFINE_integer("resamples", 1000, "bootstrap resamples of patients", 100)
 
 

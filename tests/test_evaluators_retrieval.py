@@ -20,8 +20,8 @@ def embedder() -> FakeEmbedder:
     return three_splits()
 
 
-@pytest.mark.parametrize("name", sorted(EVALUATORS))
-def test_every_evaluator_yields_its_contract(name, embedder):
+@pytest.mark.parametrize("name", ["retrieval", "robustness"])
+def test_evaluators_keep_their_contract(name, embedder):
     found = run(name, embedder)
     assert found == run(name, embedder)  # the resampling is seeded
     for key, value in found.items():
@@ -31,7 +31,7 @@ def test_every_evaluator_yields_its_contract(name, embedder):
         if key.endswith("_ci_low"):
             number = key.removesuffix("_ci_low")
             assert value <= found[number] <= found[f"{number}_ci_high"]
-            assert f"{number}_chance" in found or number.endswith("ece")
+            assert f"{number}_chance" in found or number.endswith("_retention")
     assert any(key.endswith("_ci_low") for key in found)
 
 

@@ -18,9 +18,11 @@ splits there are. Everything here is numpy on the host.
 Classification evaluators keep what they predicted in `predictions` after a run, for the figures.
 """
 
+from lumbarclip_jax.evaluators.cross_sequence import CrossSequence
 from lumbarclip_jax.evaluators.few_shot import FewShot
 from lumbarclip_jax.evaluators.linear_probe import LinearProbe
 from lumbarclip_jax.evaluators.retrieval import Retrieval
+from lumbarclip_jax.evaluators.robustness import Robustness
 from lumbarclip_jax.evaluators.zero_shot import ZeroShot
 
 EVALUATORS = {
@@ -28,4 +30,10 @@ EVALUATORS = {
     "zero_shot": ZeroShot,
     "linear_probe": LinearProbe,
     "few_shot": FewShot,
+    "robustness": Robustness,
+    "cross_sequence": CrossSequence,
 }
+
+# Run where nothing else is asked for; the others embed the split many times, or need data that few
+# data sets have.
+STANDARD = ("retrieval", "zero_shot", "linear_probe", "few_shot")

@@ -5,7 +5,7 @@ import logging
 import pathlib
 from collections.abc import Sequence
 
-from lumbarclip_jax.evaluators import EVALUATORS
+from lumbarclip_jax.evaluators import EVALUATORS, STANDARD
 
 log = logging.getLogger(__name__)
 
@@ -22,7 +22,7 @@ def evaluate_split(
     split: str,
     *,
     resamples: int,
-    names: Sequence[str] = tuple(EVALUATORS),
+    names: Sequence[str] = STANDARD,
 ) -> tuple[dict[str, float], dict[str, object]]:
     """Runs evaluators on a split.
 
