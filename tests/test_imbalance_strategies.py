@@ -55,6 +55,13 @@ def test_a_blend_has_the_loss_of_both_labels_each_in_its_class_weight():
     np.testing.assert_allclose(found, [blend, 0.578 * -math.log(0.3), blend, common], atol=2e-3)
 
 
+def test_unknown_labels_have_no_loss_and_take_none_away():
+    labels = jnp.array([0, -1, 1, -1])
+    mixture = Mixture(jnp.array([1, 0, 3, 2]), jnp.full(4, 0.5), jnp.array([0.7, 0.7, 1.0, 1.0]))
+    found = STRATEGIES["erm"].losses(jnp.zeros((4, 3)), labels, mixture, COUNTS)
+    np.testing.assert_allclose(found / math.log(3), [0.7, 0.3, 1.0, 0.0], rtol=1e-6)
+
+
 def test_ldam_alone_asks_for_cosines():
     scales = {name: strategy.cosine_scale for name, strategy in STRATEGIES.items()}
     assert {name for name, scale in scales.items() if scale} == {"ldam", "ldam_drw"}

@@ -59,11 +59,15 @@ class Strategy:
         counts: Float[Array, "K"],
         progress: Float[Array, ""] | float = 1.0,
     ) -> Float[Array, "B"]:
-        """The loss of each blend: of its own label and its partner's, in the labels' weights."""
+        """The loss of each blend: of its own label and its partner's, in the labels' weights.
+
+        A label below 0 is unknown, and its part of the loss is 0.
+        """
         weights = self.class_weights(counts, progress)
 
         def of(labels: Int[Array, "B"]) -> Float[Array, "B"]:
-            return weights[labels] * self.loss(logits, labels, counts)
+            loss = weights[labels] * self.loss(logits, labels, counts)
+            return jnp.where(labels < 0, 0.0, loss)
 
         own, other = of(labels), of(labels[mixture.partner])
         return mixture.label_weight * own + (1 - mixture.label_weight) * other

@@ -1,0 +1,1 @@
+"""Supervised training of an image encoder on labels, and the baselines it has to beat."""

@@ -1,0 +1,89 @@
+"""What a classifier reaches on a split, alone or pooled over the folds of a cohort."""
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from lumbarclip_jax.evaluators.classification import Predictions, named_counts
+from lumbarclip_jax.evaluators.task_rows import level_only
+from lumbarclip_jax.evaluators.task_scores import by_unit, named_scores
+from lumbarclip_jax.evaluators.tasks import Task
+from lumbarclip_jax.fine_tuning.examples import Examples
+from lumbarclip_jax.fine_tuning.training import Classifier
+
+
+@dataclasses.dataclass(frozen=True)
+class Answers:
+    """Of one task, or of one task in one fold: what was said, and what the level alone says."""
+
+    measured: Predictions
+    level_only: Predictions
+    validation: Predictions | None  # None of several folds: each has its own
+
+
+class Measurement:
+    """`run` yields the metrics of every task; `split` and `predictions` are for `save_kept`."""
+
+    def __init__(self, name: str, split: str, answers: dict[Task, Answers], **bootstrap):
+        self.name = name
+        self.split = split
+        self._answers = answers
+        self._bootstrap = bootstrap
+        self.predictions = {
+            f"{task.name}{unit}": predicted
+            for task, answer in answers.items()
+            for unit, predicted in by_unit(task, answer.measured).items()
+        }
+
+    def run(self) -> Iterator[tuple[str, float]]:
+        for task, answer in self._answers.items():
+            prefix = f"{self.split}/{self.name}/{task.name}"
+            yield from named_counts(
+                prefix, answer.measured.labels, answer.measured.patient_id, task.classes
+            )
+            yield from named_scores(
+                prefix,
+                task,
+                answer.measured,
+                level_only=answer.level_only,
+                validation=answer.validation,
+                **self._bootstrap,
+            )
+
+
+def answers(
+    classifier: Classifier, train_examples: Examples, validation: Examples, measured: Examples
+) -> dict[Task, Answers]:
+    """What a classifier says of the measured split, task by task."""
+    said, said_of_validation = classifier(measured), classifier(validation)
+    return {
+        task: Answers(
+            measured=measured.predictions(task, said[task.name]),
+            level_only=level_only(train_examples.labelled(task), measured.labelled(task)),
+            validation=validation.predictions(task, said_of_validation[task.name]),
+        )
+        for task in measured.tasks
+    }
+
+
+def pooled(folds: Sequence[dict[Task, Answers]]) -> dict[Task, Answers]:
+    """The answers of all folds, each by its own classifier, as one set.
+
+    A temperature is not pooled: the validation patients of one fold are tested in another.
+    """
+    return {
+        task: Answers(
+            measured=_joined([fold[task].measured for fold in folds]),
+            level_only=_joined([fold[task].level_only for fold in folds]),
+            validation=None,
+        )
+        for task in folds[0]
+    }
+
+
+def _joined(parts: Sequence[Predictions]) -> Predictions:
+    rows = ("labels", "probabilities", "patient_id", "level", "image_id")
+    return dataclasses.replace(
+        parts[0], **{name: np.concatenate([vars(part)[name] for part in parts]) for name in rows}
+    )

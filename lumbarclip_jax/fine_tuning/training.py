@@ -1,0 +1,133 @@
+"""Training a classifier on labels, with the epoch chosen on the validation split."""
+
+import logging
+import math
+from collections.abc import Callable, Iterator
+
+import jax
+import numpy as np
+from ml_collections import ConfigDict
+
+from lumbarclip_jax import optim, sharding
+from lumbarclip_jax.fine_tuning.examples import Examples
+from lumbarclip_jax.fine_tuning.start import Start
+from lumbarclip_jax.fine_tuning.step import make_probabilities, make_step
+from lumbarclip_jax.imbalance import STRATEGIES
+from lumbarclip_jax.models.classifier import ImageClassifier
+
+log = logging.getLogger(__name__)
+
+WARMUP = 0.1  # of the steps
+
+# `classifier(examples)` gives probabilities [M, K] by task.
+Classifier = Callable[[Examples], dict[str, np.ndarray]]
+
+
+def train(
+    start: Start,
+    train_examples: Examples,
+    validation: Examples,
+    recipe: ConfigDict,
+    *,
+    strategy: str,
+    seed: int,
+) -> Classifier:
+    """Trains `recipe.members` networks with a head for each task of the examples.
+
+    Args:
+      start: the encoder.
+      train_examples: what is fitted.
+      validation: of every network the epoch with the least log loss on it is kept.
+      recipe: see `recipe.py`.
+      strategy: a name of `imbalance.STRATEGIES`.
+      seed: of the new weights, the order, augmentation and mixing; member k has seed + k.
+
+    Returns:
+      The mean of the members' probabilities.
+
+    Raises:
+      ValueError: the batch does not divide over the devices, or is larger than the training set.
+      FloatingPointError: the validation loss is no number in any epoch.
+    """
+    mesh = sharding.make_mesh()
+    sharding.check_batch_size(recipe.batch_size, mesh, "--recipe.batch_size")
+    steps_an_epoch = len(train_examples) // recipe.batch_size
+    if not steps_an_epoch:
+        raise ValueError(
+            f"--recipe.batch_size={recipe.batch_size} is larger than the {len(train_examples)} "
+            "labelled training images: lower it"
+        )
+    model = ImageClassifier(
+        start.encoder,
+        tuple((task.name, len(task.classes)) for task in train_examples.tasks),
+        recipe.dropout,
+        STRATEGIES[strategy].cosine_scale,
+    )
+    total_steps = recipe.epochs * steps_an_epoch
+    make_state, take_step = make_step(
+        model, start, recipe, STRATEGIES[strategy], train_examples.counts, total_steps
+    )
+    forward = make_probabilities(model, start, recipe)
+
+    def probabilities(variables: dict, examples: Examples) -> dict[str, np.ndarray]:
+        levels, parts = examples.levels, []
+        for first in range(0, len(examples), recipe.batch_size):
+            # The last batch is filled with its last image.
+            places = np.arange(first, first + recipe.batch_size).clip(max=len(examples) - 1)
+            batch = {"images": examples.images(places), "levels": levels[places]}
+            parts.append(forward(variables, **sharding.shard_batch(batch, mesh)))
+        joined = jax.tree.map(lambda *arrays: np.concatenate(arrays)[: len(examples)], *parts)
+        return {task: np.asarray(array, np.float64) for task, array in joined.items()}
+
+    def best_epoch(member: int) -> dict:
+        key, step = jax.random.key(member), 0
+        state = make_state(key)
+        least, best, kept = math.inf, None, 0
+        for epoch in range(1, recipe.epochs + 1):
+            for batch in _batches(train_examples, recipe.batch_size, seed=(member, epoch)):
+                lr = optim.learning_rate(_schedule(recipe, total_steps), step, total_steps)
+                state = take_step(state, sharding.shard_batch(batch, mesh), lr, key)
+                step += 1
+            loss = log_loss(validation, probabilities(state.averaged, validation))
+            log.info("seed %d, epoch %d: validation log loss %.4f", member, epoch, loss)
+            if loss < least:
+                least, best, kept = loss, jax.device_get(state.averaged), epoch
+        if best is None:
+            raise FloatingPointError("the validation loss is no number: lower --recipe.optim.lr")
+        log.info("seed %d: epoch %d of %d is kept", member, kept, recipe.epochs)
+        return best
+
+    members = [best_epoch(member) for member in range(seed, seed + recipe.members)]
+
+    def mean_probabilities(examples: Examples) -> dict[str, np.ndarray]:
+        each = [probabilities(variables, examples) for variables in members]
+        return jax.tree.map(lambda *arrays: np.mean(arrays, axis=0), *each)
+
+    return mean_probabilities
+
+
+def log_loss(examples: Examples, probabilities: dict[str, np.ndarray]) -> float:
+    """The mean over tasks of the mean -log p of the labelled images."""
+    losses = []
+    for task in examples.tasks:
+        predicted = examples.predictions(task, probabilities[task.name])
+        of_label = predicted.probabilities[np.arange(len(predicted.labels)), predicted.labels]
+        losses.append(-np.log(np.maximum(of_label, 1e-12)).mean())
+    return float(np.mean(losses))
+
+
+def _batches(examples: Examples, size: int, seed: tuple[int, int]) -> Iterator[dict]:
+    """One epoch in a drawn order, without the images that do not fill a last batch."""
+    order = np.random.default_rng(seed).permutation(len(examples))
+    levels, labels = examples.levels, examples.labels
+    for places in order[: len(order) // size * size].reshape(-1, size):
+        yield {
+            "images": examples.images(places),
+            "levels": levels[places],
+            **{task: of[places] for task, of in labels.items()},
+        }
+
+
+def _schedule(recipe: ConfigDict, total_steps: int) -> ConfigDict:
+    warmup = {"warmup_steps": round(WARMUP * total_steps), "final_lr_fraction": 0.0}
+    return ConfigDict({"lr": recipe.optim.lr} | warmup)

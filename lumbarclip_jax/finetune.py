@@ -1,0 +1,120 @@
+"""python -m lumbarclip_jax.finetune --workdir=runs/x --task=pfirrmann_ge_3 --out=DIR
+
+Trains an image classifier on labels and measures it. There are three things to start from:
+
+  --workdir=RUN     the image encoder of a trained run, on the run's own splits; to pool runs that
+                    were trained on several folds, name them all: --workdir=RUN_1,RUN_2
+  --config=FILE     the image encoder of a run file, with new weights
+  --baseline=NAME   small_cnn, a plain small network, trained without augmentation; or pixels, a
+                    logistic regression on principal components of pixels and the disc level
+
+The last two take --data_dir=DIR and, with --folds=5, are repeated on five folds by patient, whose
+test splits are measured as one.
+
+Several tasks share one encoder, with a head each: --task=pfirrmann_ge_3,disc_displacement. Classes
+of unequal size are dealt with by --strategy, see lumbarclip_jax/imbalance. Hyper-parameters are set
+as --recipe.epochs=60, see lumbarclip_jax/fine_tuning/recipe.py. The epoch is chosen on the
+validation split, which --label_fraction leaves whole.
+
+--out gets metrics.json, with intervals over resampled patients, and predictions.npz.
+"""
+
+import logging
+import pathlib
+
+from absl import flags
+from ml_collections import config_flags
+
+from lumbarclip_jax import cli
+from lumbarclip_jax.data.dataset import Dataset
+from lumbarclip_jax.evaluators import kept, suite
+from lumbarclip_jax.evaluators.tasks import TASKS
+from lumbarclip_jax.fine_tuning import measuring, pixels, start, training
+from lumbarclip_jax.fine_tuning.examples import Examples
+from lumbarclip_jax.fine_tuning.recipe import default_recipe, plain_recipe
+from lumbarclip_jax.imbalance import STRATEGIES
+from lumbarclip_jax.run import load_run
+
+WORKDIR = flags.DEFINE_list("workdir", [], "folder of the trained run, or one of each fold")
+CONFIG = config_flags.DEFINE_config_file("config", None, "run file that describes the encoder")
+BASELINE = flags.DEFINE_enum("baseline", None, ["small_cnn", "pixels"], "measure a baseline")
+TASK = flags.DEFINE_list("task", None, f"one or more of {', '.join(TASKS)}", required=True)
+DATA_DIR = flags.DEFINE_string("data_dir", "", "data set folder (default: the run's own)")
+FOLDS = flags.DEFINE_integer("folds", 0, "folds by patient; 0 = the splits of the data set", 0)
+SPLIT = flags.DEFINE_string("split", "test", "split to measure")
+STRATEGY = flags.DEFINE_enum("strategy", "mamix_drw", list(STRATEGIES), "against imbalance")
+LABEL_FRACTION = flags.DEFINE_float("label_fraction", 1.0, "part of the training patients to use")
+SEED = flags.DEFINE_integer("seed", 0, "of weights, order, augmentation and the part of patients")
+RECIPE = config_flags.DEFINE_config_dict("recipe", default_recipe(), "hyper-parameters")
+OUT = flags.DEFINE_string("out", None, "folder for metrics.json and predictions.npz", required=True)
+RESAMPLES = flags.DEFINE_integer("resamples", 1000, "bootstrap resamples of patients", 100)
+
+# Run with -m, this module is called __main__.
+log = logging.getLogger("lumbarclip_jax.finetune")
+
+
+def main() -> None:
+    name = _name()
+    if unknown := set(TASK.value) - set(TASKS):
+        raise ValueError(f"--task={unknown.pop()} is not one of {', '.join(TASKS)}")
+    tasks = tuple(TASKS[task] for task in TASK.value)
+    folds = []
+    for dataset, begin in _folds():
+        train_examples, validation, measured = (
+            Examples.of(dataset, split, tasks) for split in ("train", "validation", SPLIT.value)
+        )
+        part = train_examples.part_of_patients(LABEL_FRACTION.value, SEED.value)
+        log.info("%s %s: %d training images", dataset.folder, dataset.resplit, len(part))
+        classifier = _classifier(begin, part, validation)
+        folds.append(measuring.answers(classifier, part, validation, measured))
+        cautions = dataset.cautions
+    found = folds[0] if len(folds) == 1 else measuring.pooled(folds)
+    measurement = measuring.Measurement(name, SPLIT.value, found, resamples=RESAMPLES.value)
+    metrics = cautions | dict(measurement.run())
+    suite.log_metrics(metrics)
+    out = pathlib.Path(OUT.value)
+    suite.save_metrics(metrics, out / "metrics.json")
+    kept.save_kept({name: measurement}, out / kept.FILE)
+
+
+def _name() -> str:
+    """What the numbers are filed under."""
+    given = [bool(flag.value) for flag in (WORKDIR, CONFIG, BASELINE)]
+    if sum(given) != 1:
+        raise ValueError(
+            "pass one of --workdir, --config and --baseline, to say what to start from"
+        )
+    if WORKDIR.value:
+        if FOLDS.value:
+            raise ValueError("--folds is not for --workdir: name the runs of all folds instead")
+        return "finetune"
+    if not DATA_DIR.value:
+        raise ValueError("--data_dir is missing: without --workdir there is no run that knows it")
+    if BASELINE.value and RECIPE.value != default_recipe():
+        raise ValueError("--recipe is not for --baseline, which has settings of its own")
+    return BASELINE.value or "from_scratch"
+
+
+def _folds():
+    """Yields the data set of each fold and a function that gives what training starts from."""
+    for folder in WORKDIR.value:
+        run = load_run(folder)
+        yield run.dataset(DATA_DIR.value), lambda run=run: start.from_run(run)
+    if not WORKDIR.value:
+        begin = start.small_cnn if BASELINE.value else lambda: start.from_scratch(CONFIG.value)
+        count = FOLDS.value
+        for resplit in [f"fold_{k}_of_{count}" for k in range(1, count + 1)] or [""]:
+            yield Dataset(DATA_DIR.value, resplit), begin
+
+
+def _classifier(begin, part: Examples, validation: Examples) -> training.Classifier:
+    if BASELINE.value == "pixels":
+        return pixels.fit_pixels(part, validation)
+    recipe, strategy = RECIPE.value, STRATEGY.value
+    if BASELINE.value == "small_cnn":
+        recipe, strategy = plain_recipe(), "erm"
+    return training.train(begin(), part, validation, recipe, strategy=strategy, seed=SEED.value)
+
+
+if __name__ == "__main__":
+    cli.run(main)

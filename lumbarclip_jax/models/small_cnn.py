@@ -1,0 +1,37 @@
+"""A plain small convolutional network: what anyone would try first."""
+
+from typing import Any
+
+import jax.numpy as jnp
+from flax import linen as nn
+from jaxtyping import Array, Float
+
+from lumbarclip_jax.models.resnet import BatchNorm, Conv
+
+
+class SmallCNN(nn.Module):
+    """Four times (3x3 convolution, batch normalisation, ReLU, 2x2 maximum), then the mean."""
+
+    widths: tuple[int, ...] = (16, 32, 64, 128)
+
+    @nn.compact
+    def __call__(self, images: Float[Array, "B H W C"], *, train: bool = False) -> dict[str, Any]:
+        """Returns `last_hidden_state` [B, H/16, W/16, D] and `pooled` [B, D]."""
+        x = images
+        for index, width in enumerate(self.widths):
+            x = Conv(width, 3, 1, x.shape[-1], name=f"conv_{index}")(x)
+            x = nn.relu(BatchNorm(name=f"norm_{index}")(x, train=train))
+            x = halve(x)
+        return {"last_hidden_state": x, "pooled": x.mean(axis=(1, 2))}
+
+
+def halve(x: Float[Array, "B H W D"]) -> Float[Array, "B h w D"]:
+    """The maximum of each 2x2 square; an odd last row or column is left out.
+
+    Not `max_pool`, whose gradient XLA runs on CPU as a slow select-and-scatter.
+    """
+    batch, height, width, depth = x.shape
+    x = x[:, : height // 2 * 2, : width // 2 * 2]
+    squares = x.reshape(batch, height // 2, 2, width // 2, 2, depth)
+    rows = jnp.maximum(squares[:, :, 0], squares[:, :, 1])
+    return jnp.maximum(rows[:, :, :, 0], rows[:, :, :, 1])

@@ -1,0 +1,222 @@
+"""Training on labels: what is fitted, what is chosen on, what is measured."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from lumbarclip_jax.data.dataset import Dataset
+from lumbarclip_jax.evaluators.tasks import TASKS, UNLABELLED
+from lumbarclip_jax.fine_tuning import measuring, pixels, start, step, training
+from lumbarclip_jax.fine_tuning.examples import Examples
+from lumbarclip_jax.fine_tuning.recipe import default_recipe, plain_recipe
+from lumbarclip_jax.imbalance import STRATEGIES
+from lumbarclip_jax.models.classifier import ImageClassifier
+from lumbarclip_jax.models.small_cnn import SmallCNN, halve
+
+PAIR = (TASKS["pfirrmann_ge_3"], TASKS["disc_displacement"])
+
+
+@pytest.fixture(scope="module")
+def dataset(tiny_dataset) -> Dataset:
+    return Dataset(tiny_dataset)
+
+
+@pytest.fixture(scope="module")
+def splits(dataset) -> list[Examples]:
+    return [Examples.of(dataset, split, PAIR) for split in ("train", "validation", "test")]
+
+
+def tiny_start() -> start.Start:
+    return start.Start(SmallCNN((4, 8)), crop_px=28, image_size_px=16)
+
+
+def tiny_recipe(**fields):
+    recipe = default_recipe()
+    recipe.update(epochs=2, batch_size=16, **fields)
+    return recipe
+
+
+def test_examples_are_the_images_with_a_label_of_some_task(dataset):
+    columns = dataset.columns("train")
+    labels = [task.labels(columns) for task in PAIR]
+    examples = Examples.of(dataset, "train", PAIR)
+    expected = np.flatnonzero((labels[0] != UNLABELLED) | (labels[1] != UNLABELLED))
+    np.testing.assert_array_equal(examples.rows, expected)
+    np.testing.assert_array_equal(examples.labels["disc_displacement"], labels[1][expected])
+    assert examples.counts["pfirrmann_ge_3"].sum() == (labels[0] != UNLABELLED).sum()
+    np.testing.assert_array_equal(examples.levels.sum(axis=1), 1)
+
+
+def test_parts_are_whole_patients_and_lie_within_larger_parts(splits):
+    train = splits[0]
+    patients = {1.0: set(train.columns.patient_id)}
+    for fraction in (0.5, 0.2):
+        part = train.part_of_patients(fraction, seed=3)
+        patients[fraction] = set(part.columns.patient_id)
+        assert set(train.columns.image_id[np.isin(train.columns.patient_id, [*patients[fraction]])])
+        of_them = np.isin(train.columns.patient_id, list(patients[fraction]))
+        assert len(part) == of_them.sum()
+        assert all((counts > 0).all() for counts in part.counts.values())
+    assert patients[0.2] <= patients[0.5] < patients[1.0]
+    assert len(patients[0.5]) == round(0.5 * len(patients[1.0]))
+
+
+@pytest.mark.parametrize("fraction", [0, -1, 1.5])
+def test_a_part_is_a_part(splits, fraction):
+    with pytest.raises(ValueError, match="label_fraction"):
+        splits[0].part_of_patients(fraction, seed=0)
+
+
+def test_a_task_without_labels_is_an_error_that_names_it(dataset):
+    nothing = dataclasses.replace(
+        PAIR[0], name="nothing", labels=lambda c: np.full(len(c.level), -1)
+    )
+    with pytest.raises(ValueError, match="nothing cannot be learnt"):
+        Examples.of(dataset, "train", (nothing,))
+
+
+class Spy:
+    """A data set that notes which split's pixels and labels are asked for."""
+
+    def __init__(self, dataset):
+        self._dataset = dataset
+        self.seen = set()
+
+    def __getattr__(self, name):
+        return getattr(self._dataset, name)
+
+    def images(self, split, rows):
+        self.seen.add(split)
+        return self._dataset.images(split, rows)
+
+    def columns(self, split):
+        self.seen.add(split)
+        return self._dataset.columns(split)
+
+
+def test_training_looks_at_train_and_validation_alone(dataset):
+    spy = Spy(dataset)
+    parts = [Examples.of(spy, split, PAIR) for split in ("train", "validation")]
+    training.train(tiny_start(), *parts, tiny_recipe(), strategy="mamix_drw", seed=0)
+    pixels.fit_pixels(*parts)
+    assert spy.seen == {"train", "validation"}
+
+
+def test_a_label_that_can_be_seen_is_learnt(splits):
+    """Planted: pixels are bright where the label is 1; a network must find it, on new patients."""
+
+    class Planted:
+        def __init__(self, of: Examples):
+            self.labels = of.labels["pfirrmann_ge_3"]
+            self.rows = of.rows
+
+        def images(self, split, rows):
+            places = np.searchsorted(self.rows, rows)
+            images = np.random.default_rng(0).integers(90, 110, (len(rows), 32, 32, 1))
+            images[self.labels[places] == 1, 12:20, 12:20] += 100
+            return images.astype(np.uint8)
+
+    task = PAIR[:1]
+    planted = [dataclasses.replace(part, dataset=Planted(part), tasks=task) for part in splits]
+    recipe = tiny_recipe(members=2)
+    recipe.epochs = 25
+    recipe.augment.update(translate=0.0)
+    classifier = training.train(tiny_start(), *planted[:2], recipe, strategy="mamix_drw", seed=0)
+    said = planted[2].predictions(task[0], classifier(planted[2])["pfirrmann_ge_3"])
+    assert said.metrics(np.ones((1, len(said.labels))))["auroc"][0] > 0.95
+
+
+def test_the_epoch_with_the_least_validation_loss_is_kept(splits, monkeypatch):
+    losses = iter([0.9, 0.4, 0.7, 0.9, 0.4, 0.7])
+    seen = []
+
+    def scripted(examples, probabilities):
+        seen.append(probabilities["pfirrmann_ge_3"].copy())
+        return next(losses)
+
+    monkeypatch.setattr(training, "log_loss", scripted)
+    recipe = tiny_recipe()
+    recipe.epochs = 3
+    classifier = training.train(tiny_start(), *splits[:2], recipe, strategy="erm", seed=1)
+    kept = classifier(splits[1])["pfirrmann_ge_3"]
+    np.testing.assert_allclose(kept, seen[1], atol=1e-6)
+    assert np.abs(kept - seen[2]).max() > 1e-4
+
+
+def test_log_loss_is_the_mean_over_tasks(splits):
+    test = splits[2]
+    even = {task.name: np.full((len(test), 2), 0.5) for task in PAIR}
+    assert training.log_loss(test, even) == pytest.approx(np.log(2))
+    sure = even | {"pfirrmann_ge_3": np.eye(2)[test.labels["pfirrmann_ge_3"]]}
+    assert training.log_loss(test, sure) == pytest.approx(np.log(2) / 2)
+
+
+def test_mirrored_images_have_the_same_probabilities(splits):
+    recipe = tiny_recipe()
+    model = ImageClassifier(SmallCNN((4, 8)), (("pfirrmann_ge_3", 2),))
+    probabilities = step.make_probabilities(model, tiny_start(), recipe)
+    images, levels = splits[2].images(np.arange(4)), splits[2].levels[:4]
+    variables = model.init(jax.random.key(0), jnp.zeros((1, 16, 16, 1)), jnp.zeros((1, 3)))
+    said = probabilities(variables, images, levels)["pfirrmann_ge_3"]
+    mirrored = probabilities(variables, images[:, :, ::-1], levels)["pfirrmann_ge_3"]
+    np.testing.assert_allclose(said, mirrored, atol=1e-5)
+    np.testing.assert_allclose(said.sum(axis=1), 1, rtol=1e-5)
+
+
+def test_a_run_s_encoder_is_where_training_starts(tiny_run, splits):
+    begin = start.from_run(tiny_run)
+    model = ImageClassifier(begin.encoder, (("pfirrmann_ge_3", 2),))
+    make_state, _ = step.make_step(
+        model, begin, default_recipe(), STRATEGIES["erm"], splits[0].counts, 10
+    )
+    made = make_state(jax.random.key(0)).variables["params"]["encoder"]
+    trained = tiny_run.state.params["image_encoder"]
+    jax.tree.map(np.testing.assert_array_equal, made, trained)
+
+
+@pytest.mark.parametrize("cosine_scale", [None, 30.0])
+def test_heads_see_features_and_level(cosine_scale):
+    model = ImageClassifier(SmallCNN((4,)), (("a", 2), ("b", 5)), cosine_scale=cosine_scale)
+    images = jax.random.normal(jax.random.key(0), (3, 8, 8, 1))
+    levels = jnp.eye(3)
+    variables = model.init(jax.random.key(1), images, levels)
+    logits = model.apply(variables, images, levels)
+    assert {task: of.shape for task, of in logits.items()} == {"a": (3, 2), "b": (3, 5)}
+    elsewhere = model.apply(variables, images, levels[::-1])
+    assert float(jnp.abs(logits["a"] - elsewhere["a"])[0].max()) > 1e-3
+    if cosine_scale:
+        assert float(jnp.abs(logits["b"]).max()) <= cosine_scale
+
+
+def test_halving_takes_maxima_of_squares():
+    x = jnp.arange(25.0).reshape(1, 5, 5, 1)
+    np.testing.assert_array_equal(halve(x)[0, :, :, 0], [[6, 8], [16, 18]])
+
+
+def test_folds_are_pooled_row_by_row(splits):
+    train, validation, test = splits
+
+    def constant(value):
+        return lambda examples: {
+            task.name: np.tile([[1 - value, value]], (len(examples), 1)) for task in PAIR
+        }
+
+    folds = [
+        measuring.answers(constant(0.2), train, validation, test),
+        measuring.answers(constant(0.8), train, validation, validation),
+    ]
+    pooled = measuring.pooled(folds)[PAIR[0]]
+    first, second = (fold[PAIR[0]].measured for fold in folds)
+    said = pooled.measured.probabilities[:, 1]
+    np.testing.assert_allclose(said, [0.2] * len(first.labels) + [0.8] * len(second.labels))
+    assert pooled.measured.patient_id.tolist() == [*first.patient_id, *second.patient_id]
+    assert pooled.validation is None
+
+
+def test_the_plain_recipe_is_plain():
+    recipe = plain_recipe()
+    assert (recipe.epochs, recipe.members, recipe.ema_decay, recipe.dropout) == (24, 1, 0, 0)
+    assert not any(recipe.augment.values())
