@@ -23,12 +23,11 @@ from lumbarclip_jax.data.dataset import Dataset
 from lumbarclip_jax.data.pipeline import train_iterator
 from lumbarclip_jax.data.tokenizer import Tokenizer
 from lumbarclip_jax.evaluators import kept
-from lumbarclip_jax.evaluators.gallery import retrieval_gallery
 from lumbarclip_jax.evaluators.suite import evaluate_split, log_metrics, save_metrics
-from lumbarclip_jax.metric_writer import MetricWriter, read_history
+from lumbarclip_jax.metric_writer import MetricWriter
 from lumbarclip_jax.models import build_model
 from lumbarclip_jax.progress import Progress
-from lumbarclip_jax.report import write_report
+from lumbarclip_jax.report import find_examples, write_report
 
 log = logging.getLogger(__name__)
 
@@ -140,23 +139,12 @@ def train_and_evaluate(config: ConfigDict, workdir: str | pathlib.Path) -> dict[
     )
     metrics |= dataset.cautions
     log_metrics(metrics)
-    gallery = retrieval_gallery(embedder, state, split=split)  # may encode, which takes all
+    trained = run.Run(workdir, config, mesh, tokenizer, model, state)
+    examples = find_examples(trained, embedder, split)  # encodes, which takes every process
     if is_writer:
         save_metrics(metrics, workdir / run.METRICS_FILE)
         kept.save_kept(evaluators, workdir / kept.FILE)
-        page = write_report(
-            workdir,
-            metrics=metrics,
-            history=read_history(workdir),
-            manifest=dataset.manifest,
-            config=config.to_dict(),
-            gallery=gallery,
-            predictions={
-                name: evaluator.predictions
-                for name, evaluator in evaluators.items()
-                if hasattr(evaluator, "predictions")
-            },
-        )
+        page = write_report(workdir, examples=examples)
         log.info("open %s", page)
     return metrics
 

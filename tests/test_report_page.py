@@ -1,108 +1,60 @@
 """The report page: numbers in their place, outside text kept outside, one file and no more."""
 
-import base64
-import dataclasses
-import html.parser
-import io
+import os
 import pathlib
 import re
+import subprocess
+import sys
 
 import numpy as np
 import pytest
-from PIL import Image
 
-from lumbarclip_jax.evaluators import EVALUATORS
+from lumbarclip_jax.data import resplit
 from lumbarclip_jax.evaluators.gallery import retrieval_gallery
-from lumbarclip_jax.report import page, write_report
-from tests.fake_embedder import FakeEmbedder, make_split
-
-HOSTILE = """"><script>alert(1)</script><img src=x onerror='alert(2)'> {{ 7 * 7 }} & </style>"""
-
-METRICS = {
-    "test/retrieval/images": 120.0,
-    "test/retrieval/image_to_text_recall_at_5": 0.4321,
-    "test/retrieval/image_to_text_recall_at_5_ci_low": 0.4,
-    "test/retrieval/image_to_text_recall_at_5_ci_high": 0.5,
-    "test/retrieval/image_to_text_recall_at_5_chance": 0.1,
-}
-HISTORY = [
-    {"step": 1, "loss": 3.0, "lr": 1e-4, "validation/retrieval/image_to_text_recall_at_5": 0.1},
-    {"step": 2, "loss": 2.0, "lr": 2e-4, "validation/retrieval/image_to_text_recall_at_5": 0.3},
-]
-MANIFEST = {
-    "name": "phantom",
-    "source": "made up",
-    "splits": {"test": {"images": 120, "patients": 40, "report_groups": 39}},
-    "dropped_by_reason": {"empty_report": 3},
-    "image": {"size_px": 320, "spacing_mm": 0.6875},
-    "findings_source": "none",
-}
-CONFIG = {"name": "tiny", "optim": {"lr": 0.001, "frozen": ()}, "seed": 0}
+from lumbarclip_jax.report import page
+from lumbarclip_jax.report.embedding_map import embedding_map
+from lumbarclip_jax.report.examples import Examples
+from lumbarclip_jax.report.maps import ImageMaps, Maps
+from tests.report_pages import HOSTILE, MANIFEST, Page, evaluate, picture, write
 
 
-class Page(html.parser.HTMLParser):
-    """Tags with their attributes, the text between them, and that every tag is closed."""
-
-    VOID = frozenset({"meta", "img", "br"})
-
-    def __init__(self, path):
-        super().__init__()
-        self.tags, self.texts, self._open = [], [], []
-        self.feed(path.read_text(encoding="utf-8"))
-        self.close()
-        assert not self._open
-
-    def handle_starttag(self, tag, attributes):
-        self.tags.append((tag, dict(attributes)))
-        if tag not in self.VOID:
-            self._open.append(tag)
-
-    def handle_endtag(self, tag):
-        assert self._open.pop() == tag
-
-    def handle_data(self, data):
-        self.texts.append(data)
-
-    @property
-    def text(self) -> str:
-        return re.sub(r"[\s\u00a0]+", " ", " ".join(self.texts))
-
-    def attributes(self, tag: str) -> list[dict]:
-        return [attributes for name, attributes in self.tags if name == tag]
-
-
-def write(folder, **changes) -> Page:
-    parts = {"metrics": METRICS, "history": HISTORY, "manifest": MANIFEST, "config": CONFIG}
-    return Page(write_report(folder, **{**parts, **changes}))
+def made_up_maps() -> Maps:
+    rng = np.random.default_rng(0)
+    one = ImageMaps(
+        image=rng.integers(0, 255, (8, 8), np.uint8),
+        level=HOSTILE,
+        label=HOSTILE,
+        report=HOSTILE,
+        cosine=0.25,
+        similarity=rng.uniform(-1, 1, (2, 2)),
+        contrast=rng.uniform(-1, 1, (2, 2)),
+        saliency=rng.uniform(0, 1, (4, 4)),
+    )
+    return Maps("test", "disc_displacement", ("no", HOSTILE), True, 4, 0.5, (one, one))
 
 
 @pytest.fixture(scope="module")
 def full(tmp_path_factory):
     """The page of a made-up run whose reports, names and settings are all hostile."""
-    split = make_split(20, 2)
-    split = dataclasses.replace(
-        split,
-        report=np.char.add(split.report, HOSTILE),
-        sequence=np.full(60, HOSTILE),
+    metrics, evaluators, embedder = evaluate()
+    examples = Examples(
+        gallery=retrieval_gallery(embedder, None, "test", queries=2),
+        embeddings=embedding_map(embedder, None, "test"),
+        maps=made_up_maps(),
     )
-    embedder = FakeEmbedder(train=make_split(40, 0), validation=make_split(20, 1), test=split)
-    metrics, predictions = {}, {}
-    for name, evaluator_class in EVALUATORS.items():
-        evaluator = evaluator_class(embedder, split="test", resamples=20)
-        metrics |= dict(evaluator.run(None))
-        predictions[name] = getattr(evaluator, "predictions", {})
     return write(
         tmp_path_factory.mktemp("run"),
         metrics=metrics,
-        gallery=retrieval_gallery(embedder, None, "test", queries=2),
-        predictions=predictions,
-        config={"name": HOSTILE, HOSTILE: HOSTILE},
+        evaluators=evaluators,
+        examples=examples,
+        config={"name": HOSTILE, HOSTILE: HOSTILE, "data": {"resplit": "leaky"}},
         manifest={**MANIFEST, "name": HOSTILE, "dropped_by_reason": {HOSTILE: 1}},
     )
 
 
 def test_outside_text_stays_text(full):
-    template = pathlib.Path(page.__file__).with_name("report.html.j2").read_text(encoding="utf-8")
+    templates = sorted(pathlib.Path(page.__file__).parent.glob("*.html.j2"))
+    template = "".join(path.read_text(encoding="utf-8") for path in templates)
     assert "<script" not in template
     assert {tag for tag, _ in full.tags} == set(re.findall(r"<([a-z]\w*)", template))
     for _, attributes in full.tags:
@@ -137,19 +89,8 @@ def test_a_number_stands_with_its_interval_and_chance(tmp_path):
     assert "empty_report 3" in written.text
 
 
-def test_curves_are_drawn(tmp_path):
-    written = write(tmp_path)
-    described = [image["alt"] for image in written.attributes("img")]
-    assert described == [
-        "loss against training step, from 3 to 2",
-        "lr against training step, from 0.0001 to 0.0002",
-        "Retrieval, validation: Recall at 5, against training step, for Image → report",
-    ]
-
-
 def test_slices_are_shown_as_they_are(full):
-    source = next(i["src"] for i in full.attributes("img") if "axial" in i["alt"])
-    image = Image.open(io.BytesIO(base64.b64decode(source.partition(",")[2])))
+    image = picture(next(i for i in full.attributes("img") if "axial" in i["alt"]))
     pixels = np.asarray(image)
     assert image.mode == "L"
     assert pixels.shape == (4, 4)
@@ -157,7 +98,10 @@ def test_slices_are_shown_as_they_are(full):
 
 
 def test_an_unmeasured_task_and_a_run_without_numbers_say_so(tmp_path):
-    metrics = {"test/zero_shot/compression/images": 0.0}
+    metrics = {
+        "test/zero_shot/compression/images": 9.0,
+        "test/zero_shot/compression/positives": 0.0,
+    }
     assert "Not measured" in write(tmp_path, metrics=metrics).text
     assert "Nothing was measured" in write(tmp_path, metrics={}, history=[]).text
 
@@ -167,3 +111,33 @@ def test_the_same_run_gives_the_same_bytes(tmp_path):
     first = (tmp_path / "report.html").read_bytes()
     write(tmp_path)
     assert (tmp_path / "report.html").read_bytes() == first
+
+
+def test_a_leaking_split_is_said_first(full, tmp_path):
+    assert resplit.WARNING in full.text
+    assert full.text.index("These numbers are no results") < full.text.index("At a glance")
+    assert "no results" not in write(tmp_path).text
+
+
+def test_without_the_data_set_the_page_says_what_is_missing(tmp_path):
+    assert "need the data set" in write(tmp_path).text
+
+
+def test_the_command_draws_a_run_again(tiny_run, tmp_path):
+    out = tmp_path / "page.html"
+    command = [sys.executable, "-m", "lumbarclip_jax.report", f"--workdir={tiny_run.folder}"]
+    # One device: the eight of the tests take eight times as long to compile for.
+    environment = os.environ | {"XLA_FLAGS": ""}
+    done = subprocess.run(
+        [*command, f"--out={out}"], capture_output=True, text=True, env=environment
+    )
+    assert done.returncode == 0, done.stderr
+    text = Page(out).text
+    assert "Where it looks" in text
+    assert "Map of the embeddings" in text
+    assert "43.2 %" in text
+
+
+def test_a_folder_that_is_no_run_is_refused(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"is not a training run \(no config.json\)"):
+        page.write_report(tmp_path)

@@ -1,65 +1,99 @@
 """Renders `report.html`: one file that opens anywhere, without network and without scripts."""
 
+import json
 import pathlib
-from collections.abc import Mapping
 
 import jinja2
 
 import lumbarclip_jax
-from lumbarclip_jax.evaluators.classification import Predictions
-from lumbarclip_jax.evaluators.gallery import Gallery
-from lumbarclip_jax.report import figures, tables
+from lumbarclip_jax.data import resplit
+from lumbarclip_jax.evaluators import kept
+from lumbarclip_jax.evaluators.task_rows import FEWEST_PATIENTS
+from lumbarclip_jax.metric_writer import read_history
+from lumbarclip_jax.report import answer_pictures, figures, map_pictures, order, tables, tasks
+from lumbarclip_jax.report.examples import Examples
+from lumbarclip_jax.run import CONFIG_FILE, DATA_MANIFEST_FILE, METRICS_FILE
 
 FILE = "report.html"
 
 
 def write_report(
-    workdir: pathlib.Path,
+    folder: str | pathlib.Path,
     *,
-    metrics: Mapping[str, float],
-    history: list[dict],
-    manifest: dict,
-    config: Mapping,
-    gallery: Gallery | None = None,
-    predictions: Mapping[str, Mapping[str, Predictions]] | None = None,
+    examples: Examples | None = None,
+    out: str | pathlib.Path | None = None,
 ) -> pathlib.Path:
-    """Writes the page of a run; nothing in it is typed by hand.
+    """Writes the page of a run from what its folder holds; nothing in it is typed by hand.
 
     Reports are text from outside: everything is escaped, and the page's own policy forbids scripts
     and any request.
 
     Args:
-      workdir: folder of the run; the page goes to `report.html` in it.
-      metrics: what the evaluators yielded.
-      history: rows of `metrics.jsonl`: `step`, training scalars, metrics of evaluations on the way.
-      manifest: of the data set that was measured.
-      config: of the run, nested.
-      gallery: retrieval examples.
-      predictions: evaluator name to the `predictions` it kept, for the confusion matrices.
+      folder: of the run. Its metrics.json, metrics.jsonl and predictions.npz may be missing; what
+        they hold is then left out.
+      examples: what the model shows of its data set; left out when there is none.
+      out: the file to write; `report.html` in the folder by default.
 
     Returns:
       The file written.
+
+    Raises:
+      FileNotFoundError: the folder is not a run's.
     """
-    arranged = tables.sections(dict(metrics))
+    folder = pathlib.Path(folder)
+    config, manifest = read_definition(folder)
+    history = read_history(folder)
+    metrics = _read_json(folder / METRICS_FILE) if (folder / METRICS_FILE).is_file() else {}
+    predictions = {}
+    if (folder / kept.FILE).is_file():
+        predictions = kept.load_kept(folder / kept.FILE).predictions
+    arranged = tables.sections(order.ordered(metrics))
+    parts = tasks.task_parts(arranged, predictions, metrics)
+    is_leaky = config["data"].get("resplit") == resplit.LEAKY
     page = (
         _environment()
         .get_template("report.html.j2")
         .render(
-            name=config.get("name", workdir.name),
+            name=config.get("name", folder.name),
             version=lumbarclip_jax.__version__,
+            warning=resplit.WARNING if is_leaky else "",
             steps=max((row["step"] for row in history), default=0),
             sections=arranged,
             headlines=tables.headlines(arranged),
+            tasks=parts,
+            fewest_patients=FEWEST_PATIENTS,
+            has_level_only=any(name.endswith("_level_only") for name in metrics),
             curves=figures.training_curves(history) + figures.evaluation_curves(history),
             manifest=manifest,
             config=tables.flat(config),
-            gallery=gallery,
-            predictions=predictions or {},
+            examples=examples,
+            embedding_pictures=examples and map_pictures.embedding_pictures(examples.embeddings),
+            map_pictures=examples and map_pictures.map_pictures(examples.maps),
         )
     )
-    path = workdir / FILE
+    path = folder / FILE if out is None else pathlib.Path(out)
+    path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(page, encoding="utf-8")
     return path
+
+
+def read_definition(folder: pathlib.Path) -> tuple[dict, dict]:
+    """The config of a run and the manifest of its data set.
+
+    Raises:
+      FileNotFoundError: the folder is not a run's.
+    """
+    for name in (CONFIG_FILE, DATA_MANIFEST_FILE):
+        if not (folder / name).is_file():
+            raise FileNotFoundError(
+                f"{folder} is not a training run (no {name}): pass the --workdir of "
+                "`python -m lumbarclip_jax.main`"
+            )
+    return _read_json(folder / CONFIG_FILE), _read_json(folder / DATA_MANIFEST_FILE)
+
+
+def _read_json(path: pathlib.Path) -> dict:
+    return json.loads(path.read_text(encoding="utf-8"))
 
 
 def _environment() -> jinja2.Environment:
@@ -70,5 +104,10 @@ def _environment() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.globals["slice_picture"] = figures.slice_picture
+    environment.globals |= {
+        "slice_picture": figures.slice_picture,
+        "task_pictures": answer_pictures.task_pictures,
+        "title": tables.title,
+    }
+    environment.tests["classification"] = tasks.is_classification
     return environment

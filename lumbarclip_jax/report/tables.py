@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping
 
 DIRECTION = re.compile(r"((?:image|text|patient)_to_(?:image|text|patient))_(\w+)")
-SUFFIXES = ("_ci_low", "_ci_high", "_chance")
+SUFFIXES = ("_ci_low", "_ci_high", "_chance", "_level_only", "_seed_sd")
 
 PERCENT = "\N{NO-BREAK SPACE}%"
 MINUS = "\N{MINUS SIGN}"
@@ -23,11 +23,17 @@ FACTS = {
     "positives": "{:.0f} positive",
     "prevalence": "prevalence {:.0%}",
     "c": "C = {:g}, chosen on validation",
+    "examples": "{:.0f} labelled images",
+    "map_queries": "mean average precision over {:.0f} queries that have findings",
+    "temperature": "temperature {:.4g}, fitted on validation",
 }
+# Facts of a table, not of all that is said about its task.
+TABLE_FACTS = ("c", "temperature", "examples")
+SHARE = "share_"  # of a class, in a task of more than two
 
 TITLES = {
     "retrieval": "Retrieval",
-    "zero_shot": "Zero-shot classification",
+    "zero_shot": "Zero-shot",
     "linear_probe": "Linear probe",
     "image_to_text": "Image → report",
     "text_to_image": "Report → image",
@@ -36,6 +42,9 @@ TITLES = {
     "pfirrmann_ge_3": "Pfirrmann grade 3 or more",
     "disc_displacement": "Disc displacement at the level",
     "compression": "Thecal sac or nerve root compression at the level",
+    "pfirrmann": "Pfirrmann grade, five classes",
+    "patient_displacement": "Worst disc displacement of the patient",
+    "muscle_spasm": "Muscle spasm, the negative control",
     "level_only": "Level alone, the baseline",
     "image_features": "Image features",
     "image_embeds": "Image embeddings",
@@ -45,12 +54,34 @@ TITLES = {
     "auroc_within_level": "AUROC within level",
     "macro_f1": "Macro F1",
     "balanced_accuracy": "Balanced accuracy",
-    "auroc_gain_over_level": "Gain over level alone",
+    "auroc_gain_over_level": "AUROC gained over level alone",
+    "average_precision": "Average precision",
+    "weighted_f1": "Weighted F1",
+    "quadratic_kappa": "Quadratic kappa",
+    "ece": "Calibration error (ECE)",
+    "nll": "Log loss (NLL)",
+    "brier": "Brier score",
+    "adaptive_ece": "Calibration error, bins of equal mass",
+    "map_shared_findings": "Mean average precision by shared findings",
+    "findings": "Findings of the reports, their mean",
+    "by_patient": "By patient",
+    "few_shot": "Few-shot probe",
+    **{f"k_{k}": f"{k} of each class" for k in (1, 2, 4, 8, 16)},
     **{f"recall_at_{k}": f"Recall at {k}" for k in (1, 5, 10)},
 }
 
 
+# Whose AUROC within level is shown first: without features, or with those of the whole encoder.
+MAIN_TASKS = ("pfirrmann_ge_3", "disc_displacement", "compression")
+MAIN_TABLES = tuple(f"{task}{of}" for task in MAIN_TASKS for of in ("", "/image_features"))
+
+# Of these, less is better.
+ERRORS = ("ece", "adaptive_ece", "nll", "brier")
+
+
 def title(name: str) -> str:
+    if name.endswith("_calibrated"):
+        return title(name.removesuffix("_calibrated")) + ", after temperature"
     return TITLES.get(name) or name.replace("_", " ").capitalize()
 
 
@@ -63,6 +94,8 @@ class Row:
     low: float | None
     high: float | None
     chance: float | None
+    level_only: float | None = None  # what level alone, without the pixels, reaches
+    seed_sd: float | None = None  # standard deviation over seeds, of the mean over them
 
     @property
     def title(self) -> str:
@@ -81,7 +114,7 @@ class Row:
             return f"{value:.1f}".removesuffix(".0")
         if self.measure.startswith("recall_") or self.measure.endswith("accuracy"):
             return f"{100 * value:.1f}{PERCENT}"
-        return f"{value:+.3f}".replace("-", MINUS) if self.is_difference else f"{value:.3f}"
+        return f"{value:{'+' if self.is_difference else ''}.3f}".replace("-", MINUS)
 
     @property
     def interval(self) -> str:
@@ -94,18 +127,20 @@ class Row:
         if self.chance is None or self.low is None:
             return ""
         above, below = self.low > self.chance, self.high < self.chance
-        if self.is_rank:
+        if self.is_rank or self.measure.startswith(ERRORS):
             above, below = below, above
         return "better" if above else "worse" if below else "unclear"
 
     def place(self, value: float) -> float:
         """Where on the row's strip a value lies, in percent of its width."""
-        fraction = (value + 1) / 2 if self.is_difference else value
+        fraction = (
+            (value + 1) / 2 if self.is_difference or self.measure == "quadratic_kappa" else value
+        )
         return round(100 * min(max(fraction, 0.0), 1.0), 2)
 
     @property
     def has_strip(self) -> bool:
-        return self.low is not None and not self.is_rank
+        return self.low is not None and not self.is_rank and not self.measure.startswith("nll")
 
 
 @dataclasses.dataclass
@@ -160,24 +195,27 @@ def sections(metrics: dict[str, float]) -> list[Section]:
         split, evaluator, path, measure = split_name(name)
         section = found.setdefault((split, evaluator), Section(split, evaluator, title(evaluator)))
         task = table = None
-        if not path and measure not in FACTS:
+        fact = FACTS.get(measure)
+        if measure.startswith(SHARE):
+            fact = title(measure.removeprefix(SHARE)).lower() + " {:.0%}"
+        if not path and fact is None:
             path = [evaluator]
         if path:
             task = section.tasks.setdefault(path[0], Task(path[0], title(path[0])))
-        if path[1:] or measure not in FACTS:
+        if path[1:] or fact is None or measure in TABLE_FACTS:
             key = "/".join(path)
             heading = ", ".join(map(title, path[1:]))
             table = task.tables.setdefault(key, Table(key, heading))
-        if measure in FACTS:
-            (table or task or section).facts.append(FACTS[measure].format(value))
+        if fact is not None:
+            (table or task or section).facts.append(fact.format(value))
         elif table:
-            low, high, chance = (metrics.get(name + suffix) for suffix in SUFFIXES)
-            table.rows.append(Row(measure, value, low, high, chance))
+            beside = (metrics.get(name + suffix) for suffix in SUFFIXES)
+            table.rows.append(Row(measure, value, *beside))
     return list(found.values())
 
 
 def headlines(arranged: list[Section]) -> list[tuple[Section, Task, Table, Row]]:
-    """The few rows shown first: recall at 5 by image, and AUROC within level of every task."""
+    """The few rows shown first: recall at 5 by image, and AUROC within level of `MAIN_TASKS`."""
     wanted = []
     for section in arranged:
         for task in section.tasks.values():
@@ -185,9 +223,7 @@ def headlines(arranged: list[Section]) -> list[tuple[Section, Task, Table, Row]]
                 for row in table.rows:
                     by_image = task.key in ("image_to_text", "text_to_image")
                     recall = row.measure == "recall_at_5" and by_image
-                    auroc = row.measure == "auroc_within_level" and not table.key.endswith(
-                        "level_only"
-                    )
+                    auroc = row.measure == "auroc_within_level" and table.key in MAIN_TABLES
                     if recall or auroc:
                         wanted.append((section, task, table, row))
     return wanted

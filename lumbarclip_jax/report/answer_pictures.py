@@ -1,0 +1,204 @@
+"""Pictures of what was answered on a task: ROC, precision-recall and reliability."""
+
+import dataclasses
+
+import numpy as np
+
+from lumbarclip_jax.evaluators.calibration import tempered
+from lumbarclip_jax.evaluators.classification import Predictions
+from lumbarclip_jax.evaluators.task_rows import FEWEST_PATIENTS
+from lumbarclip_jax.report.curves import (
+    GRID,
+    Curve,
+    Reliability,
+    precision_recall_curve,
+    reliability,
+    roc_curve,
+)
+from lumbarclip_jax.report.figures import COLOURS, GRID_COLOUR, INK, MUTED, Picture, finish, panel
+from lumbarclip_jax.report.tasks import Answered, TaskPart
+
+SIZE = (3.6, 4.5)
+CHANCE = {"color": MUTED, "linewidth": 1, "linestyle": (0, (1, 2))}
+
+
+def task_pictures(part: TaskPart) -> list[Picture]:
+    """Of a binary task the curves of all methods in one picture, else one picture a method.
+
+    Lines beyond the colours there are would not be told apart and are left out, and so is the
+    baseline where every line is a class.
+    """
+    pictures = []
+    methods = [answered for answered in part.drawn if not answered.is_baseline]
+    if part.drawn and part.is_binary:
+        lines = [Line(a.title, a.predicted, 1, a.is_baseline) for a in part.drawn]
+        pictures += [_roc(lines), _precision_recall(lines)]
+    elif part.drawn:
+        for method in methods:
+            lines = class_lines(method.predicted)
+            pictures += [_roc(lines, method.title), _precision_recall(lines, method.title)]
+    if len(part.few_shot) > 1:
+        pictures.append(_few_shot(part))
+    return pictures + [_reliability(method) for method in methods]
+
+
+@dataclasses.dataclass(frozen=True)
+class Line:
+    """Class `k` against the rest, under a name."""
+
+    name: str
+    predicted: Predictions
+    k: int
+    is_baseline: bool = False
+
+    @property
+    def input(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Labels, scores and patients, for a curve."""
+        of = self.predicted
+        return of.labels == self.k, of.probabilities[:, self.k], of.patient_id
+
+
+def class_lines(predicted: Predictions) -> list[Line]:
+    """One line for every class that enough patients have."""
+    patients = [
+        len(np.unique(predicted.patient_id[predicted.labels == k]))
+        for k in range(len(predicted.classes))
+    ]
+    return [
+        Line(name, predicted, k)
+        for k, name in enumerate(predicted.classes)
+        if patients[k] >= FEWEST_PATIENTS
+    ]
+
+
+def _roc(lines: list[Line], whose: str = "") -> Picture:
+    axes = _square(_heading("ROC", whose), "1 − specificity", "Sensitivity")
+    described = []
+    for colour, line in zip(COLOURS, lines, strict=False):
+        curve = roc_curve(*line.input)
+        area = float(np.trapezoid(curve.y, curve.x))
+        _draw(axes, curve, line, colour, f"{line.name}: {area:.2f}")
+        described.append(f"{line.name} with an area of {area:.3f}")
+    axes.plot([0, 1], [0, 1], **CHANCE)
+    return _with_legend(axes, described)
+
+
+def _precision_recall(lines: list[Line], whose: str = "") -> Picture:
+    axes = _square(_heading("Precision and recall", whose), "Recall (sensitivity)", "Precision")
+    described = []
+    for colour, line in zip(COLOURS, lines, strict=False):
+        curve = precision_recall_curve(*line.input)
+        area = float(np.sum(np.diff(curve.x) * curve.y[1:]))
+        _draw(axes, curve, line, colour, f"{line.name}: {area:.2f}", drawstyle="steps-pre")
+        axes.axhline(line.input[0].mean(), **CHANCE)
+        described.append(f"{line.name} with an area of {area:.3f}")
+    return _with_legend(axes, described)
+
+
+def _draw(axes, curve: Curve, line: Line, colour: str, label: str, **style) -> None:
+    if line.is_baseline:
+        style |= {"color": MUTED, "linewidth": 1.2, "linestyle": (0, (4, 2))}
+    else:
+        style |= {"color": colour, "linewidth": 1.7}
+        axes.fill_between(GRID, curve.low, curve.high, color=colour, alpha=0.12, linewidth=0)
+    axes.plot(curve.x, curve.y, label=label, **style)
+
+
+def _few_shot(part: TaskPart) -> Picture:
+    rows = [answered.rows["auroc"] for answered in part.few_shot]
+    shots = [answered.shots for answered in part.few_shot]
+    values = np.array([row.value for row in rows])
+    axes = panel("Few-shot", SIZE, "Labelled images of each class")
+    axes.set_ylabel("AUROC", fontsize=8, color=MUTED)
+    axes.fill_between(
+        shots, [r.low for r in rows], [r.high for r in rows], color=COLOURS[0], alpha=0.12, lw=0
+    )
+    axes.errorbar(
+        shots,
+        values,
+        yerr=[row.seed_sd or 0 for row in rows],
+        color=COLOURS[0],
+        linewidth=1.7,
+        elinewidth=0.8,
+        marker="o",
+        markersize=4,
+        label="few-shot probe",
+    )
+    beside = [a for a in part.answered if "auroc" in a.rows and not a.is_by_patient]
+    for colour, answered in zip((*COLOURS[1:], MUTED), beside, strict=False):
+        value = answered.rows["auroc"].value
+        style = {"color": MUTED if answered.is_baseline else colour, "linewidth": 1.2}
+        axes.axhline(value, linestyle=(0, (4, 2)), label=f"{answered.title}: {value:.2f}", **style)
+    axes.axhline(0.5, **CHANCE)
+    axes.set_xscale("log", base=2)
+    axes.set_xticks(shots, [str(k) for k in shots])
+    axes.minorticks_off()
+    axes.set_box_aspect(1)
+    steps = [f"AUROC {value:.3f} with {k}" for k, value in zip(shots, values, strict=True)]
+    return _with_legend(axes, steps)
+
+
+def _reliability(answered: Answered) -> Picture:
+    predicted = answered.predicted
+    labels = ("Said probability", "Happened")
+    if len(predicted.classes) > 2:
+        labels = ("Said probability of its answer", "Was right")
+    axes = _square(_heading("Reliability", answered.title), *labels)
+    axes.plot([0, 1], [0, 1], **CHANCE)
+    described = []
+    for colour, marker, label, said in _before_and_after(answered):
+        points = reliability_of(predicted, said)
+        axes.errorbar(
+            points.said,
+            points.observed,
+            yerr=np.abs(np.stack([points.low, points.high]) - points.observed),
+            color=colour,
+            linewidth=1.3,
+            elinewidth=0.8,
+            marker=marker,
+            markersize=4.5,
+            label=label,
+        )
+        pairs = zip(points.said, points.observed, strict=True)
+        described.append(f"{label}: " + ", ".join(f"{s:.2f} was {o:.2f}" for s, o in pairs))
+    return _with_legend(axes, described)
+
+
+def _before_and_after(answered: Answered):
+    probabilities = answered.predicted.probabilities
+    if answered.temperature is None:
+        yield COLOURS[0], "o", "as answered", probabilities
+        return
+    yield COLOURS[1], "s", "before temperature", probabilities
+    after = tempered(probabilities, answered.temperature)
+    yield COLOURS[0], "o", f"after temperature {answered.temperature:.4g}", after
+
+
+def reliability_of(predicted: Predictions, probabilities: np.ndarray) -> Reliability:
+    """Of the positive class in a binary task, else of the answer."""
+    if len(predicted.classes) == 2:
+        said, so = probabilities[:, 1], predicted.labels == 1
+    else:
+        said, so = probabilities.max(axis=1), predicted.answers == predicted.labels
+    return reliability(said, so, predicted.patient_id)
+
+
+def _heading(heading: str, whose: str) -> str:
+    return f"{heading}\n{whose}" if whose else heading
+
+
+def _square(heading: str, x_label: str, y_label: str):
+    axes = panel(heading, SIZE, x_label)
+    axes.set_ylabel(y_label, fontsize=8, color=MUTED)
+    axes.grid(color=GRID_COLOUR)
+    axes.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.02), box_aspect=1)
+    return axes
+
+
+def _with_legend(axes, described: list[str]) -> Picture:
+    """The finished picture, its legend below, where no line runs."""
+    axes.figure.legend(
+        loc="outside lower left", fontsize=7.5, labelcolor=INK, frameon=False, handlelength=1.8
+    )
+    heading = axes.get_title(loc="left").replace("\n", ", ")
+    return finish(axes.figure, f"{heading}: {'; '.join(described)}")

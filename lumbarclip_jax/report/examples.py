@@ -1,0 +1,23 @@
+"""What of a page needs the model and the images, not only the files of a run."""
+
+import dataclasses
+
+from lumbarclip_jax.evaluators.gallery import Gallery, retrieval_gallery
+from lumbarclip_jax.report.embedding_map import EmbeddingMap, embedding_map
+from lumbarclip_jax.report.maps import Maps, similarity_maps
+
+
+@dataclasses.dataclass(frozen=True)
+class Examples:
+    gallery: Gallery
+    embeddings: EmbeddingMap
+    maps: Maps
+
+
+def find_examples(run, embedder, split: str) -> Examples:
+    """Asks the model of a `Run` about a split; every process must call it."""
+    return Examples(
+        gallery=retrieval_gallery(embedder, run.state, split),
+        embeddings=embedding_map(embedder, run.state, split),
+        maps=similarity_maps(run, embedder, split),
+    )
