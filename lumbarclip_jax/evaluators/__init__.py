@@ -6,16 +6,19 @@ The contract, after big_vision's: an evaluator is a class built as
 
 whose `run(state)` yields `(name, float)`. The training loop knows nothing else about it. Names read
 `<split>/<evaluator>/<what>`; beside a number `<name>` stand `<name>_ci_low` and `<name>_ci_high`,
-its 95 % interval over resampled patients (see `bootstrap`), and `<name>_chance`, what a model that
-looks at nothing would reach. A task that cannot be measured on a split (no labels, one class) is
-logged as skipped, and its yielded counts show why.
+its 95 % interval over resampled patients (see `bootstrap`), `<name>_chance`, what a model that
+looks at nothing would reach, and for classification `<name>_level_only`, what one reaches who knows
+the disc level alone. A task that cannot be measured on a split (no labels, one class) is logged as
+skipped, and its yielded counts show why.
 
 `embedder` is the only way to the model and the data: `embedder(state, split)` gives the split's
-embeddings, texts and labels, `embedder.encode_text(state, texts)` embeds other text,
-`embedder.level_prefix` says whether texts begin with a disc level, and `embedder.splits` names the
-splits there are. Everything here is numpy on the host.
+embeddings, texts and labels, `embedder.columns(split)` texts and labels without encoding anything,
+`embedder.encode_text(state, texts)` embeds other text, `embedder.level_prefix` says whether texts
+begin with a disc level, and `embedder.splits` names the splits there are. Everything here is numpy
+on the host.
 
-Classification evaluators keep what they predicted in `predictions` after a run, for the figures.
+Whatever is fitted sees the train and validation splits alone, and before the measured split is
+opened. Evaluators keep what they found row by row in `predictions` or `ranks`; see `kept`.
 """
 
 from lumbarclip_jax.evaluators.cross_sequence import CrossSequence
