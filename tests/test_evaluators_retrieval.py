@@ -223,7 +223,8 @@ def test_without_findings_there_is_no_precision(embedder):
     split = embedder(None, "test")
     split = dataclasses.replace(split, level_findings=np.zeros_like(split.level_findings))
     found = run("retrieval", FakeEmbedder(test=split))
-    assert not [name for name in found if "_map" in name]
+    assert not [name for name in found if "map_shared" in name]
+    assert found["test/retrieval/image_to_text_map_queries"] == 0
     assert "test/retrieval/text_to_patient_mrr" in found
 
 

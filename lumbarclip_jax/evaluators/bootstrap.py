@@ -72,19 +72,26 @@ def patient_means(columns: dict[str, np.ndarray], patient_of_row: np.ndarray) ->
     Returns:
       weights `[R, P]` to named means `[R]`.
     """
-    defined = {name: ~np.isnan(values) for name, values in columns.items()}
-    rows = {name: np.bincount(patient_of_row, mask) for name, mask in defined.items()}
-    sums = {
-        name: np.bincount(patient_of_row, np.where(defined[name], values, 0))
-        for name, values in columns.items()
-    }
+    sums, counts = [], []
+    for values in columns.values():
+        defined = ~np.isnan(values)
+        sums.append(np.bincount(patient_of_row, np.where(defined, values, 0)))
+        counts.append(np.bincount(patient_of_row, defined))
+    table = np.stack([*sums, *counts], axis=1)
 
     def metrics(weights: np.ndarray) -> dict[str, np.ndarray]:
-        totals = {name: weights @ count for name, count in rows.items()}
-        return {
-            name: weights @ sums[name] / np.where(total == 0, np.nan, total)
-            for name, total in totals.items()
-        }
+        drawn_sums, drawn = np.split(weights @ table, 2, axis=1)
+        means = drawn_sums / np.where(drawn == 0, np.nan, drawn)
+        return dict(zip(columns, means.T, strict=True))
+
+    return metrics
+
+
+def together(*parts: Metrics) -> Metrics:
+    """Several metrics as one, to be computed on the same resamples."""
+
+    def metrics(weights: np.ndarray) -> dict[str, np.ndarray]:
+        return {name: values for part in parts for name, values in part(weights).items()}
 
     return metrics
 

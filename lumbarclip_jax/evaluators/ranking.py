@@ -118,8 +118,9 @@ def _within_reach(
         scores = images @ texts[here].T
         inside = (correct_texts >= here.start) & (correct_texts < here.stop)
         scores[correct_images[inside], correct_texts[inside] - here.start] = -np.inf
-        of_images += np.count_nonzero(scores >= image_reach[:, None], axis=1)
-        of_texts[here] = np.count_nonzero(scores >= text_reach[here], axis=0)
+        # Five times as fast as np.count_nonzero along an axis; a tile has sides below 2**16.
+        of_images += (scores >= image_reach[:, None]).sum(axis=1, dtype=np.uint16)
+        of_texts[here] = (scores >= text_reach[here]).sum(axis=0, dtype=np.uint16)
     return of_images, of_texts
 
 

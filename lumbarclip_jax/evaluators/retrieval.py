@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from lumbarclip_jax.evaluators.bootstrap import estimates, patient_means
+from lumbarclip_jax.evaluators.bootstrap import estimates, patient_means, together
 from lumbarclip_jax.evaluators.ranking import best_ranks, chance_metrics, on_cores, rank_metrics
 from lumbarclip_jax.evaluators.reports import distinct_reports
 from lumbarclip_jax.evaluators.shared_findings import (
@@ -24,8 +24,8 @@ from lumbarclip_jax.evaluators.views import View, by_image, by_patient
 
 log = logging.getLogger(__name__)
 
-# Scores that every core sorts at once: 8 MB of float32, and a few times that on the way.
-BLOCK_ELEMENTS = 2**21
+# Scores that every core sorts at once: 16 MB of float32, and a few times that on the way.
+BLOCK_ELEMENTS = 2**22
 
 
 class Retrieval:
@@ -103,23 +103,18 @@ class Retrieval:
 
     def _measure(self, direction: "_Direction") -> Iterator[tuple[str, float]]:
         patients, patient_of_query = np.unique(direction.patient_id, return_inverse=True)
-        of_ranks = rank_metrics(direction.ranks, patient_of_query)
+        metrics = rank_metrics(direction.ranks, patient_of_query)
         chance = chance_metrics(len(direction.candidates), direction.correct)
-        columns = {}
         asking = self._drawn(np.flatnonzero(direction.findings), patient_of_query)
+        yield "map_queries", float(len(asking))
         if len(asking):
-            precisions, expected = direction.precisions(asking)
-            yield "map_queries", float(len(asking))
+            precisions = np.full(len(direction.ranks), np.nan)
+            precisions[asking], expected = direction.precisions(asking)
+            of_precisions = patient_means({"map_shared_findings": precisions}, patient_of_query)
+            metrics = together(metrics, of_precisions)
             chance["map_shared_findings"] = expected.mean()
-            columns["map_shared_findings"] = np.full(len(direction.ranks), np.nan)
-            columns["map_shared_findings"][asking] = precisions
         else:
             log.info("no finding is present in %s: no retrieval by shared findings", self.split)
-        of_precisions = patient_means(columns, patient_of_query)
-
-        def metrics(weights: np.ndarray) -> dict[str, np.ndarray]:
-            return {**of_ranks(weights), **of_precisions(weights)}
-
         for metric, estimate in estimates(metrics, patients, **self.bootstrap).items():
             yield from estimate.named(metric, chance[metric])
 

@@ -27,6 +27,8 @@ class View:
 
     def scores_of_images(self, rows: np.ndarray) -> np.ndarray:
         """Cosines `[B, G]` of some images to all reports, each at the image's reading."""
+        if len(self.texts) == 1:
+            return self.images[rows] @ self.texts[0].T
         scores = np.empty((len(rows), self.texts.shape[1]), np.float32)
         for reading, texts in enumerate(self.texts):
             at = self.reading_of_image[rows] == reading
@@ -35,6 +37,8 @@ class View:
 
     def scores_of_texts(self, rows: np.ndarray) -> np.ndarray:
         """Cosines `[B, N]` of some reports to all images, each at the image's reading."""
+        if len(self.texts) == 1:
+            return self.texts[0, rows] @ self.images.T
         scores = np.empty((len(rows), len(self.images)), np.float32)
         for reading, texts in enumerate(self.texts):
             at = self.reading_of_image == reading
