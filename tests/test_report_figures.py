@@ -10,7 +10,9 @@ from PIL import Image
 from sklearn.metrics import average_precision_score, confusion_matrix, roc_auc_score
 
 from lumbarclip_jax.evaluators.classification import Predictions
-from lumbarclip_jax.report.map_pictures import overlay
+from lumbarclip_jax.report.embedding_map import embedding_map, some_patients
+from lumbarclip_jax.report.map_pictures import Scale, overlay
+from lumbarclip_jax.report.robustness_pictures import robustness_pictures
 from tests.report_pages import Page, evaluate, picture, write
 
 
@@ -106,3 +108,46 @@ def test_maps_are_laid_where_they_belong():
     assert (part[3] == 100).all()
     assert (part[:, 3] == 100).all()
     assert part[2, 0, 0] == 150
+
+
+def test_scales_show_as_many_digits_as_they_need():
+    assert Scale(-0.25, 0.25, "coolwarm").ticks == ["−0.25", "0.00", "0.25"]
+    assert Scale(0.0312, 0.0318, "viridis").ticks == ["0.03120", "0.03150", "0.03180"]
+    assert Scale(0.0, 1.0, "inferno").gradient.startswith("linear-gradient(to right, rgb(0,0,")
+
+
+def test_robustness_shows_every_corruption_from_the_clean_value_on():
+    metrics = {"test/robustness/blur/severity_1/amount": 0.5}
+    for where, value in (("clean", 0.7), ("blur/severity_5", 0.55), ("gamma/severity_1", 0.65)):
+        name = f"test/robustness/{where}/linear_probe/compression/auroc_within_level"
+        metrics |= {
+            name: value,
+            f"{name}_ci_low": value - 0.1,
+            f"{name}_ci_high": value + 0.1,
+            f"{name}_chance": 0.5,
+        }
+    (drawn,) = robustness_pictures(metrics, "test")
+    assert "AUROC within level, 0.700 clean: Blur ends at 0.550, Gamma ends at 0.650" in drawn.text
+
+
+def test_the_map_of_embeddings_keeps_pairs_together(evaluated):
+    _, _, embedder = evaluated
+    embedded = embedder(None, "test")
+    found = embedding_map(embedder, None, "test")
+    assert found.image_xy.shape == found.report_xy.shape == (60, 2)
+    pairs = np.sum(embedded.image_embeds * embedded.text_embeds, axis=1)
+    assert found.pair_cosine == pytest.approx(pairs.mean(), abs=1e-6)
+    assert found.pair_cosine > found.other_cosine + 0.3  # the made-up images know their report
+    own = np.linalg.norm(found.image_xy - found.report_xy, axis=1)
+    other = np.linalg.norm(found.image_xy - np.roll(found.report_xy, 3, axis=0), axis=1)
+    assert own.mean() < other.mean() / 2
+    again = embedding_map(embedder, None, "test")
+    np.testing.assert_array_equal(found.image_xy, again.image_xy)
+
+
+def test_whole_patients_are_drawn():
+    patients = np.repeat(np.arange(10), 3)
+    rows = some_patients(patients, 9, np.random.default_rng(0))
+    assert len(rows) == 9
+    assert len(set(patients[rows])) == 3
+    assert sorted(some_patients(patients, 99, np.random.default_rng(0))) == list(range(30))

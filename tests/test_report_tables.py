@@ -2,6 +2,7 @@
 
 import pytest
 
+from lumbarclip_jax.report.order import ordered
 from lumbarclip_jax.report.tables import Row, headlines, sections
 
 METRICS = {
@@ -77,3 +78,46 @@ def test_places_on_the_strip():
     assert Row("auroc_gain_over_level", 0.5, 0.4, 0.6, 0.0).place(0.5) == 75
     assert not Row("median_rank", 4.0, 3.0, 5.0, 20.0).has_strip
     assert Row("auroc", 0.25, None, None, None).verdict == ""
+
+
+def test_the_order_is_that_of_reading():
+    names = [
+        "test/few_shot/pfirrmann_ge_3/k_16/auroc",
+        "test/few_shot/pfirrmann_ge_3/k_2/auroc",
+        "test/few_shot/pfirrmann_ge_3/images",
+        "test/retrieval/text_to_image_recall_at_1",
+        "test/retrieval/image_to_text_recall_at_10",
+        "test/retrieval/image_to_text_recall_at_5",
+        "test/zero_shot/annular_tear/auroc",
+        "test/zero_shot/compression/auroc",
+        "test/zero_shot/compression/by_patient/auroc",
+        "test/zero_shot/compression/macro_f1",
+        "test/zero_shot/pfirrmann_ge_3/auroc",
+    ]
+    assert list(ordered(dict.fromkeys(names, 0.0))) == [
+        "test/retrieval/image_to_text_recall_at_5",
+        "test/retrieval/image_to_text_recall_at_10",
+        "test/retrieval/text_to_image_recall_at_1",
+        "test/zero_shot/pfirrmann_ge_3/auroc",
+        "test/zero_shot/compression/auroc",
+        "test/zero_shot/compression/macro_f1",
+        "test/zero_shot/compression/by_patient/auroc",
+        "test/zero_shot/annular_tear/auroc",
+        "test/few_shot/pfirrmann_ge_3/images",
+        "test/few_shot/pfirrmann_ge_3/k_2/auroc",
+        "test/few_shot/pfirrmann_ge_3/k_16/auroc",
+    ]
+
+
+def test_what_is_not_defined_is_said_so():
+    nan = float("nan")
+    metrics = {
+        "test/zero_shot/compression/auroc": nan,
+        "test/zero_shot/compression/auroc_ci_low": nan,
+        "test/zero_shot/compression/auroc_ci_high": nan,
+        "test/zero_shot/compression/auroc_chance": 0.5,
+    }
+    (section,) = sections(metrics)
+    (row,) = section.tasks["compression"].tables["compression"].rows
+    assert row.show(row.value) == "not defined"
+    assert (row.low, row.has_strip, row.verdict) == (None, False, "")

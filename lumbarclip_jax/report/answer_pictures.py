@@ -19,6 +19,7 @@ from lumbarclip_jax.report.figures import COLOURS, GRID_COLOUR, INK, MUTED, Pict
 from lumbarclip_jax.report.tasks import Answered, TaskPart
 
 SIZE = (3.6, 4.5)
+FEW_SHOT = COLOURS[-1]  # the others are those of the same methods in the ROC
 CHANCE = {"color": MUTED, "linewidth": 1, "linestyle": (0, (1, 2))}
 
 
@@ -35,8 +36,8 @@ def task_pictures(part: TaskPart) -> list[Picture]:
         pictures += [_roc(lines), _precision_recall(lines)]
     elif part.drawn:
         for method in methods:
-            lines = class_lines(method.predicted)
-            pictures += [_roc(lines, method.title), _precision_recall(lines, method.title)]
+            if lines := class_lines(method.predicted):
+                pictures += [_roc(lines, method.title), _precision_recall(lines, method.title)]
     if len(part.few_shot) > 1:
         pictures.append(_few_shot(part))
     return pictures + [_reliability(method) for method in methods]
@@ -111,13 +112,13 @@ def _few_shot(part: TaskPart) -> Picture:
     axes = panel("Few-shot", SIZE, "Labelled images of each class")
     axes.set_ylabel("AUROC", fontsize=8, color=MUTED)
     axes.fill_between(
-        shots, [r.low for r in rows], [r.high for r in rows], color=COLOURS[0], alpha=0.12, lw=0
+        shots, [r.low for r in rows], [r.high for r in rows], color=FEW_SHOT, alpha=0.12, lw=0
     )
     axes.errorbar(
         shots,
         values,
         yerr=[row.seed_sd or 0 for row in rows],
-        color=COLOURS[0],
+        color=FEW_SHOT,
         linewidth=1.7,
         elinewidth=0.8,
         marker="o",
@@ -125,7 +126,7 @@ def _few_shot(part: TaskPart) -> Picture:
         label="few-shot probe",
     )
     beside = [a for a in part.answered if "auroc" in a.rows and not a.is_by_patient]
-    for colour, answered in zip((*COLOURS[1:], MUTED), beside, strict=False):
+    for colour, answered in zip(COLOURS, beside, strict=False):
         value = answered.rows["auroc"].value
         style = {"color": MUTED if answered.is_baseline else colour, "linewidth": 1.2}
         axes.axhline(value, linestyle=(0, (4, 2)), label=f"{answered.title}: {value:.2f}", **style)

@@ -1,6 +1,7 @@
 """Pictures of the embedding map, and of similarity and saliency laid over slices."""
 
 import dataclasses
+import math
 
 import matplotlib
 import numpy as np
@@ -30,7 +31,7 @@ def embedding_pictures(embedded: EmbeddingMap) -> list[Picture]:
 def _scatter(embedded: EmbeddingMap, heading: str, names: list[str], group: np.ndarray) -> Picture:
     figure = Figure(figsize=(5.4, 4.8), layout="constrained")
     axes = figure.add_subplot()
-    axes.set_title(heading, loc="left", fontsize=10, color=INK)
+    axes.set_title(heading, loc="left", fontsize=11, color=INK)
     images, reports = embedded.image_xy, embedded.report_xy
     axes.plot(
         *np.stack([images, reports], axis=1).T, color=MUTED, alpha=0.22, linewidth=0.5, zorder=1
@@ -66,7 +67,7 @@ def _scatter(embedded: EmbeddingMap, heading: str, names: list[str], group: np.n
         handles=[*handles, *shapes],
         loc="outside lower center",
         ncols=3,
-        fontsize=8,
+        fontsize=10,
         frameon=False,
         labelcolor=INK,
     )
@@ -96,7 +97,9 @@ class Scale:
     @property
     def ticks(self) -> list[str]:
         middle = (self.low + self.high) / 2
-        return [f"{value:.2f}".replace("-", "−") for value in (self.low, middle, self.high)]
+        decimals = max(2, 1 - math.floor(math.log10(max(self.high - self.low, 1e-9))))
+        shown = (f"{value:.{decimals}f}" for value in (self.low, middle, self.high))
+        return [value.replace("-", "−") for value in shown]
 
 
 @dataclasses.dataclass(frozen=True)

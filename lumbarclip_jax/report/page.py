@@ -10,7 +10,15 @@ from lumbarclip_jax.data import resplit
 from lumbarclip_jax.evaluators import kept
 from lumbarclip_jax.evaluators.task_rows import FEWEST_PATIENTS
 from lumbarclip_jax.metric_writer import read_history
-from lumbarclip_jax.report import answer_pictures, figures, map_pictures, order, tables, tasks
+from lumbarclip_jax.report import (
+    answer_pictures,
+    figures,
+    map_pictures,
+    order,
+    robustness_pictures,
+    tables,
+    tasks,
+)
 from lumbarclip_jax.report.examples import Examples
 from lumbarclip_jax.run import CONFIG_FILE, DATA_MANIFEST_FILE, METRICS_FILE
 
@@ -58,6 +66,7 @@ def write_report(
             version=lumbarclip_jax.__version__,
             warning=resplit.WARNING if is_leaky else "",
             steps=max((row["step"] for row in history), default=0),
+            metrics=metrics,
             sections=arranged,
             headlines=tables.headlines(arranged),
             tasks=parts,
@@ -106,6 +115,7 @@ def _environment() -> jinja2.Environment:
     )
     environment.globals |= {
         "slice_picture": figures.slice_picture,
+        "robustness_pictures": robustness_pictures.robustness_pictures,
         "task_pictures": answer_pictures.task_pictures,
         "title": tables.title,
     }

@@ -6,6 +6,7 @@ and a plain title all the same, so that a new evaluator is reported without a ch
 """
 
 import dataclasses
+import math
 import re
 from collections.abc import Mapping
 
@@ -23,12 +24,13 @@ FACTS = {
     "positives": "{:.0f} positive",
     "prevalence": "prevalence {:.0%}",
     "c": "C = {:g}, chosen on validation",
+    "amount": "amount {:g}",
     "examples": "{:.0f} labelled images",
     "map_queries": "mean average precision over {:.0f} queries that have findings",
     "temperature": "temperature {:.4g}, fitted on validation",
 }
 # Facts of a table, not of all that is said about its task.
-TABLE_FACTS = ("c", "temperature", "examples")
+TABLE_FACTS = ("c", "temperature", "examples", "amount")
 SHARE = "share_"  # of a class, in a task of more than two
 
 TITLES = {
@@ -82,6 +84,8 @@ ERRORS = ("ece", "adaptive_ece", "nll", "brier")
 def title(name: str) -> str:
     if name.endswith("_calibrated"):
         return title(name.removesuffix("_calibrated")) + ", after temperature"
+    if name.endswith("_retention"):
+        return title(name.removesuffix("_retention")) + ", retained"
     return TITLES.get(name) or name.replace("_", " ").capitalize()
 
 
@@ -110,9 +114,11 @@ class Row:
         return self.measure.endswith("_rank")
 
     def show(self, value: float) -> str:
+        if math.isnan(value):
+            return "not defined"
         if self.is_rank:
             return f"{value:.1f}".removesuffix(".0")
-        if self.measure.startswith("recall_") or self.measure.endswith("accuracy"):
+        if self.measure.endswith("accuracy") or re.fullmatch(r"recall_at_\d+", self.measure):
             return f"{100 * value:.1f}{PERCENT}"
         return f"{value:{'+' if self.is_difference else ''}.3f}".replace("-", MINUS)
 
@@ -140,7 +146,8 @@ class Row:
 
     @property
     def has_strip(self) -> bool:
-        return self.low is not None and not self.is_rank and not self.measure.startswith("nll")
+        unbounded = self.is_rank or self.measure.startswith("nll") or "retention" in self.measure
+        return self.low is not None and self.high is not None and not unbounded
 
 
 @dataclasses.dataclass
@@ -172,6 +179,11 @@ class Section:
     title: str
     facts: list[str] = dataclasses.field(default_factory=list)
     tasks: dict[str, Task] = dataclasses.field(default_factory=dict)
+
+
+def _defined(value: float | None) -> float | None:
+    """None for what no resample defines, such as an AUROC of three patients."""
+    return None if value is None or math.isnan(value) else value
 
 
 def split_name(name: str) -> tuple[str, str, list[str], str]:
@@ -209,7 +221,7 @@ def sections(metrics: dict[str, float]) -> list[Section]:
         if fact is not None:
             (table or task or section).facts.append(fact.format(value))
         elif table:
-            beside = (metrics.get(name + suffix) for suffix in SUFFIXES)
+            beside = (_defined(metrics.get(name + suffix)) for suffix in SUFFIXES)
             table.rows.append(Row(measure, value, *beside))
     return list(found.values())
 
