@@ -140,7 +140,8 @@ def _blocks(
             for splits, table in tables.items():
                 suffix = suffixes[splits]
                 if any(m in table.level_only for m in part):
-                    cells = [_shown(table.level_only.get(m)) for m in part]
+                    known = [table.level_only.get(m) for m in part]
+                    cells = [_shown(sampled) if sampled else "–" for sampled in known]
                     rows.append((f"disc level alone{suffix}", cells))
                 cells = [_number(table.chance.get(m, math.nan)) for m in part]
                 rows.append((f"chance{suffix}", cells))
@@ -203,6 +204,11 @@ def _csv_lines(splits: str, table: Table | None) -> Iterator[dict]:
             "p": contrast.p if contrast else None,
             "p_holm": contrast.p_holm if contrast else None,
         }
-        yield {
-            name: "" if value is None or value != value else value for name, value in line.items()
-        }
+        yield {name: _written(value) for name, value in line.items()}
+
+
+def _written(value: str | float | None) -> str | float:
+    """Six digits of a number, nothing for one that is not defined."""
+    if value is None or value != value:
+        return ""
+    return f"{value:.6g}" if isinstance(value, float) else value
