@@ -7,6 +7,7 @@ import pytest
 from sklearn.metrics import average_precision_score
 
 from lumbarclip_jax.evaluators import EVALUATORS
+from lumbarclip_jax.evaluators.bootstrap import patient_resamples
 from lumbarclip_jax.evaluators.gallery import retrieval_gallery
 from lumbarclip_jax.evaluators.reports import distinct_reports
 from lumbarclip_jax.evaluators.shared_findings import finding_sets
@@ -205,8 +206,12 @@ def test_streamed_retrieval_equals_the_whole_matrix(monkeypatch, level_prefix):
             np.testing.assert_array_equal(ranks, 1 + (~c & (s >= best - 1e-6)).sum(axis=1))
             assert len(patients) == len(ranks)
             queries = np.flatnonzero(r.any(axis=1))
-            mean = np.mean([average_precision_score(r[q], s[q]) for q in queries])
-            assert found[f"test/retrieval/{direction}_map_shared_findings"] == pytest.approx(mean)
+            precisions = np.array([average_precision_score(r[q], s[q]) for q in queries])
+            name = f"test/retrieval/{direction}_map_shared_findings"
+            assert found[name] == pytest.approx(precisions.mean())
+            times = np.concatenate(list(patient_resamples(patients, resamples=100)))[:, queries]
+            resampled = times @ precisions / times.sum(axis=1)
+            assert found[f"{name}_ci_low"] == pytest.approx(np.quantile(resampled, 0.025))
 
 
 def test_the_precision_of_many_queries_is_that_of_some_patients(embedder):
