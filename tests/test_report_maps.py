@@ -150,6 +150,7 @@ def test_maps_of_a_run(tiny_run):
     maps = similarity_maps(tiny_run, tiny_run.embedder(dataset), "test", images=3)
     assert len(maps.images) == 3
     assert maps.pools_by_mean
+    assert maps.projects_linearly
     assert maps.place_side == 8 / 32
     for one in maps.images:
         assert one.image.shape == (28, 28)

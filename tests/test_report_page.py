@@ -30,7 +30,7 @@ def made_up_maps() -> Maps:
         contrast=rng.uniform(-1, 1, (2, 2)),
         saliency=rng.uniform(0, 1, (4, 4)),
     )
-    return Maps("test", "disc_displacement", ("no", HOSTILE), True, 4, 0.5, (one, one))
+    return Maps("test", "disc_displacement", ("no", HOSTILE), True, True, 4, 0.5, (one, one))
 
 
 @pytest.fixture(scope="module")

@@ -47,6 +47,7 @@ class Maps:
     task: str
     classes: tuple[str, str]
     pools_by_mean: bool
+    projects_linearly: bool
     image_side_px: int
     place_side: float
     images: tuple[ImageMaps, ...]
@@ -128,6 +129,7 @@ def similarity_maps(
         task=task,
         classes=TASKS[task].classes,
         pools_by_mean=encoder.pooling == "mean",
+        projects_linearly=run.model.image_projection.kind.startswith("linear"),
         image_side_px=size,
         place_side=place_side_px(encoder) / size,
         images=tuple(one(i, row) for i, row in enumerate(rows)),
