@@ -156,7 +156,11 @@ def test_two_processes_follow_one(alone, continued):
 
 def test_two_processes_measure_what_one_measures(alone, continued):
     metrics = json.loads((continued[0] / "metrics.json").read_text())
-    assert metrics == pytest.approx(alone[1], abs=1e-5, nan_ok=True)
+    assert metrics.keys() == alone[1].keys()
+    for name, value in metrics.items():
+        # Cosines differ by 1e-6, and a temperature divides what is hardly larger.
+        tolerance = {"rel": 1e-3} if name.endswith("temperature") else {"abs": 1e-5}
+        assert value == pytest.approx(alone[1][name], **tolerance, nan_ok=True), name
     assert (continued[0] / "report.html").is_file()
 
 
