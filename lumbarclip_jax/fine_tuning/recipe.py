@@ -20,8 +20,8 @@ def default_recipe() -> ConfigDict:
     optim.b2 = 0.98
     optim.clip_norm = 1.0  # global gradient norm; 0 = off
 
-    # As config.data.augment. A label read at the middle disc has no side, so mirroring is on, and
-    # predictions are the mean over both sides.
+    # As config.data.augment. The labels name no side, so mirroring is on; where it is, predictions
+    # are the mean over an image and its mirror image.
     recipe.augment = augment = ConfigDict()
     augment.scale = 0.15
     augment.translate = 0.05

@@ -9,6 +9,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from lumbarclip_jax import optim, sharding
+from lumbarclip_jax.evaluators.class_metrics import surprise
 from lumbarclip_jax.fine_tuning.examples import Examples
 from lumbarclip_jax.fine_tuning.start import Start
 from lumbarclip_jax.fine_tuning.step import make_probabilities, make_step
@@ -111,8 +112,7 @@ def log_loss(examples: Examples, probabilities: dict[str, np.ndarray]) -> float:
     losses = []
     for task in examples.tasks:
         predicted = examples.predictions(task, probabilities[task.name])
-        of_label = predicted.probabilities[np.arange(len(predicted.labels)), predicted.labels]
-        losses.append(-np.log(np.maximum(of_label, 1e-12)).mean())
+        losses.append(surprise(predicted.probabilities, predicted.labels).mean())
     return float(np.mean(losses))
 
 
