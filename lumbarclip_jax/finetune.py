@@ -1,14 +1,15 @@
 """python -m lumbarclip_jax.finetune --workdir=runs/x --task=pfirrmann_ge_3 --out=DIR
 
-Trains an image classifier on labels and measures it. There are three things to start from:
+Trains an image classifier on labels and measures it. There are three ways:
 
-  --workdir=RUN     the image encoder of a trained run, on the run's own splits; to pool runs that
-                    were trained on several folds, name them all: --workdir=RUN_1,RUN_2
-  --config=FILE     the image encoder of a run file, with new weights
-  --baseline=NAME   small_cnn, a plain small network, trained without augmentation; or pixels, a
-                    logistic regression on principal components of pixels and the disc level
+  --workdir=RUN      starts from the image encoder of a trained run, on the run's own splits; runs
+                     that were trained on several folds are pooled: --workdir=RUN_1,RUN_2
+  --from_scratch     starts from new weights: of a small ResNet made for hundreds of patients and a
+                     CPU, or with --workdir of that run's image encoder
+  --baseline=NAME    small_cnn, a plain small network, trained without augmentation; or pixels, a
+                     logistic regression on principal components of pixels and the disc level
 
-The last two take --data_dir=DIR and, with --folds=5, are repeated on five folds by patient, whose
+Without --workdir a --data_dir is needed, and --folds=5 repeats all on five folds by patient, whose
 test splits are measured as one.
 
 Several tasks share one encoder, with a head each: --task=pfirrmann_ge_3,disc_displacement. Classes
@@ -21,6 +22,7 @@ validation split, which --label_fraction leaves whole.
 
 import logging
 import pathlib
+from collections.abc import Iterator
 
 from absl import flags
 from ml_collections import config_flags
@@ -36,7 +38,7 @@ from lumbarclip_jax.imbalance import STRATEGIES
 from lumbarclip_jax.run import load_run
 
 WORKDIR = flags.DEFINE_list("workdir", [], "folder of the trained run, or one of each fold")
-CONFIG = config_flags.DEFINE_config_file("config", None, "run file that describes the encoder")
+FROM_SCRATCH = flags.DEFINE_boolean("from_scratch", False, "start from new weights")
 BASELINE = flags.DEFINE_enum("baseline", None, ["small_cnn", "pixels"], "measure a baseline")
 TASK = flags.DEFINE_list("task", None, f"one or more of {', '.join(TASKS)}", required=True)
 DATA_DIR = flags.DEFINE_string("data_dir", "", "data set folder (default: the run's own)")
@@ -79,41 +81,38 @@ def main() -> None:
 
 def _name() -> str:
     """What the numbers are filed under."""
-    given = [bool(flag.value) for flag in (WORKDIR, CONFIG, BASELINE)]
-    if sum(given) != 1:
-        raise ValueError(
-            "pass one of --workdir, --config and --baseline, to say what to start from"
-        )
-    if WORKDIR.value:
-        if FOLDS.value:
-            raise ValueError("--folds is not for --workdir: name the runs of all folds instead")
-        return "finetune"
-    if not DATA_DIR.value:
-        raise ValueError("--data_dir is missing: without --workdir there is no run that knows it")
+    if BASELINE.value and (WORKDIR.value or FROM_SCRATCH.value):
+        raise ValueError("--baseline is trained by itself: leave out --workdir and --from_scratch")
     if BASELINE.value and RECIPE.value != default_recipe():
         raise ValueError("--recipe is not for --baseline, which has settings of its own")
-    return BASELINE.value or "from_scratch"
+    if not (WORKDIR.value or FROM_SCRATCH.value or BASELINE.value):
+        raise ValueError("pass --workdir, --from_scratch or --baseline, to say what to start from")
+    if WORKDIR.value and FOLDS.value:
+        raise ValueError("--folds is not for --workdir: name the runs of all folds instead")
+    if not (WORKDIR.value or DATA_DIR.value):
+        raise ValueError("--data_dir is missing: without --workdir there is no run that knows it")
+    return BASELINE.value or ("from_scratch" if FROM_SCRATCH.value else "finetune")
 
 
-def _folds():
-    """Yields the data set of each fold and a function that gives what training starts from."""
+def _folds() -> Iterator[tuple[Dataset, start.Start]]:
+    """The data set of each fold and what training starts from on it."""
     for folder in WORKDIR.value:
         run = load_run(folder)
-        yield run.dataset(DATA_DIR.value), lambda run=run: start.from_run(run)
+        yield run.dataset(DATA_DIR.value), start.from_run(run, new_weights=FROM_SCRATCH.value)
     if not WORKDIR.value:
-        begin = start.small_cnn if BASELINE.value else lambda: start.from_scratch(CONFIG.value)
+        begin = start.small_cnn() if BASELINE.value else start.small_resnet()
         count = FOLDS.value
         for resplit in [f"fold_{k}_of_{count}" for k in range(1, count + 1)] or [""]:
             yield Dataset(DATA_DIR.value, resplit), begin
 
 
-def _classifier(begin, part: Examples, validation: Examples) -> training.Classifier:
+def _classifier(begin: start.Start, part: Examples, validation: Examples) -> training.Classifier:
     if BASELINE.value == "pixels":
         return pixels.fit_pixels(part, validation)
     recipe, strategy = RECIPE.value, STRATEGY.value
     if BASELINE.value == "small_cnn":
         recipe, strategy = plain_recipe(), "erm"
-    return training.train(begin(), part, validation, recipe, strategy=strategy, seed=SEED.value)
+    return training.train(begin, part, validation, recipe, strategy=strategy, seed=SEED.value)
 
 
 if __name__ == "__main__":

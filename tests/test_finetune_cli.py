@@ -57,8 +57,10 @@ def test_folds_test_every_patient_once(tiny_dataset, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        ([], "pass one of --workdir, --config and --baseline"),
-        (["--baseline=pixels"], "--data_dir is missing"),
+        ([], "pass --workdir, --from_scratch or --baseline"),
+        (["--from_scratch"], "--data_dir is missing"),
+        (["--workdir=/no/where", "--folds=5"], "--folds is not for --workdir"),
+        (["--baseline=pixels", "--from_scratch"], "--baseline is trained by itself"),
         (
             ["--baseline=small_cnn", "--data_dir=/no/where", "--recipe.epochs=3"],
             "--recipe is not for --baseline",

@@ -15,6 +15,7 @@ from lumbarclip_jax.fine_tuning.recipe import default_recipe, plain_recipe
 from lumbarclip_jax.imbalance import STRATEGIES
 from lumbarclip_jax.models.classifier import ImageClassifier
 from lumbarclip_jax.models.small_cnn import SmallCNN, halve
+from lumbarclip_jax.models.small_resnet import SmallResNet
 
 PAIR = (TASKS["pfirrmann_ge_3"], TASKS["disc_displacement"])
 
@@ -174,6 +175,20 @@ def test_a_run_s_encoder_is_where_training_starts(tiny_run, splits):
     made = make_state(jax.random.key(0)).variables["params"]["encoder"]
     trained = tiny_run.state.params["image_encoder"]
     jax.tree.map(np.testing.assert_array_equal, made, trained)
+
+
+def test_new_weights_are_another_start(tiny_run):
+    again = start.from_run(tiny_run, new_weights=True)
+    assert again.variables is None
+    assert again.encoder == start.from_run(tiny_run).encoder
+    assert again.image_size_px == tiny_run.config.data.image_size_px
+
+
+def test_small_resnet_halves_at_stem_and_stages():
+    network = SmallResNet(width=4)
+    outputs, _ = network.init_with_output(jax.random.key(0), jnp.ones((2, 32, 48, 1)), train=True)
+    assert outputs["last_hidden_state"].shape == (2, 2, 3, 16)
+    assert outputs["pooled"].shape == (2, 16)
 
 
 @pytest.mark.parametrize("cosine_scale", [None, 30.0])

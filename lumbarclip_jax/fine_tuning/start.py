@@ -3,12 +3,9 @@
 import dataclasses
 from typing import Any
 
-from ml_collections import ConfigDict
-
-from lumbarclip_jax.models.lumbarclip import build_image_encoder
 from lumbarclip_jax.models.small_cnn import SmallCNN
+from lumbarclip_jax.models.small_resnet import SmallResNet
 from lumbarclip_jax.run import Run
-from lumbarclip_jax.train_step import compute_dtype
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,30 +18,23 @@ class Start:
     variables: dict[str, dict] | None = None
 
 
-def from_run(run: Run) -> Start:
-    """The image encoder of a trained run."""
-    state = run.state
-    return Start(
-        run.model.image_encoder,
-        run.config.data.crop_px,
-        run.config.data.image_size_px,
-        {
-            "params": state.params["image_encoder"],
-            "batch_stats": state.batch_stats.get("image_encoder", {}),
-        },
-    )
+def from_run(run: Run, *, new_weights: bool = False) -> Start:
+    """The image encoder of a trained run, as it is or as it was before training."""
+    begin = Start(run.model.image_encoder, run.config.data.crop_px, run.config.data.image_size_px)
+    if new_weights:
+        return begin
+    variables = {
+        "params": run.state.params["image_encoder"],
+        "batch_stats": run.state.batch_stats.get("image_encoder", {}),
+    }
+    return dataclasses.replace(begin, variables=variables)
 
 
-def from_scratch(config: ConfigDict) -> Start:
-    """The image encoder that a run config describes, with new weights.
-
-    Raises:
-      ValueError: there is no such encoder.
-    """
-    encoder = build_image_encoder(config.model, compute_dtype(config))
-    return Start(encoder, config.data.crop_px, config.data.image_size_px)
+def small_resnet() -> Start:
+    """A small ResNet on 176 px (121 mm): disc, canal, facets, and the muscles, which show age."""
+    return Start(SmallResNet(), crop_px=176, image_size_px=112)
 
 
 def small_cnn() -> Start:
-    """The plain baseline: a small convolutional network on 96 px around the disc."""
+    """The plain baseline: a small convolutional network on 96 px (66 mm) around the disc."""
     return Start(SmallCNN(), crop_px=96, image_size_px=96)
