@@ -6,8 +6,9 @@ Trains an image classifier on labels and measures it. There are three ways:
                      that were trained on several folds are pooled: --workdir=RUN_1,RUN_2
   --from_scratch     starts from new weights: of a small ResNet made for hundreds of patients and a
                      CPU, or with --workdir of that run's image encoder
-  --baseline=NAME    small_cnn, a plain small network, trained without augmentation; or pixels, a
-                     logistic regression on principal components of pixels and the disc level
+  --baseline=NAME    small_cnn, a plain small network, trained on slices and their mirror images;
+                     or pixels, a logistic regression on principal components of pixels and the
+                     disc level
 
 Without --workdir a --data_dir is needed, and --folds=5 repeats all on five folds by patient, whose
 test splits are measured as one.
@@ -60,7 +61,7 @@ def main() -> None:
     if unknown := set(TASK.value) - set(TASKS):
         raise ValueError(f"--task={unknown.pop()} is not one of {', '.join(TASKS)}")
     tasks = tuple(TASKS[task] for task in TASK.value)
-    folds = []
+    folds, cautions = [], {}
     for dataset, begin in _folds():
         train_examples, validation, measured = (
             Examples.of(dataset, split, tasks) for split in ("train", "validation", SPLIT.value)
@@ -69,7 +70,7 @@ def main() -> None:
         log.info("%s %s: %d training images", dataset.folder, dataset.resplit, len(part))
         classifier = _classifier(begin, part, validation)
         folds.append(measuring.answers(classifier, part, validation, measured))
-        cautions = dataset.cautions
+        cautions |= dataset.cautions
     found = folds[0] if len(folds) == 1 else measuring.pooled(folds)
     measurement = measuring.Measurement(name, SPLIT.value, found, resamples=RESAMPLES.value)
     metrics = cautions | dict(measurement.run())

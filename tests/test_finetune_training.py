@@ -228,9 +228,17 @@ def test_folds_are_pooled_row_by_row(splits):
     np.testing.assert_allclose(said, [0.2] * len(first.labels) + [0.8] * len(second.labels))
     assert pooled.measured.patient_id.tolist() == [*first.patient_id, *second.patient_id]
     assert pooled.validation is None
+    with pytest.raises(ValueError, match="measured by two folds"):
+        measuring.pooled([folds[0], folds[0]])
 
 
 def test_the_plain_recipe_is_plain():
     recipe = plain_recipe()
     assert (recipe.epochs, recipe.members, recipe.ema_decay, recipe.dropout) == (24, 1, 0, 0)
-    assert not any(recipe.augment.values())
+    assert recipe.augment.to_dict() == {
+        "scale": 0,
+        "translate": 0,
+        "gamma": 0,
+        "noise": 0,
+        "mirror": True,
+    }

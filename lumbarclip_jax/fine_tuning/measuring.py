@@ -71,7 +71,16 @@ def pooled(folds: Sequence[dict[Task, Answers]]) -> dict[Task, Answers]:
     """The answers of all folds, each by its own classifier, as one set.
 
     A temperature is not pooled: the validation patients of one fold are tested in another.
+
+    Raises:
+      ValueError: two folds measure the same image.
     """
+    for task in folds[0]:
+        images = np.concatenate([fold[task].measured.image_id for fold in folds])
+        if len(np.unique(images)) < len(images):
+            raise ValueError(
+                "an image is measured by two folds: name one run of each fold, of the same folds"
+            )
     return {
         task: Answers(
             measured=_joined([fold[task].measured for fold in folds]),
