@@ -1,7 +1,7 @@
 """Predictions of a classification task and their metrics."""
 
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
@@ -194,6 +194,22 @@ class Predictions:
             yield from estimate.named(f"{prefix}/{name}", chance.get(name))
             if name in beside:
                 yield f"{prefix}/{name}_level_only", float(beside[name][0])
+
+
+def joined(parts: Sequence[Predictions]) -> Predictions:
+    """The rows of all parts, one part after another."""
+    arrays = [name for name, value in vars(parts[0]).items() if isinstance(value, np.ndarray)]
+    return dataclasses.replace(
+        parts[0], **{name: np.concatenate([vars(part)[name] for part in parts]) for name in arrays}
+    )
+
+
+def same_rows(a: Predictions, b: Predictions) -> bool:
+    """Whether two predictions are about the same images and the same labels, in the same order."""
+    columns = ("labels", "patient_id", "image_id")
+    return a.classes == b.classes and all(
+        np.array_equal(vars(a)[name], vars(b)[name]) for name in columns
+    )
 
 
 def named_counts(

@@ -6,11 +6,11 @@ compared row by row afterwards, and folds pooled, without the model. Nothing in 
 
 import dataclasses
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from lumbarclip_jax.evaluators.classification import Predictions
+from lumbarclip_jax.evaluators.classification import Predictions, joined
 
 FILE = "predictions.npz"
 
@@ -66,3 +66,36 @@ def load_kept(path: pathlib.Path) -> Kept:
             ordered = bool(of.pop("ordered"))
             predictions[key] = Predictions(classes=classes, ordered=ordered, **of)
     return Kept(predictions, ranks)
+
+
+def pooled(folds: Sequence[Kept]) -> Kept:
+    """The rows of all folds one after another: every patient once, by the model that never saw it.
+
+    A rank stays that among the candidates of its own fold. A task that a fold could not measure is
+    pooled over the others.
+
+    Raises:
+      ValueError: a patient is in two folds.
+    """
+    if len(folds) == 1:
+        return folds[0]
+    predictions, ranks = {}, {}
+    for key in dict.fromkeys(key for fold in folds for key in fold.predictions):
+        parts = [fold.predictions[key] for fold in folds if key in fold.predictions]
+        _require_disjoint(key, [part.patient_id for part in parts])
+        predictions[key] = joined(parts)
+    for key in dict.fromkeys(key for fold in folds for key in fold.ranks):
+        parts = [fold.ranks[key] for fold in folds if key in fold.ranks]
+        _require_disjoint(key, [patient_id for _, patient_id in parts])
+        ranks[key] = tuple(np.concatenate(columns) for columns in zip(*parts, strict=True))
+    return Kept(predictions, ranks)
+
+
+def _require_disjoint(key: str, patients_of_fold: Sequence[np.ndarray]) -> None:
+    patients = np.concatenate([np.unique(patients) for patients in patients_of_fold])
+    names, counts = np.unique(patients, return_counts=True)
+    if (counts > 1).any():
+        raise ValueError(
+            f"{key}: patient {names[counts > 1][0]} is tested in two folds, so these runs were not "
+            "trained on the folds of one data set: name one run of each fold"
+        )

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from lumbarclip_jax.evaluators.classification import Predictions, named_counts
+from lumbarclip_jax.evaluators.classification import Predictions, joined, named_counts
 from lumbarclip_jax.evaluators.task_rows import level_only
 from lumbarclip_jax.evaluators.task_scores import by_unit, named_scores
 from lumbarclip_jax.evaluators.tasks import Task
@@ -83,16 +83,9 @@ def pooled(folds: Sequence[dict[Task, Answers]]) -> dict[Task, Answers]:
             )
     return {
         task: Answers(
-            measured=_joined([fold[task].measured for fold in folds]),
-            level_only=_joined([fold[task].level_only for fold in folds]),
+            measured=joined([fold[task].measured for fold in folds]),
+            level_only=joined([fold[task].level_only for fold in folds]),
             validation=None,
         )
         for task in folds[0]
     }
-
-
-def _joined(parts: Sequence[Predictions]) -> Predictions:
-    rows = ("labels", "probabilities", "patient_id", "level", "image_id")
-    return dataclasses.replace(
-        parts[0], **{name: np.concatenate([vars(part)[name] for part in parts]) for name in rows}
-    )

@@ -10,9 +10,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from lumbarclip_jax.evaluators.bootstrap import Metrics, patient_resamples
-from lumbarclip_jax.evaluators.classification import Predictions
+from lumbarclip_jax.evaluators.classification import Predictions, same_rows
 from lumbarclip_jax.evaluators.ranking import rank_metrics
-from lumbarclip_jax.sweeps.results import same_rows
 
 TAILS = (0.025, 0.975)
 

@@ -5,11 +5,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from lumbarclip_jax.evaluators.classification import same_rows
 from lumbarclip_jax.evaluators.linear_probe import LEVEL_ONLY
 from lumbarclip_jax.evaluators.task_scores import BY_PATIENT
 from lumbarclip_jax.evaluators.tasks import FINDINGS
 from lumbarclip_jax.report.tables import title
-from lumbarclip_jax.sweeps.results import Results, same_rows
+from lumbarclip_jax.sweeps.results import Results
 from lumbarclip_jax.sweeps.sampling import Sampled, holm, sample_predictions, sample_ranks
 
 EVALUATORS = ("retrieval", "zero_shot", "linear_probe")

@@ -1,0 +1,107 @@
+"""The command that says whether two models differ."""
+
+import dataclasses
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from lumbarclip_jax.evaluators import kept
+from lumbarclip_jax.evaluators.classification import Predictions
+
+ANSWERS = "test/probe/task"
+
+
+class Answered:
+    """What `save_kept` takes of an evaluator."""
+
+    def __init__(self, predictions: dict, ranks: dict):
+        self.split, self.predictions, self.ranks = "test", predictions, ranks
+
+
+def predictions(scores: np.ndarray, first: int = 0, labels=None) -> Predictions:
+    """Of images that are every second one positive, two to a patient."""
+    count = len(scores)
+    images = first + np.arange(count)
+    return Predictions(
+        classes=("no", "yes"),
+        labels=images % 2 if labels is None else labels,
+        probabilities=np.stack([1 - scores, scores], 1),
+        patient_id=np.array([f"p{i // 4:03}" for i in images]),
+        level=np.full(count, "L4-L5"),
+        image_id=np.array([f"i{i:03}" for i in images]),
+    )
+
+
+def save(folder, predicted: Predictions, evaluator: str = "probe", **ranks) -> str:
+    kept.save_kept({evaluator: Answered({"task": predicted}, ranks)}, folder / kept.FILE)
+    return str(folder)
+
+
+def paired(*arguments: str) -> subprocess.CompletedProcess:
+    command = [sys.executable, "-m", "lumbarclip_jax.paired", "--resamples=200", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120)
+
+
+def scores(seed: int, skill: float, count: int = 80) -> np.ndarray:
+    """Probabilities that are higher for the odd images, by `skill` of their spread."""
+    drawn = np.random.default_rng(seed).normal(size=count) + skill * (np.arange(count) % 2)
+    return 1 / (1 + np.exp(-drawn))
+
+
+def test_a_better_model_differs_and_a_fold_is_a_part(tmp_path):
+    """The better model's predictions come in two folds, the worse one's in another order."""
+    good, poor = predictions(scores(0, 3.0)), predictions(scores(1, 0.0))
+    for fold in range(2):
+        part = predictions(scores(0, 3.0)[40 * fold : 40 * fold + 40], first=40 * fold)
+        save(tmp_path / f"fold{fold}", part)
+    order = np.random.default_rng(2).permutation(80)
+    shuffled = {
+        name: value[order] for name, value in vars(poor).items() if isinstance(value, np.ndarray)
+    }
+    save(tmp_path / "poor", dataclasses.replace(poor, **shuffled), evaluator="other")
+    out = tmp_path / "differences.json"
+    result = paired(
+        f"--a={tmp_path}/fold*",
+        f"--b={tmp_path}/poor",
+        f"--answers_a={ANSWERS}",
+        "--answers_b=test/other/task",
+        f"--out={out}",
+    )
+    assert result.returncode == 0, result.stderr
+    found = json.loads(out.read_text())
+    once = np.ones((1, 80))
+    expected = good.metrics(once)["auroc"][0] - poor.metrics(once)["auroc"][0]
+    assert found[f"{ANSWERS}/auroc"] == pytest.approx(expected)
+    assert 0 < found[f"{ANSWERS}/auroc_ci_low"] < expected < found[f"{ANSWERS}/auroc_ci_high"]
+    assert f"{ANSWERS}/auroc " in result.stdout
+
+
+def test_all_answers_and_ranks_of_one_name_are_compared(tmp_path):
+    patients = np.repeat(np.arange(10), 2)
+    a = save(tmp_path / "a", predictions(scores(0, 1.0)), up=(np.ones(20, np.int64), patients))
+    b = save(tmp_path / "b", predictions(scores(0, 1.0)), up=(np.full(20, 2), patients))
+    out = tmp_path / "differences.json"
+    result = paired(f"--a={a}", f"--b={b}", f"--out={out}")
+    assert result.returncode == 0, result.stderr
+    found = json.loads(out.read_text())
+    assert found[f"{ANSWERS}/auroc"] == found[f"{ANSWERS}/auroc_ci_high"] == 0
+    assert found["test/probe/up/recall_at_1"] == found["test/probe/up/recall_at_1_ci_low"] == 1
+
+
+def test_mistakes_end_in_one_sentence(tmp_path):
+    a = save(tmp_path / "a", predictions(scores(0, 1.0)))
+    fewer = save(tmp_path / "fewer", predictions(scores(0, 1.0, count=40)))
+    other = save(tmp_path / "other", predictions(scores(0, 1.0)), evaluator="other")
+    for arguments, sentence in (
+        ((f"--a={a}", f"--b={fewer}"), "measured on different images"),
+        ((f"--a={a}", f"--b={other}"), "have no answers of one name"),
+        ((f"--a={a}", f"--b={tmp_path}/no*"), "no* does not exist"),
+        ((f"--a={a}", f"--b={a}", "--answers_a=x", "--answers_b=y"), "--a has no answers 'x'"),
+    ):
+        result = paired(*arguments)
+        assert result.returncode == 2
+        assert sentence in result.stderr
+        assert "Traceback" not in result.stderr
