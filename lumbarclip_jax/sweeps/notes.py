@@ -20,7 +20,8 @@ def notes(runs: Sequence[PlannedRun], table: Table, resamples: int) -> list[str]
             f"{len({run.resplit for run in done})} folds by patient of {sum(patients.values())} "
             "patients, equal reports kept together. Each patient is tested by the model that "
             "never saw it, and the predictions of all folds are pooled; ranks are among the "
-            "candidates of a fold."
+            "candidates of a fold. What a fold has too few labelled patients for, such as a rare "
+            "finding, is pooled over the other folds."
         )
     else:
         each = ", ".join(f"{count} {name}" for name, count in patients.items())
