@@ -11,7 +11,8 @@ from absl import flags
 
 from lumbarclip_jax import cli, hosts
 from lumbarclip_jax.evaluators import EVALUATORS, STANDARD, kept
-from lumbarclip_jax.evaluators.suite import evaluate_split, log_metrics, save_metrics
+from lumbarclip_jax.evaluators.suite import evaluate_split, log_metrics
+from lumbarclip_jax.metrics_file import save_metrics
 from lumbarclip_jax.run import load_run
 
 WORKDIR = flags.DEFINE_string("workdir", None, "folder of the trained run", required=True)

@@ -36,7 +36,8 @@ from lumbarclip_jax.fine_tuning import measuring, pixels, start, training
 from lumbarclip_jax.fine_tuning.examples import Examples
 from lumbarclip_jax.fine_tuning.recipe import default_recipe, plain_recipe
 from lumbarclip_jax.imbalance import STRATEGIES
-from lumbarclip_jax.run import load_run
+from lumbarclip_jax.metrics_file import save_metrics
+from lumbarclip_jax.run import METRICS_FILE, load_run
 
 WORKDIR = flags.DEFINE_list("workdir", [], "folder of the trained run, or one of each fold")
 FROM_SCRATCH = flags.DEFINE_boolean("from_scratch", False, "start from new weights")
@@ -76,7 +77,7 @@ def main() -> None:
     metrics = cautions | dict(measurement.run())
     suite.log_metrics(metrics)
     out = pathlib.Path(OUT.value)
-    suite.save_metrics(metrics, out / "metrics.json")
+    save_metrics(metrics, out / METRICS_FILE)
     kept.save_kept({name: measurement}, out / kept.FILE)
 
 

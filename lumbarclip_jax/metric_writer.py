@@ -5,6 +5,8 @@ import pathlib
 
 import tensorboardX
 
+from lumbarclip_jax.metrics_file import from_json, to_json
+
 
 class MetricWriter:
     """Appends a JSON object a line, `{"step": 20, "loss": 3.1, ...}`, and the same to TensorBoard.
@@ -24,7 +26,7 @@ class MetricWriter:
             return
         path = workdir / "metrics.jsonl"
         kept = [row for row in read_history(workdir) if row["step"] <= start_step]
-        path.write_text("".join(json.dumps(row) + "\n" for row in kept))
+        path.write_text("".join(to_json(row) + "\n" for row in kept))
         self._file = path.open("a")
         # TensorBoard hides what an earlier run wrote beyond purge_step.
         self._board = tensorboardX.SummaryWriter(
@@ -43,7 +45,7 @@ class MetricWriter:
         """Writes one row; it is on disk when the call returns."""
         if not self._active:
             return
-        self._file.write(json.dumps({"step": step, **scalars}) + "\n")
+        self._file.write(to_json({"step": step, **scalars}) + "\n")
         self._file.flush()
         for name, value in scalars.items():
             self._board.add_scalar(name, value, step)
@@ -55,7 +57,7 @@ def read_history(workdir: pathlib.Path) -> list[dict]:
     rows = []
     for line in path.read_text().splitlines() if path.is_file() else []:
         try:
-            rows.append(json.loads(line))
+            rows.append(from_json(line))
         except json.JSONDecodeError:
             break
     return rows

@@ -13,6 +13,7 @@ from lumbarclip_jax.checkpoints import Checkpointer
 from lumbarclip_jax.data.dataset import Dataset
 from lumbarclip_jax.data.tokenizer import Tokenizer, read_vocabulary
 from lumbarclip_jax.embedder import Embedder
+from lumbarclip_jax.metrics_file import read_metrics
 from lumbarclip_jax.models import build_model
 from lumbarclip_jax.train_step import TrainState
 
@@ -76,7 +77,7 @@ class Run:
     def metrics(self) -> dict[str, float]:
         """What was measured when training ended; empty before that."""
         path = self.folder / METRICS_FILE
-        return json.loads(path.read_text()) if path.is_file() else {}
+        return read_metrics(path) if path.is_file() else {}
 
 
 def save_definition(

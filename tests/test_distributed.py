@@ -1,7 +1,6 @@
 """Training in two processes of four devices: the same run, stopped, continued and broken."""
 
 import dataclasses
-import json
 import os
 import pathlib
 import re
@@ -16,6 +15,7 @@ import numpy as np
 import pytest
 
 from lumbarclip_jax import metric_writer, train
+from lumbarclip_jax.metrics_file import read_metrics
 from tests import distributed_config
 
 REPOSITORY = pathlib.Path(__file__).resolve().parents[1]
@@ -155,7 +155,7 @@ def test_two_processes_follow_one(alone, continued):
 
 
 def test_two_processes_measure_what_one_measures(alone, continued):
-    metrics = json.loads((continued[0] / "metrics.json").read_text())
+    metrics = read_metrics(continued[0] / "metrics.json")
     assert metrics.keys() == alone[1].keys()
     for name, value in metrics.items():
         # Cosines differ by 1e-6, and a temperature divides what is hardly larger.

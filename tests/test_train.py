@@ -1,6 +1,5 @@
 """The real `train_and_evaluate` on a tiny data set: to the end, twice the same, and resumed."""
 
-import json
 import os
 import re
 import signal
@@ -12,6 +11,7 @@ from configs import vit_linear
 from lumbarclip_jax import metric_writer, preemption, train
 from lumbarclip_jax.data.dataset import Dataset
 from lumbarclip_jax.evaluators.suite import evaluate_split
+from lumbarclip_jax.metrics_file import read_metrics
 from lumbarclip_jax.run import load_run
 
 STEPS = 6
@@ -46,7 +46,7 @@ def training_rows(workdir):
 def test_a_run_leaves_its_report_metrics_and_definition(finished):
     workdir, metrics = finished
     # As ==, but a number that is not defined equals itself.
-    np.testing.assert_equal(json.loads((workdir / "metrics.json").read_text()), metrics)
+    np.testing.assert_equal(read_metrics(workdir / "metrics.json"), metrics)
     assert "test/retrieval/image_to_text_recall_at_1" in metrics
     page = (workdir / "report.html").read_text()
     assert "vit_linear_quick" in page

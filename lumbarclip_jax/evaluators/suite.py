@@ -1,8 +1,6 @@
 """All evaluators over one split, and what to do with their numbers."""
 
-import json
 import logging
-import pathlib
 from collections.abc import Sequence
 
 from lumbarclip_jax.evaluators import EVALUATORS, STANDARD
@@ -46,12 +44,6 @@ def evaluate_split(
     for evaluator in evaluators.values():
         metrics.update(evaluator.run(state))
     return metrics, evaluators
-
-
-def save_metrics(metrics: dict[str, float], path: pathlib.Path) -> None:
-    """Writes the metrics as JSON, sorted by name."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(dict(sorted(metrics.items())), indent=2) + "\n")
 
 
 def log_metrics(metrics: dict[str, float]) -> None:

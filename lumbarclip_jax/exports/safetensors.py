@@ -3,8 +3,8 @@
 import pathlib
 
 from lumbarclip_jax import weights_file
-from lumbarclip_jax.evaluators.suite import save_metrics
 from lumbarclip_jax.exports import model_card
+from lumbarclip_jax.metrics_file import save_metrics
 from lumbarclip_jax.run import METRICS_FILE, Run, save_definition
 
 

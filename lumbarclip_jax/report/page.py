@@ -10,6 +10,7 @@ from lumbarclip_jax.data import resplit
 from lumbarclip_jax.evaluators import kept
 from lumbarclip_jax.evaluators.task_rows import FEWEST_PATIENTS
 from lumbarclip_jax.metric_writer import read_history
+from lumbarclip_jax.metrics_file import read_metrics
 from lumbarclip_jax.report import (
     answer_pictures,
     figures,
@@ -51,7 +52,7 @@ def write_report(
     folder = pathlib.Path(folder)
     config, manifest = read_definition(folder)
     history = read_history(folder)
-    metrics = _read_json(folder / METRICS_FILE) if (folder / METRICS_FILE).is_file() else {}
+    metrics = read_metrics(folder / METRICS_FILE) if (folder / METRICS_FILE).is_file() else {}
     predictions = {}
     if (folder / kept.FILE).is_file():
         predictions = kept.load_kept(folder / kept.FILE).predictions

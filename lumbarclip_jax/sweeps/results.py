@@ -2,13 +2,13 @@
 
 import collections
 import dataclasses
-import json
 from collections.abc import Sequence
 
 import numpy as np
 
 from lumbarclip_jax.evaluators import kept
 from lumbarclip_jax.evaluators.kept import Kept
+from lumbarclip_jax.metrics_file import read_metrics
 from lumbarclip_jax.run import METRICS_FILE
 from lumbarclip_jax.sweeps.plan import PlannedRun
 from lumbarclip_jax.sweeps.runner import is_complete
@@ -50,7 +50,7 @@ def read_results(runs: Sequence[PlannedRun]) -> list[Results]:
             for seed, parts in whole.items()
         }
         first = next(iter(whole.values()))
-        metrics = [json.loads((run.folder / METRICS_FILE).read_text()) for run in first]
+        metrics = [read_metrics(run.folder / METRICS_FILE) for run in first]
         results.append(
             Results(
                 model=model,

@@ -1,0 +1,28 @@
+"""Metrics as JSON, which has no word for a number that is undefined: there it is null, here NaN."""
+
+import json
+import math
+import pathlib
+from collections.abc import Mapping
+
+
+def to_json(metrics: Mapping[str, float], **options) -> str:
+    """A JSON object; null stands for what is not finite. `options` are those of `json.dumps`."""
+    known = {name: value if math.isfinite(value) else None for name, value in metrics.items()}
+    return json.dumps(known, allow_nan=False, **options)
+
+
+def from_json(text: str) -> dict[str, float]:
+    """What `to_json` wrote, NaN for null."""
+    return {name: math.nan if value is None else value for name, value in json.loads(text).items()}
+
+
+def save_metrics(metrics: Mapping[str, float], path: pathlib.Path) -> None:
+    """Writes the metrics as JSON, sorted by name."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(to_json(dict(sorted(metrics.items())), indent=2) + "\n")
+
+
+def read_metrics(path: pathlib.Path) -> dict[str, float]:
+    """Reads a file of `save_metrics`."""
+    return from_json(path.read_text())
