@@ -72,15 +72,32 @@ def test_calibrated_numbers_stand_beside_and_use_validation_alone():
 
 
 def test_reliability_points_by_hand():
-    points = reliability(
-        np.array([0.05, 0.01, 0.5, 0.95, 0.99]), np.array([False, True, True, True, True])
-    )
+    said = np.array([0.99, 0.01, 0.5, 0.95, 0.05, 0.5])
+    happened = np.array([True, True, False, True, False, True])
+    points = reliability(said, happened, np.arange(6), bins=3, resamples=200)
     np.testing.assert_allclose(points.said, [0.03, 0.5, 0.97])
-    np.testing.assert_allclose(points.happened, [0.5, 1, 1])
-    np.testing.assert_array_equal(points.rows, [2, 1, 2])
-    full = reliability(np.linspace(0.8, 0.81, 30), np.arange(30) % 2 == 0, equal_mass=True)
-    np.testing.assert_array_equal(full.rows, np.full(15, 2))
-    np.testing.assert_array_equal(full.happened, np.full(15, 0.5))
+    np.testing.assert_allclose(points.happened, [0.5, 0.5, 1])
+    np.testing.assert_array_equal(points.rows, [2, 2, 2])
+    np.testing.assert_array_equal(points.low, [0, 0, 1])
+    np.testing.assert_array_equal(points.high, [1, 1, 1])
+
+
+def test_equal_probabilities_share_a_bin():
+    points = reliability(np.full(8, 0.3), np.arange(8) % 4 == 0, np.arange(8), resamples=20)
+    np.testing.assert_allclose(points.said, [0.3])
+    np.testing.assert_allclose(points.happened, [0.25])
+
+
+def test_the_interval_of_a_bin_is_over_patients():
+    """Five slices of each patient tell no more than one."""
+    said, happened, patients = np.linspace(0, 1, 40), np.arange(40) % 3 == 0, np.arange(40)
+    once = reliability(said, happened, patients, bins=2)
+    columns = (np.repeat(column, 5) for column in (said, happened, patients))
+    five = reliability(*columns, bins=2)
+    np.testing.assert_allclose(five.low, once.low)
+    np.testing.assert_allclose(five.high, once.high)
+    assert (once.low < once.happened).all()
+    assert (once.happened < once.high).all()
 
 
 def test_the_level_only_baseline_stands_beside_every_metric():

@@ -11,6 +11,7 @@ import scipy.optimize
 import scipy.special
 
 from lumbarclip_jax.evaluators import class_metrics
+from lumbarclip_jax.evaluators.bootstrap import patient_resamples
 
 # A validation split that is separated perfectly asks for a temperature of zero.
 TEMPERATURES = (1e-3, 1e3)
@@ -48,28 +49,42 @@ def _logits(probabilities: np.ndarray) -> np.ndarray:
 
 @dataclasses.dataclass(frozen=True)
 class Reliability:
-    """Points of a reliability diagram, one a bin that is not empty, in ascending order.
+    """Points of a reliability diagram, one for each of the B bins that are not empty, ascending.
 
-    `said` is the mean probability in the bin, `happened` the share of its rows where it came true,
-    `rows` their number.
+    `low` and `high` are the 95 % interval of `happened` over resampled patients, NaN where no
+    resample has a row of the bin.
     """
 
-    said: np.ndarray
-    happened: np.ndarray
-    rows: np.ndarray
+    said: np.ndarray  # [B] mean probability
+    happened: np.ndarray  # [B] share of the rows where it came true
+    low: np.ndarray
+    high: np.ndarray
+    rows: np.ndarray  # [B] how many there are
 
 
-def reliability(said: np.ndarray, happened: np.ndarray, *, equal_mass: bool = False) -> Reliability:
-    """Groups probabilities `[M]` and what came true `[M]` into 15 bins of equal width or mass.
+def reliability(
+    said: np.ndarray, happened: np.ndarray, patient_id: np.ndarray, *, bins: int = 8, **bootstrap
+) -> Reliability:
+    """What was said against what came true, in bins of equally many rows but for equal ones.
 
     For a binary task give the probability of the positive class and whether the row is positive;
     for more classes the confidence in the answer and whether it is right, as ECE does.
+
+    Args:
+      said: probabilities `[M]`.
+      happened: bool `[M]`.
+      patient_id: `[M]`.
+      bins: at most so many, fewer than ECE has: each is drawn with an interval of its own.
+      **bootstrap: options of `patient_resamples`.
     """
-    bins = (class_metrics.equal_mass_bins if equal_mass else class_metrics.equal_width_bins)(said)
-    rows = np.bincount(bins, minlength=class_metrics.ECE_BINS)
-    filled = rows > 0
+    member = np.eye(bins)[class_metrics.equal_mass_bins(said, bins)]
+    member = member[:, member.any(axis=0)]
+    rows = member.sum(axis=0)
+    came_true = happened[:, None] * member
 
-    def means(values: np.ndarray) -> np.ndarray:
-        return np.bincount(bins, weights=values, minlength=len(rows))[filled] / rows[filled]
+    def share(weights: np.ndarray) -> np.ndarray:
+        return class_metrics.share(weights @ came_true, weights @ member)
 
-    return Reliability(means(said), means(happened.astype(np.float64)), rows[filled])
+    drawn = np.concatenate([share(w) for w in patient_resamples(patient_id, **bootstrap)])
+    low, high = np.nanquantile(drawn, [0.025, 0.975], axis=0)
+    return Reliability(said @ member / rows, came_true.sum(axis=0) / rows, low, high, rows)

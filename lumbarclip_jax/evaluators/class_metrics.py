@@ -157,9 +157,9 @@ def equal_width_bins(said: np.ndarray) -> np.ndarray:
     return np.searchsorted(np.arange(1, ECE_BINS) / ECE_BINS, said, side="left")
 
 
-def equal_mass_bins(said: np.ndarray) -> np.ndarray:
-    """The bin 0..14 of every probability `[M]`, equally many in each but for equal ones."""
-    edges = np.quantile(said, np.arange(1, ECE_BINS) / ECE_BINS)
+def equal_mass_bins(said: np.ndarray, bins: int = ECE_BINS) -> np.ndarray:
+    """The bin, from 0 on, of every probability `[M]`: equally many in each but for equal ones."""
+    edges = np.quantile(said, np.arange(1, bins) / bins)
     return np.searchsorted(edges, said, side="left")
 
 

@@ -4,15 +4,13 @@ import dataclasses
 
 import numpy as np
 
-from lumbarclip_jax.evaluators.calibration import tempered
+from lumbarclip_jax.evaluators.calibration import Reliability, reliability, tempered
 from lumbarclip_jax.evaluators.classification import Predictions
 from lumbarclip_jax.evaluators.task_rows import FEWEST_PATIENTS
 from lumbarclip_jax.report.curves import (
     GRID,
     Curve,
-    Reliability,
     precision_recall_curve,
-    reliability,
     roc_curve,
 )
 from lumbarclip_jax.report.figures import COLOURS, GRID_COLOUR, INK, MUTED, Picture, finish, panel
@@ -151,8 +149,8 @@ def _reliability(answered: Answered) -> Picture:
         points = reliability_of(predicted, said)
         axes.errorbar(
             points.said,
-            points.observed,
-            yerr=np.abs(np.stack([points.low, points.high]) - points.observed),
+            points.happened,
+            yerr=np.abs(np.stack([points.low, points.high]) - points.happened),
             color=colour,
             linewidth=1.3,
             elinewidth=0.8,
@@ -160,8 +158,8 @@ def _reliability(answered: Answered) -> Picture:
             markersize=4.5,
             label=label,
         )
-        pairs = zip(points.said, points.observed, strict=True)
-        described.append(f"{label}: " + ", ".join(f"{s:.2f} was {o:.2f}" for s, o in pairs))
+        pairs = zip(points.said, points.happened, strict=True)
+        described.append(f"{label}: " + ", ".join(f"{s:.2f} was {h:.2f}" for s, h in pairs))
     return _with_legend(axes, described)
 
 

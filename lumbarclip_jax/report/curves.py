@@ -1,4 +1,4 @@
-"""ROC, precision-recall and reliability curves, with bands over resampled patients."""
+"""ROC and precision-recall curves, with bands over resampled patients."""
 
 import dataclasses
 
@@ -54,47 +54,6 @@ def precision_recall_curve(
         return precision[np.minimum(np.searchsorted(recall, x - 1e-12), len(recall) - 1)]
 
     return _banded(points, step, patient_id, bootstrap)
-
-
-@dataclasses.dataclass(frozen=True)
-class Reliability:
-    """What was said against what was so, in bins of about equally many rows; B bins.
-
-    `low` and `high` are the 95 % interval of `observed` over resampled patients.
-    """
-
-    said: np.ndarray  # [B] mean probability
-    observed: np.ndarray  # [B] share of the rows that were so
-    low: np.ndarray
-    high: np.ndarray
-
-
-def reliability(
-    probability: np.ndarray, so: np.ndarray, patient_id: np.ndarray, *, bins: int = 8, **bootstrap
-) -> Reliability:
-    """Calibration in bins of equal size, of which ties may leave fewer.
-
-    Args:
-      probability: `[M]` given to something.
-      so: bool `[M]`, whether it was so.
-      patient_id: `[M]`.
-      bins: at most so many.
-      bootstrap: options of `patient_resamples`.
-    """
-    edges = np.unique(np.quantile(probability, np.linspace(0, 1, bins + 1)))
-    bin_of_row = np.searchsorted(edges[1:-1], probability, side="right")
-    member = np.eye(bin_of_row.max() + 1)[bin_of_row]
-    member = member[:, member.any(axis=0)]
-
-    def observed(weights: np.ndarray) -> np.ndarray:
-        rows = weights @ member
-        return (weights * so) @ member / np.where(rows == 0, np.nan, rows)
-
-    drawn = np.concatenate([observed(w) for w in patient_resamples(patient_id, **bootstrap)])
-    low, high = np.nanquantile(drawn, [0.025, 0.975], axis=0)
-    whole = np.ones((1, len(so)))
-    said = probability @ member / member.sum(axis=0)
-    return Reliability(said, observed(whole)[0], low, high)
 
 
 def _answered(labels, scores, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
