@@ -1,6 +1,7 @@
 """Corrupted images and crossed sequences, on a made-up model and through the real embedder."""
 
 import dataclasses
+import logging
 
 import numpy as np
 import pytest
@@ -150,6 +151,27 @@ def test_a_probe_crosses_to_the_other_sequence():
     assert found[recall("T1")] > 0.9
     assert found[recall("T2")] < 0.1
     assert found[f"{recall('T1')}_chance"] == pytest.approx(1 / 79)
+
+
+def test_what_a_sequence_lacks_is_said_once(caplog, monkeypatch):
+    monkeypatch.setattr(logging.getLogger("lumbarclip_jax"), "propagate", True)
+    train = two_sequences(20, 0)
+    grades = np.where(train.sequence == "T2", 2, train.pfirrmann).astype(np.uint8)
+    embedder = FakeEmbedder(
+        train=dataclasses.replace(train, pfirrmann=grades),
+        validation=two_sequences(10, 1),
+        test=two_sequences(10, 2),
+    )
+    tasks = ("pfirrmann_ge_3", "disc_displacement")
+    evaluator = CrossSequence(embedder, split="test", tasks=tasks, resamples=20)
+    found = dict(evaluator.run(None))
+    crossed = {"T1_to_T1", "T1_to_T2", "T2_to_T1", "T2_to_T2"}
+    expected = {f"{name}/disc_displacement" for name in crossed} | {"T1_to_T1/pfirrmann_ge_3"}
+    assert evaluator.predictions.keys() == expected
+    assert "test/cross_sequence/linear_probe/T1_to_T1/pfirrmann_ge_3/auroc" in found
+    (warning,) = caplog.messages
+    assert warning.startswith("test/cross_sequence: 1 of 4 tasks skipped")
+    assert "pfirrmann_ge_3 on T2 (train 20 grade 1-2, 0 grade 3-5; validation " in warning
 
 
 def test_one_sequence_cannot_be_crossed(embedder, caplog):

@@ -17,7 +17,7 @@ from lumbarclip_jax.evaluators.classification import Predictions
 from lumbarclip_jax.evaluators.linear_probe import fit_probe
 from lumbarclip_jax.evaluators.ranking import best_ranks, chance_metrics, rank_metrics
 from lumbarclip_jax.evaluators.reports import distinct_reports
-from lumbarclip_jax.evaluators.task_rows import LabelledRows, shortage
+from lumbarclip_jax.evaluators.task_rows import LabelledRows, warn_of_skipped
 from lumbarclip_jax.evaluators.tasks import TASKS
 from lumbarclip_jax.evaluators.views import by_image
 
@@ -60,9 +60,21 @@ class CrossSequence:
         if not {"train", "validation"} <= set(self.embedder.splits):
             log.warning("no train and validation split: sequences are crossed without a probe")
             return
-        parts = [self.embedder(state, name) for name in ("train", "validation")]
+        splits = {name: self.embedder(state, name) for name in ("train", "validation")}
+        splits |= {self.split: embedded}
+        skipped = {}
         for task in self.tasks:
-            yield from self._probes(task, (*parts, embedded), sequences)
+            rows = {
+                sequence: {
+                    split: _of_sequence(LabelledRows.of(part, TASKS[task]), sequence)
+                    for split, part in splits.items()
+                }
+                for sequence in sequences
+            }
+            able = {sequence: of for sequence, of in rows.items() if self._suffice(of)}
+            skipped |= {f"{task} on {name}": of for name, of in rows.items() if name not in able}
+            yield from self._probes(task, able)
+        warn_of_skipped(f"{self.split}/cross_sequence", len(self.tasks) * len(sequences), skipped)
 
     def _retrieval(self, state, embedded, sequences) -> Iterator[tuple[str, float]]:
         view = by_image(embedded, distinct_reports(self.embedder, state, embedded))
@@ -79,27 +91,24 @@ class CrossSequence:
                     chance[name],
                 )
 
-    def _probes(self, task: str, splits, sequences) -> Iterator[tuple[str, float]]:
+    def _suffice(self, rows: dict[str, LabelledRows]) -> bool:
+        enough = rows["train"].suffice and rows[self.split].suffice
+        return enough and len(rows["validation"]) > 0
+
+    def _probes(
+        self, task: str, rows: dict[str, dict[str, LabelledRows]]
+    ) -> Iterator[tuple[str, float]]:
         prefix = f"{self.split}/cross_sequence/linear_probe"
-        rows = {
-            sequence: [
-                _of_sequence(LabelledRows.of(part, TASKS[task]), sequence) for part in splits
-            ]
-            for sequence in sequences
-        }
-        probes = {}
-        for sequence, (train, validation, measured) in rows.items():
-            if not train.suffice or not len(validation) or not measured.suffice:
-                short = {"train": train, "validation": validation, self.split: measured}
-                log.warning("%s/%s skipped for %s: %s", prefix, task, sequence, shortage(short))
-                continue
-            probes[sequence] = fit_probe(
-                (train.features("image_features"), train.labels),
-                (validation.features("image_features"), validation.labels),
+        probes = {
+            sequence: fit_probe(
+                (of["train"].features("image_features"), of["train"].labels),
+                (of["validation"].features("image_features"), of["validation"].labels),
                 len(TASKS[task].classes),
             )
+            for sequence, of in rows.items()
+        }
         for fitted, measured in itertools.product(probes, repeat=2):
-            test = rows[measured][2]
+            test = rows[measured][self.split]
             predicted = test.predicted(probes[fitted](test.features("image_features")))
             name = f"{fitted}_to_{measured}/{task}"
             self.predictions[name] = predicted

@@ -18,7 +18,7 @@ from sklearn.preprocessing import StandardScaler
 from lumbarclip_jax.evaluators.bootstrap import estimates
 from lumbarclip_jax.evaluators.classification import Predictions, named_counts
 from lumbarclip_jax.evaluators.linear_probe import STRENGTHS, Probe, on_one_thread
-from lumbarclip_jax.evaluators.task_rows import LabelledRows, level_only, shortage
+from lumbarclip_jax.evaluators.task_rows import LabelledRows, level_only, warn_of_skipped
 from lumbarclip_jax.evaluators.task_scores import by_unit
 from lumbarclip_jax.evaluators.tasks import MAIN, TASKS
 
@@ -112,14 +112,14 @@ class FewShot:
         }
         probes = {task: self._fit(scaler, *known[task]) for task in self.tasks}
         measured = self.embedder(state, self.split)
+        skipped = {}
         for name in self.tasks:
             train, validation = known[name]
             rows = LabelledRows.of(measured, TASKS[name])
             prefix = f"{self.split}/few_shot/{name}"
             yield from named_counts(prefix, rows.labels, rows.patient_id, rows.task.classes)
             if not probes[name] or not rows.suffice:
-                splits = {"train": train, "validation": validation, self.split: rows}
-                log.warning("%s skipped: %s", prefix, shortage(splits))
+                skipped[name] = {"train": train, "validation": validation, self.split: rows}
                 continue
             baseline = _by_first_unit(rows, level_only(train, rows).probabilities)
             beside = baseline.metrics(np.ones((1, len(baseline.labels))))
@@ -128,6 +128,7 @@ class FewShot:
                 answered = [_by_first_unit(rows, probe(features)) for probe in fitted]
                 yield f"{prefix}/k_{shots}/examples", float(examples)
                 yield from self._mean_over_seeds(f"{prefix}/k_{shots}", answered, beside)
+        warn_of_skipped(f"{self.split}/few_shot", len(self.tasks), skipped)
 
     def _fit(
         self, scaler: StandardScaler, train: LabelledRows, validation: LabelledRows

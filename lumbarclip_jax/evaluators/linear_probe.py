@@ -17,7 +17,7 @@ from threadpoolctl import threadpool_limits
 
 from lumbarclip_jax.evaluators import class_metrics
 from lumbarclip_jax.evaluators.classification import Predictions, named_counts
-from lumbarclip_jax.evaluators.task_rows import LabelledRows, level_only, shortage
+from lumbarclip_jax.evaluators.task_rows import LabelledRows, level_only, warn_of_skipped
 from lumbarclip_jax.evaluators.task_scores import by_unit, named_means, named_scores
 from lumbarclip_jax.evaluators.tasks import FINDINGS, TASKS
 
@@ -118,9 +118,17 @@ class LinearProbe:
         }
         probes = {task: self._fit(*known[task]) for task in self.tasks}
         measured = self.embedder(state, self.split)
-        for task in self.tasks:
-            rows = LabelledRows.of(measured, TASKS[task])
-            yield from self._measure(probes[task], *known[task], rows)
+        skipped = {}
+        for name in self.tasks:
+            task, rows = TASKS[name], LabelledRows.of(measured, TASKS[name])
+            prefix = f"{self.split}/linear_probe/{name}"
+            yield from named_counts(prefix, rows.labels, rows.patient_id, task.classes)
+            if probes[name] and rows.suffice:
+                yield from self._measure(prefix, probes[name], *known[name], rows)
+            else:
+                train, validation = known[name]
+                skipped[name] = {"train": train, "validation": validation, self.split: rows}
+        warn_of_skipped(f"{self.split}/linear_probe", len(self.tasks), skipped)
         if set(self.tasks) & set(FINDINGS):
             for name in self.features:
                 answered = {task: self.predictions.get(f"{task}/{name}") for task in self.tasks}
@@ -145,18 +153,13 @@ class LinearProbe:
 
     def _measure(
         self,
+        prefix: str,
         probes: dict[str, Probe],
         train: LabelledRows,
         validation: LabelledRows,
         rows: LabelledRows,
     ) -> Iterator[tuple[str, float]]:
         task = rows.task
-        prefix = f"{self.split}/linear_probe/{task.name}"
-        yield from named_counts(prefix, rows.labels, rows.patient_id, task.classes)
-        if not probes or not rows.suffice:
-            splits = {"train": train, "validation": validation, self.split: rows}
-            log.warning("%s skipped: %s", prefix, shortage(splits))
-            return
         baseline = level_only(train, rows)
         if task.unit == "image":
             self.predictions[f"{task.name}/{LEVEL_ONLY}"] = baseline

@@ -21,7 +21,7 @@ from lumbarclip_jax.evaluators.classification import Predictions
 from lumbarclip_jax.evaluators.linear_probe import Probe, fit_probe
 from lumbarclip_jax.evaluators.ranking import best_ranks, chance_metrics, rank_metrics
 from lumbarclip_jax.evaluators.reports import Reports, distinct_reports
-from lumbarclip_jax.evaluators.task_rows import LabelledRows
+from lumbarclip_jax.evaluators.task_rows import LabelledRows, warn_of_skipped
 from lumbarclip_jax.evaluators.tasks import TASKS
 from lumbarclip_jax.evaluators.views import by_image
 from lumbarclip_jax.evaluators.zero_shot import ZeroShot
@@ -69,7 +69,10 @@ class Robustness:
     def run(self, state) -> Iterator[tuple[str, float]]:
         embedded = self.embedder(state, self.split)
         reports = distinct_reports(self.embedder, state, embedded)
-        tasks = tuple(task for task in self.tasks if LabelledRows.of(embedded, TASKS[task]).suffice)
+        labelled = {task: LabelledRows.of(embedded, TASKS[task]) for task in self.tasks}
+        tasks = tuple(task for task, rows in labelled.items() if rows.suffice)
+        skipped = {task: {self.split: labelled[task]} for task in self.tasks if task not in tasks}
+        warn_of_skipped(f"{self.split}/robustness", len(self.tasks), skipped)
         probes = self._probes(state, tasks)
         prompts = _KnownTexts(self.embedder)
 

@@ -1,12 +1,15 @@
 """The rows of a split that a task can use, and the baseline that sees only their level."""
 
 import dataclasses
+import logging
 from collections.abc import Mapping
 
 import numpy as np
 
 from lumbarclip_jax.evaluators.classification import Predictions
 from lumbarclip_jax.evaluators.tasks import FINDINGS, UNLABELLED, Task
+
+log = logging.getLogger(__name__)
 
 # Patients that must have a finding, and as many that must not, for it to be measured.
 FEWEST_PATIENTS = 5
@@ -93,11 +96,38 @@ def level_only(train: LabelledRows, measured: LabelledRows) -> Predictions:
 def shortage(splits: Mapping[str, LabelledRows]) -> str:
     """Says of how few patients the classes of a task are, split by split."""
     task = next(iter(splits.values())).task
-    counts = "; ".join(
-        f"{split} "
-        + ", ".join(f"{n} {name}" for name, n in zip(task.classes, rows.patients, strict=True))
-        for split, rows in splits.items()
-    )
     return (
-        f"too few labelled patients ({counts}); two classes of {_fewest(task)} or more are needed"
+        f"too few labelled patients ({_patients(splits)}); two classes of {_fewest(task)} or more "
+        "are needed"
+    )
+
+
+def warn_of_skipped(
+    prefix: str, asked: int, skipped: Mapping[str, Mapping[str, LabelledRows]]
+) -> None:
+    """Logs in one line, or none, what an evaluator left out for want of labelled patients.
+
+    Args:
+      prefix: what is said of the evaluator: its split and name.
+      asked: how many tasks it was asked for.
+      skipped: the name of each task left out to the splits that it would have needed.
+    """
+    if skipped:
+        log.warning(
+            "%s: %d of %d tasks skipped, for want of labelled patients (two classes of 1 or more "
+            "are needed, of %d for a finding): %s",
+            prefix,
+            len(skipped),
+            asked,
+            FEWEST_PATIENTS,
+            ", ".join(f"{name} ({_patients(splits)})" for name, splits in skipped.items()),
+        )
+
+
+def _patients(splits: Mapping[str, LabelledRows]) -> str:
+    """`train 12 absent, 0 present; test 4 absent, 0 present`."""
+    return "; ".join(
+        f"{split} "
+        + ", ".join(f"{n} {name}" for name, n in zip(rows.task.classes, rows.patients, strict=True))
+        for split, rows in splits.items()
     )

@@ -9,8 +9,7 @@ Cosines differ little, so these probabilities lie close together and their NLL i
 guess: read the calibrated ones, tempered on the validation split.
 """
 
-import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 import scipy.special
@@ -18,11 +17,9 @@ import scipy.special
 from lumbarclip_jax.data.dataset import with_level
 from lumbarclip_jax.evaluators.classification import Predictions, named_counts
 from lumbarclip_jax.evaluators.prompts import load_prompts, sides
-from lumbarclip_jax.evaluators.task_rows import LabelledRows, level_only, shortage
+from lumbarclip_jax.evaluators.task_rows import LabelledRows, level_only, warn_of_skipped
 from lumbarclip_jax.evaluators.task_scores import by_unit, named_means, named_scores
 from lumbarclip_jax.evaluators.tasks import FINDINGS, TASKS, Task
-
-log = logging.getLogger(__name__)
 
 
 class ZeroShot:
@@ -60,18 +57,19 @@ class ZeroShot:
         if "validation" in splits and self.split != "validation":
             others["validation"] = self.embedder(state, "validation")
 
-        measured = []
+        measured, skipped = [], {}
         for name in self.tasks:
             prefix, rows = f"{self.split}/zero_shot/{name}", LabelledRows.of(embedded, TASKS[name])
             yield from named_counts(prefix, rows.labels, rows.patient_id, rows.task.classes)
             if rows.suffice:
                 measured.append(rows)
             else:
-                log.warning("%s skipped: %s", prefix, shortage({self.split: rows}))
+                skipped[name] = {self.split: rows}
+        warn_of_skipped(f"{self.split}/zero_shot", len(self.tasks), skipped)
         levels = np.unique(
             np.concatenate([embedded.level, *(other.level for other in others.values())])
         )
-        prompts = self._class_embeds(state, [rows.task for rows in measured], levels)
+        prompts = class_embeds(self.embedder, state, [rows.task for rows in measured], levels)
         for rows in measured:
             task = rows.task
             prefix = f"{self.split}/zero_shot/{task.name}"
@@ -94,32 +92,33 @@ class ZeroShot:
             prefix = f"{self.split}/zero_shot/findings"
             yield from named_means(prefix, self.predictions, **self.bootstrap)
 
-    def _class_embeds(
-        self, state, tasks: Sequence[Task], levels: np.ndarray
-    ) -> dict[str, dict[str, np.ndarray]]:
-        """Task and level to the unit embeddings `[K, E]` of its classes; each text encoded once."""
-        prompts = {
-            (task.name, level): [
-                [
-                    with_level(prompt, level, self.embedder.level_prefix)
-                    for prompt in load_prompts(task.name, level, side)
-                ]
-                for side in sides(task.classes)
+
+def class_embeds(
+    embedder, state, tasks: Sequence[Task], levels: Iterable[str]
+) -> dict[str, dict[str, np.ndarray]]:
+    """Task and level to the unit embeddings `[K, E]` of its classes; each text encoded once."""
+    prompts = {
+        (task.name, level): [
+            [
+                with_level(prompt, level, embedder.level_prefix)
+                for prompt in load_prompts(task.name, level, side)
             ]
-            for task in tasks
-            for level in levels
-        }
-        texts = list(dict.fromkeys(text for of in prompts.values() for side in of for text in side))
-        if not texts:
-            return {}
-        place = {text: row for row, text in enumerate(texts)}
-        embeds = self.embedder.encode_text(state, texts)
-        found: dict[str, dict[str, np.ndarray]] = {}
-        for (task, of_level), of in prompts.items():
-            means = np.stack([embeds[[place[text] for text in side]].mean(axis=0) for side in of])
-            units = means / np.linalg.norm(means, axis=1, keepdims=True)
-            found.setdefault(task, {})[of_level] = units
-        return found
+            for side in sides(task.classes)
+        ]
+        for task in tasks
+        for level in levels
+    }
+    texts = list(dict.fromkeys(text for of in prompts.values() for side in of for text in side))
+    if not texts:
+        return {}
+    place = {text: row for row, text in enumerate(texts)}
+    embeds = embedder.encode_text(state, texts)
+    found: dict[str, dict[str, np.ndarray]] = {}
+    for (task, of_level), of in prompts.items():
+        means = np.stack([embeds[[place[text] for text in side]].mean(axis=0) for side in of])
+        units = means / np.linalg.norm(means, axis=1, keepdims=True)
+        found.setdefault(task, {})[of_level] = units
+    return found
 
 
 def _predict(rows: LabelledRows, classes: dict[str, np.ndarray]) -> Predictions:

@@ -15,9 +15,8 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from ml_collections import ConfigDict
 from scipy import ndimage
 
-from lumbarclip_jax.data.dataset import with_level
-from lumbarclip_jax.evaluators.prompts import load_prompts
 from lumbarclip_jax.evaluators.tasks import TASKS
+from lumbarclip_jax.evaluators.zero_shot import class_embeds
 from lumbarclip_jax.images import prepare_images
 from lumbarclip_jax.models.spatial import place_embeds, place_side_px
 
@@ -100,18 +99,13 @@ def similarity_maps(
     place = np.asarray(places(run.state, stored), np.float32)
     text = embedded.text_embeds[rows]
     slope = np.abs(np.asarray(gradient(run.state, stored, text), np.float32)[..., 0])
-    sides = {
-        polarity: {
-            level: prompt_embed(embedder, run.state, task, level, polarity)
-            for level in np.unique(embedded.level[rows])
-        }
-        for polarity in ("negative", "positive")
-    }
+    levels = np.unique(embedded.level[rows])
+    classes = class_embeds(embedder, run.state, [TASKS[task]], levels)[task]
     size = run.config.data.image_size_px
 
     def one(i: int, row: int) -> ImageMaps:
         level, label = embedded.level[row], labels[row]
-        negative, positive = sides["negative"][level], sides["positive"][level]
+        negative, positive = classes[level]
         return ImageMaps(
             image=central_square(stored[i, :, :, 0], run.config.data.crop_px),
             level=str(level),
@@ -157,16 +151,6 @@ def interleaved(queues: list[list[int]]) -> list[int]:
     """One of each queue in turn, until all are empty."""
     turns = itertools.zip_longest(*queues)
     return [row for turn in turns for row in turn if row is not None]
-
-
-def prompt_embed(embedder, state, task: str, level: str, polarity: str) -> np.ndarray:
-    """Unit embedding `[E]` of one side of a task at a level: the mean of its prompts'."""
-    prompts = [
-        with_level(prompt, level, embedder.level_prefix)
-        for prompt in load_prompts(task, level, polarity)
-    ]
-    mean = embedder.encode_text(state, prompts).mean(axis=0)
-    return mean / np.linalg.norm(mean)
 
 
 def central_square(image: np.ndarray, side: int) -> np.ndarray:
