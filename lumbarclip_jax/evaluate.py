@@ -1,7 +1,9 @@
-"""python -m lumbarclip_jax.evaluate --workdir=runs/x --data_dir=DIR --split=test --out=metrics.json
+"""python -m lumbarclip_jax.evaluate --workdir=runs/x --data_dir=DIR --split=test --out=NAME.json
 
-Measures a trained run on any split of any data set built by `data_prep.build`.
-With --distributed, several processes share the encoding.
+Measures a trained run on any split of any data set built by `data_prep.build`, and writes the
+metrics to NAME.json and what was answered, row by row, to NAME.npz. The report page of the run
+shows what lies in its folder `evaluate`: --out=runs/x/evaluate/NAME.json, for a measurement on its
+own data set. With --distributed, several processes share the encoding.
 """
 
 import pathlib
@@ -12,13 +14,13 @@ from absl import flags
 from lumbarclip_jax import cli, hosts
 from lumbarclip_jax.evaluators import EVALUATORS, STANDARD, kept
 from lumbarclip_jax.evaluators.suite import evaluate_split, log_metrics
-from lumbarclip_jax.metrics_file import save_metrics
+from lumbarclip_jax.metrics_file import TRAINED_STEPS, save_metrics
 from lumbarclip_jax.run import load_run
 
 WORKDIR = flags.DEFINE_string("workdir", None, "folder of the trained run", required=True)
 DATA_DIR = flags.DEFINE_string("data_dir", None, "data set folder (default: the run's own)")
 SPLIT = flags.DEFINE_string("split", "test", "split to measure")
-OUT = flags.DEFINE_string("out", None, "JSON file for the metrics; predictions.npz goes beside it")
+OUT = flags.DEFINE_string("out", None, "JSON file for the metrics; answers go beside it")
 EVALUATE = flags.DEFINE_list(
     "evaluators", list(STANDARD), f"what to measure, of {', '.join(EVALUATORS)}"
 )
@@ -36,12 +38,12 @@ def main() -> None:
             resamples=RESAMPLES.value,
             names=EVALUATE.value,
         )
-        metrics |= dataset.cautions
+        metrics |= dataset.cautions | {TRAINED_STEPS: float(run.state.step)}
         log_metrics(metrics)
         if OUT.value and jax.process_index() == 0:
             out = pathlib.Path(OUT.value)
             save_metrics(metrics, out)
-            kept.save_kept(evaluators, out.with_name(kept.FILE))
+            kept.save_kept(evaluators, kept.beside(out))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""python -m lumbarclip_jax.finetune --workdir=runs/x --task=pfirrmann_ge_3 --out=DIR
+"""python -m lumbarclip_jax.finetune --workdir=runs/x --task=pfirrmann_ge_3
 
 Trains an image classifier on labels and measures it. There are three ways:
 
@@ -18,7 +18,9 @@ of unequal size are dealt with by --strategy, see lumbarclip_jax/imbalance. Hype
 as --recipe.epochs=60, see lumbarclip_jax/fine_tuning/recipe.py. The epoch is chosen on the
 validation split, which --label_fraction leaves whole.
 
---out gets metrics.json, with intervals over resampled patients, and predictions.npz.
+--out gets metrics.json, with intervals over resampled patients, and predictions.npz. For one run
+it is RUN/finetune/<task>+<task>, unless something else is asked for; the report page of the run
+shows every folder in RUN/finetune.
 """
 
 import logging
@@ -36,8 +38,8 @@ from lumbarclip_jax.fine_tuning import measuring, pixels, start, training
 from lumbarclip_jax.fine_tuning.examples import Examples
 from lumbarclip_jax.fine_tuning.recipe import default_recipe, plain_recipe
 from lumbarclip_jax.imbalance import STRATEGIES
-from lumbarclip_jax.metrics_file import save_metrics
-from lumbarclip_jax.run import METRICS_FILE, load_run
+from lumbarclip_jax.metrics_file import TRAINED_STEPS, save_metrics
+from lumbarclip_jax.run import FINETUNE_FOLDER, METRICS_FILE, load_run
 
 WORKDIR = flags.DEFINE_list("workdir", [], "folder of the trained run, or one of each fold")
 FROM_SCRATCH = flags.DEFINE_boolean("from_scratch", False, "start from new weights")
@@ -50,7 +52,12 @@ STRATEGY = flags.DEFINE_enum("strategy", "mamix_drw", list(STRATEGIES), "against
 LABEL_FRACTION = flags.DEFINE_float("label_fraction", 1.0, "part of the training patients to use")
 SEED = flags.DEFINE_integer("seed", 0, "of weights, order, augmentation and the part of patients")
 RECIPE = config_flags.DEFINE_config_dict("recipe", default_recipe(), "hyper-parameters")
-OUT = flags.DEFINE_string("out", None, "folder for metrics.json and predictions.npz", required=True)
+OUT = flags.DEFINE_string(
+    "out",
+    None,
+    "folder for metrics.json and predictions.npz (default, for one --workdir on its own data set: "
+    f"<workdir>/{FINETUNE_FOLDER}/<task>+<task>)",
+)
 RESAMPLES = flags.DEFINE_integer("resamples", 1000, "bootstrap resamples of patients", 100)
 
 # Run with -m, this module is called __main__.
@@ -62,8 +69,9 @@ def main() -> None:
     if unknown := set(TASK.value) - set(TASKS):
         raise ValueError(f"--task={unknown.pop()} is not one of {', '.join(TASKS)}")
     tasks = tuple(TASKS[task] for task in TASK.value)
-    folds, cautions = [], {}
-    for dataset, begin in _folds():
+    out = _out()
+    folds, beside = [], {}
+    for dataset, begin, trained in _folds():
         train_examples, validation, measured = (
             Examples.of(dataset, split, tasks) for split in ("train", "validation", SPLIT.value)
         )
@@ -71,12 +79,11 @@ def main() -> None:
         log.info("%s %s: %d training images", dataset.folder, dataset.resplit, len(part))
         classifier = _classifier(begin, part, validation)
         folds.append(measuring.answers(classifier, part, validation, measured))
-        cautions |= dataset.cautions
+        beside |= dataset.cautions | trained
     found = folds[0] if len(folds) == 1 else measuring.pooled(folds)
     measurement = measuring.Measurement(name, SPLIT.value, found, resamples=RESAMPLES.value)
-    metrics = cautions | dict(measurement.run())
+    metrics = beside | dict(measurement.run())
     suite.log_metrics(metrics)
-    out = pathlib.Path(OUT.value)
     save_metrics(metrics, out / METRICS_FILE)
     kept.save_kept({name: measurement}, out / kept.FILE)
 
@@ -96,16 +103,40 @@ def _name() -> str:
     return BASELINE.value or ("from_scratch" if FROM_SCRATCH.value else "finetune")
 
 
-def _folds() -> Iterator[tuple[Dataset, start.Start]]:
-    """The data set of each fold and what training starts from on it."""
+def _out() -> pathlib.Path:
+    """--out, or the folder of these tasks in the run's own."""
+    if OUT.value:
+        return pathlib.Path(OUT.value)
+    if len(WORKDIR.value) != 1 or FROM_SCRATCH.value:
+        raise ValueError(
+            "--out is missing: only what starts from the weights of one --workdir has a folder "
+            "there by default"
+        )
+    out = pathlib.Path(WORKDIR.value[0]) / FINETUNE_FOLDER / "+".join(TASK.value)
+    if (out / METRICS_FILE).exists():
+        raise ValueError(
+            f"{out} holds an earlier fine-tune: remove it, or keep both with --out={out}_2"
+        )
+    return out
+
+
+def _folds() -> Iterator[tuple[Dataset, start.Start, dict[str, float]]]:
+    """Of each fold the data set, what training starts from on it, and how far that was trained."""
     for folder in WORKDIR.value:
         run = load_run(folder)
-        yield run.dataset(DATA_DIR.value), start.from_run(run, new_weights=FROM_SCRATCH.value)
+        dataset = run.dataset(DATA_DIR.value)
+        if not OUT.value and dataset.manifest.get("plan") != run.data_manifest.get("plan"):
+            raise ValueError(
+                f"--out is missing: {dataset.folder} is not the data set of {folder}, whose page "
+                f"shows what lies in its folder {FINETUNE_FOLDER}"
+            )
+        trained = {} if FROM_SCRATCH.value else {TRAINED_STEPS: float(run.state.step)}
+        yield dataset, start.from_run(run, new_weights=FROM_SCRATCH.value), trained
     if not WORKDIR.value:
         begin = start.small_cnn() if BASELINE.value else start.small_resnet()
         count = FOLDS.value
         for resplit in [f"fold_{k}_of_{count}" for k in range(1, count + 1)] or [""]:
-            yield Dataset(DATA_DIR.value, resplit), begin
+            yield Dataset(DATA_DIR.value, resplit), begin, {}
 
 
 def _classifier(begin: start.Start, part: Examples, validation: Examples) -> training.Classifier:

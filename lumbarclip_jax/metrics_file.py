@@ -5,6 +5,9 @@ import math
 import pathlib
 from collections.abc import Mapping
 
+# Beside what `evaluate` and `finetune` measure: how far the run was trained that they measured.
+TRAINED_STEPS = "trained_steps"
+
 
 def to_json(metrics: Mapping[str, float], **options) -> str:
     """A JSON object; null stands for what is not finite. `options` are those of `json.dumps`."""

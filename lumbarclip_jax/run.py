@@ -21,6 +21,9 @@ CONFIG_FILE = "config.json"
 VOCABULARY_FILE = "vocab.txt"
 DATA_MANIFEST_FILE = "data_manifest.json"
 METRICS_FILE = "metrics.json"
+# What is measured later and lies here, is shown on the run's page.
+EVALUATE_FOLDER = "evaluate"
+FINETUNE_FOLDER = "finetune"
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """The fine-tune command: a run's encoder, a baseline over folds, and mistakes in one sentence."""
 
-import json
+import shutil
 import subprocess
 import sys
 
@@ -9,6 +9,10 @@ import pytest
 
 from lumbarclip_jax.data.dataset import Dataset
 from lumbarclip_jax.evaluators.kept import load_kept
+from lumbarclip_jax.metrics_file import read_metrics
+from lumbarclip_jax.report import write_report
+from tests import tiny_runs
+from tests.report_pages import Page
 
 
 def finetune(*arguments: str) -> subprocess.CompletedProcess:
@@ -16,25 +20,38 @@ def finetune(*arguments: str) -> subprocess.CompletedProcess:
     return subprocess.run(command, capture_output=True, text=True, timeout=300)
 
 
-def test_a_run_is_fine_tuned_and_measured(tiny_run, tmp_path):
-    result = finetune(
-        f"--workdir={tiny_run.folder}",
+def test_a_run_is_fine_tuned_and_its_page_shows_it(tiny_run, tmp_path):
+    run = shutil.copytree(tiny_run.folder, tmp_path / "run")
+    arguments = (
+        f"--workdir={run}",
         "--task=pfirrmann_ge_3,disc_displacement",
         "--strategy=ldam_drw",
         "--label_fraction=0.6",
         "--recipe.epochs=1",
         "--recipe.batch_size=8",
         "--resamples=100",
-        f"--out={tmp_path}",
     )
+    result = finetune(*arguments)
     assert result.returncode == 0, result.stderr
-    metrics = json.loads((tmp_path / "metrics.json").read_text())
+    out = run / "finetune" / "pfirrmann_ge_3+disc_displacement"
+    metrics = read_metrics(out / "metrics.json")
+    assert metrics["trained_steps"] == tiny_runs.STEPS
     for task in ("pfirrmann_ge_3", "disc_displacement"):
         assert 0 <= metrics[f"test/finetune/{task}/auroc"] <= 1
         assert f"test/finetune/{task}/by_patient/auroc_ci_low" in metrics
-    kept = load_kept(tmp_path / "predictions.npz").predictions
+    kept = load_kept(out / "predictions.npz").predictions
     answered = kept["test/finetune/pfirrmann_ge_3"]
     assert metrics["test/finetune/pfirrmann_ge_3/images"] == len(answered.labels)
+
+    page = Page(write_report(run))
+    drawn = " ".join(image["alt"] for image in page.attributes("img"))
+    area = metrics["test/finetune/pfirrmann_ge_3/auroc"]
+    assert f"ROC: Fine-tuned with an area of {area:.3f}" in drawn
+    assert "Reliability, Fine-tuned:" in drawn
+
+    again = finetune(*arguments)
+    assert again.returncode == 2
+    assert f"{out} holds an earlier fine-tune: remove it" in again.stderr
 
 
 def test_folds_test_every_patient_once(tiny_dataset, tmp_path):
@@ -58,6 +75,9 @@ def test_folds_test_every_patient_once(tiny_dataset, tmp_path):
     ("arguments", "sentence"),
     [
         ([], "pass --workdir, --from_scratch or --baseline"),
+        (["--out=", "--workdir=/no/where,/nor/there"], "--out is missing"),
+        (["--out=", "--workdir=/no/where", "--from_scratch"], "--out is missing"),
+        (["--out=", "--baseline=pixels", "--data_dir=/no/where"], "--out is missing"),
         (["--from_scratch"], "--data_dir is missing"),
         (["--workdir=/no/where", "--folds=5"], "--folds is not for --workdir"),
         (["--baseline=pixels", "--from_scratch"], "--baseline is trained by itself"),

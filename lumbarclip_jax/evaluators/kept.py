@@ -1,7 +1,8 @@
 """What evaluators kept of a run, row by row, as one file beside its metrics.
 
-`predictions.npz` holds plain arrays under `<split>/<evaluator>/<what>/<field>`, so that runs can be
-compared row by row afterwards, and folds pooled, without the model. Nothing in it is pickled.
+`predictions.npz`, or NAME.npz beside NAME.json, holds plain arrays under
+`<split>/<evaluator>/<what>/<field>`, so that runs can be compared row by row afterwards, and folds
+pooled, without the model. Nothing in it is pickled.
 """
 
 import dataclasses
@@ -25,6 +26,13 @@ class Kept:
 
     predictions: dict[str, Predictions]
     ranks: dict[str, tuple[np.ndarray, np.ndarray]]
+
+
+def beside(metrics_file: pathlib.Path) -> pathlib.Path:
+    """Where to keep what belongs to a file of metrics: two files in a folder have one each."""
+    if metrics_file.name == "metrics.json":
+        return metrics_file.with_name(FILE)
+    return metrics_file.with_suffix(".npz")
 
 
 def save_kept(evaluators: Mapping[str, object], path: pathlib.Path) -> None:

@@ -7,10 +7,8 @@ import jinja2
 
 import lumbarclip_jax
 from lumbarclip_jax.data import resplit
-from lumbarclip_jax.evaluators import kept
 from lumbarclip_jax.evaluators.task_rows import FEWEST_PATIENTS
 from lumbarclip_jax.metric_writer import read_history
-from lumbarclip_jax.metrics_file import read_metrics
 from lumbarclip_jax.report import (
     answer_pictures,
     figures,
@@ -21,7 +19,8 @@ from lumbarclip_jax.report import (
     tasks,
 )
 from lumbarclip_jax.report.examples import Examples
-from lumbarclip_jax.run import CONFIG_FILE, DATA_MANIFEST_FILE, METRICS_FILE
+from lumbarclip_jax.report.measured import read_measured
+from lumbarclip_jax.run import CONFIG_FILE, DATA_MANIFEST_FILE
 
 FILE = "report.html"
 
@@ -39,7 +38,7 @@ def write_report(
 
     Args:
       folder: of the run. Its metrics.json, metrics.jsonl and predictions.npz may be missing; what
-        they hold is then left out.
+        they hold is then left out. For what was measured later see `measured`.
       examples: what the model shows of its data set; left out when there is none.
       out: the file to write; `report.html` in the folder by default.
 
@@ -52,12 +51,11 @@ def write_report(
     folder = pathlib.Path(folder)
     config, manifest = read_definition(folder)
     history = read_history(folder)
-    metrics = read_metrics(folder / METRICS_FILE) if (folder / METRICS_FILE).is_file() else {}
-    predictions = {}
-    if (folder / kept.FILE).is_file():
-        predictions = kept.load_kept(folder / kept.FILE).predictions
+    steps = max((row["step"] for row in history), default=0)
+    measured = read_measured(folder, steps)
+    metrics = measured.metrics
     arranged = tables.sections(order.ordered(metrics))
-    parts = tasks.task_parts(arranged, predictions, metrics)
+    parts = tasks.task_parts(arranged, measured.predictions, metrics)
     is_leaky = config["data"].get("resplit") == resplit.LEAKY
     page = (
         _environment()
@@ -66,8 +64,9 @@ def write_report(
             name=config.get("name", folder.name),
             version=lumbarclip_jax.__version__,
             warning=resplit.WARNING if is_leaky else "",
-            steps=max((row["step"] for row in history), default=0),
+            steps=steps,
             metrics=metrics,
+            outdated=measured.outdated,
             sections=arranged,
             headlines=tables.headlines(arranged),
             tasks=parts,

@@ -68,6 +68,10 @@ TITLES = {
     "findings": "Findings of the reports, their mean",
     "by_patient": "By patient",
     "few_shot": "Few-shot probe",
+    "finetune": "Fine-tuned",
+    "from_scratch": "Trained from scratch",
+    "small_cnn": "Small CNN",
+    "pixels": "Regression on pixels",
     **{f"k_{k}": f"{k} of each class" for k in (1, 2, 4, 8, 16)},
     **{f"recall_at_{k}": f"Recall at {k}" for k in (1, 5, 10)},
 }
@@ -86,6 +90,8 @@ def title(name: str) -> str:
         return title(name.removesuffix("_calibrated")) + ", after temperature"
     if name.endswith("_retention"):
         return title(name.removesuffix("_retention")) + ", retained"
+    if named := re.fullmatch(r"(\w+)( \(.*\))", name):
+        return title(named[1]) + named[2]  # of a folder, which is written as it is
     return TITLES.get(name) or name.replace("_", " ").capitalize()
 
 

@@ -29,6 +29,7 @@ class Answered:
     `temperature` is the one fitted on validation, where it was fitted.
     """
 
+    evaluator: str
     title: str
     table: Table
     predicted: Predictions | None
@@ -37,6 +38,10 @@ class Answered:
     @property
     def is_by_patient(self) -> bool:
         return self.table.key.endswith("/by_patient")
+
+    @property
+    def is_fine_tuned(self) -> bool:
+        return self.evaluator.startswith("finetune")
 
     @property
     def shots(self) -> int | None:
@@ -68,6 +73,10 @@ class TaskPart:
     def is_main(self) -> bool:
         """Whether it is shown openly: the findings one by one are folded away."""
         return self.key not in FINDINGS
+
+    @property
+    def fine_tuned(self) -> list[Answered]:
+        return [a for a in self.answered if a.is_fine_tuned]
 
     @property
     def is_binary(self) -> bool:
@@ -117,6 +126,7 @@ def task_parts(
                 features = [p for p in table.key.split("/")[1:] if p != USUAL_FEATURES]
                 heading = ", ".join([section.title, *(title(p).lower() for p in features)])
                 answered = Answered(
+                    evaluator=section.evaluator,
                     title=table.title if is_baseline else heading,
                     table=table,
                     predicted=predictions.get(key),

@@ -1,0 +1,89 @@
+"""All that was measured on a run: when training ended, by `evaluate` and by `finetune` later.
+
+Besides its own numbers the page of a run shows those of `<run>/evaluate/*.json` and of
+`<run>/finetune/*/metrics.json`, which is where `finetune` writes by default.
+"""
+
+import collections
+import dataclasses
+import pathlib
+from collections.abc import Iterator
+
+from lumbarclip_jax.evaluators import kept
+from lumbarclip_jax.evaluators.classification import Predictions
+from lumbarclip_jax.metrics_file import TRAINED_STEPS, read_metrics
+from lumbarclip_jax.run import EVALUATE_FOLDER, FINETUNE_FOLDER, METRICS_FILE
+
+
+@dataclasses.dataclass(frozen=True)
+class Measured:
+    """Metrics by name, answers by `<split>/<evaluator>/<what>`, and what is left out as outdated.
+
+    The files in `outdated` were measured on the weights of another step of the same run.
+    """
+
+    metrics: dict[str, float]
+    predictions: dict[str, Predictions]
+    outdated: tuple[str, ...] = ()
+
+
+def read_measured(folder: pathlib.Path, steps: int) -> Measured:
+    """Reads what there is of a run that was trained for `steps`, 0 when that is not known.
+
+    Of numbers under the same name the run's own come first. Fine-tunes of the same task are told
+    apart by their folder: `test/finetune (NAME)/...`.
+    """
+    found = _read(folder / METRICS_FILE)
+    fine_tunes, outdated = {}, []
+    for path in _files(folder):
+        one = _read(path)
+        if steps and one.metrics.get(TRAINED_STEPS, steps) != steps:
+            outdated.append(str(path.relative_to(folder)))
+        elif path.parent.name == EVALUATE_FOLDER:
+            found = _both(one, found)
+        else:
+            fine_tunes[path.parent.name] = one
+    folders_of = collections.Counter(
+        task for one in fine_tunes.values() for task in set(map(_task, one.metrics)) - {None}
+    )
+    shared = {task for task, folders in folders_of.items() if folders > 1}
+    for name, one in fine_tunes.items():
+        found = _both(_renamed(one, shared, name), found)
+    return dataclasses.replace(found, outdated=tuple(outdated))
+
+
+def _files(folder: pathlib.Path) -> Iterator[pathlib.Path]:
+    yield from sorted((folder / EVALUATE_FOLDER).glob("*.json"))
+    yield from sorted((folder / FINETUNE_FOLDER).glob(METRICS_FILE))
+    yield from sorted((folder / FINETUNE_FOLDER).glob(f"*/{METRICS_FILE}"))
+
+
+def _read(path: pathlib.Path) -> Measured:
+    answers = kept.beside(path)
+    return Measured(
+        read_metrics(path) if path.is_file() else {},
+        kept.load_kept(answers).predictions if answers.is_file() else {},
+    )
+
+
+def _both(added: Measured, own: Measured) -> Measured:
+    return Measured(added.metrics | own.metrics, added.predictions | own.predictions)
+
+
+def _task(name: str) -> str | None:
+    """`<split>/<evaluator>/<task>` of a metric or of answers."""
+    return "/".join(name.split("/")[:3]) if name.count("/") >= 2 else None
+
+
+def _renamed(one: Measured, shared: set[str], folder: str) -> Measured:
+    """With the folder in the name of the evaluator, for the tasks that are `shared`."""
+
+    def rename(name: str) -> str:
+        if _task(name) not in shared:
+            return name
+        split, evaluator, rest = name.split("/", 2)
+        return f"{split}/{evaluator} ({folder})/{rest}"
+
+    return Measured(
+        *({rename(k): v for k, v in of.items()} for of in (one.metrics, one.predictions))
+    )

@@ -1,0 +1,82 @@
+"""What was measured after training has its place on the page, or is said to be left out."""
+
+import math
+from types import SimpleNamespace
+
+import pytest
+
+from lumbarclip_jax.evaluators import kept
+from lumbarclip_jax.metrics_file import save_metrics
+from lumbarclip_jax.report import write_report
+from lumbarclip_jax.report.measured import read_measured
+from tests.made_up_predictions import binary
+from tests.report_pages import Page, write
+
+OWN = {"test/retrieval/image_to_text_recall_at_5": 0.4}
+TASK = "test/finetune/compression"
+
+
+def fine_tune(folder, name: str, *, steps: float = 2.0, auroc: float = 0.7) -> None:
+    """A folder as `finetune` leaves it."""
+    metrics = {"trained_steps": steps, f"{TASK}/auroc": auroc, f"{TASK}/temperature": 2.0}
+    path = folder / "finetune" / name / "metrics.json"
+    save_metrics(metrics, path)
+    answered = SimpleNamespace(split="test", predictions={"compression": binary()})
+    kept.save_kept({"finetune": answered}, kept.beside(path))
+
+
+@pytest.fixture
+def run(tmp_path):
+    write(tmp_path, metrics=OWN)  # its history ends at step 2
+    return tmp_path
+
+
+def test_a_run_alone(run):
+    assert read_measured(run, 2).metrics == OWN
+    assert read_measured(run / "nothing", 2).metrics == {}
+
+
+def test_a_fine_tune_stands_beside_the_other_methods(run):
+    fine_tune(run, "compression", auroc=0.8125)
+    found = read_measured(run, 2)
+    assert found.metrics[f"{TASK}/auroc"] == 0.8125
+    assert found.predictions.keys() == {TASK}
+    page = Page(write_report(run))
+    assert "Fine-tuned 0.812" in page.text
+    assert "answered" in page.text  # its confusion matrix
+    drawn = [image["alt"] for image in page.attributes("img")]
+    assert any(text.startswith("ROC: Fine-tuned with") for text in drawn)
+    assert any(text.startswith("Reliability, Fine-tuned: before temperature") for text in drawn)
+
+
+def test_fine_tunes_of_one_task_are_told_apart_by_their_folder(run):
+    fine_tune(run, "erm", auroc=0.6)
+    fine_tune(run, "mamix_drw", auroc=0.9)
+    found = read_measured(run, 2)
+    names = {"test/finetune (erm)/compression", "test/finetune (mamix_drw)/compression"}
+    assert found.predictions.keys() == names
+    assert found.metrics["test/finetune (mamix_drw)/compression/auroc"] == 0.9
+    text = Page(write_report(run)).text
+    assert "Fine-tuned (erm) 0.600" in text
+    assert "Fine-tuned (mamix_drw) 0.900" in text
+
+
+def test_what_was_measured_on_earlier_weights_is_left_out_aloud(run):
+    fine_tune(run, "compression", steps=1.0)
+    found = read_measured(run, 2)
+    assert found.metrics == OWN
+    assert found.outdated == ("finetune/compression/metrics.json",)
+    assert "finetune/compression/metrics.json" in Page(write_report(run)).text
+
+
+def test_later_evaluations_add_to_the_run_and_replace_nothing(run):
+    later = {"test/retrieval/image_to_text_recall_at_5": 0.1, "test/few_shot/x/k_1/auroc": math.nan}
+    save_metrics(later, run / "evaluate" / "more.json")
+    found = read_measured(run, 2).metrics
+    assert found.keys() == {*OWN, *later}
+    assert found["test/retrieval/image_to_text_recall_at_5"] == 0.4
+
+
+def test_two_files_of_metrics_in_a_folder_keep_their_own_answers(tmp_path):
+    beside = {kept.beside(tmp_path / name).name for name in ("metrics.json", "more.json", "b.json")}
+    assert beside == {"predictions.npz", "more.npz", "b.npz"}
