@@ -46,7 +46,7 @@ def test_a_run_is_fine_tuned_and_its_page_shows_it(tiny_run, tmp_path):
     page = Page(write_report(run))
     drawn = " ".join(image["alt"] for image in page.attributes("img"))
     area = metrics["test/finetune/pfirrmann_ge_3/auroc"]
-    assert f"ROC: Fine-tuned with an area of {area:.3f}" in drawn
+    assert f"ROC, All methods: Fine-tuned with an area of {area:.3f}" in drawn
     assert "Reliability, Fine-tuned:" in drawn
 
     again = finetune(*arguments)

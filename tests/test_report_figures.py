@@ -11,6 +11,7 @@ from sklearn.metrics import average_precision_score, confusion_matrix, roc_auc_s
 
 from lumbarclip_jax.evaluators.classification import Predictions
 from lumbarclip_jax.report.embedding_map import embedding_map, some_patients
+from lumbarclip_jax.report.figures import training_curves
 from lumbarclip_jax.report.map_pictures import Scale, overlay
 from lumbarclip_jax.report.robustness_pictures import robustness_pictures
 from tests.report_pages import Page, evaluate, picture, write
@@ -29,6 +30,13 @@ def test_curves_are_drawn(tmp_path):
         "lr against training step, from 0.0001 to 0.0002",
         "Retrieval, validation: Recall at 5, against training step, for Image → report",
     ]
+
+
+def test_a_run_of_one_point_shows_it():
+    (drawn,) = training_curves([{"step": 20, "loss": 3.0}])
+    pixels = np.asarray(picture({"src": drawn.source}).convert("RGB"), int)
+    blue = (pixels[..., 2] - pixels[..., 0]) > 100
+    assert blue.sum() > 20
 
 
 def described(written: Page, beginning: str) -> list[str]:

@@ -45,7 +45,7 @@ def test_a_fine_tune_stands_beside_the_other_methods(run):
     assert "Fine-tuned 0.812" in page.text
     assert "answered" in page.text  # its confusion matrix
     drawn = [image["alt"] for image in page.attributes("img")]
-    assert any(text.startswith("ROC: Fine-tuned with") for text in drawn)
+    assert any(text.startswith("ROC, All methods: Fine-tuned with") for text in drawn)
     assert any(text.startswith("Reliability, Fine-tuned: before temperature") for text in drawn)
 
 

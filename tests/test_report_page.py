@@ -116,7 +116,10 @@ def test_the_same_run_gives_the_same_bytes(tmp_path):
 def test_a_leaking_split_is_said_first(full, tmp_path):
     assert resplit.WARNING in full.text
     assert full.text.index("These numbers are no results") < full.text.index("At a glance")
-    assert "no results" not in write(tmp_path).text
+    assert "better than chance" not in full.text.partition("At a glance")[2].split("Chance")[0]
+    alone = write(tmp_path).text
+    assert "no results" not in alone
+    assert "better than chance" in alone
 
 
 def test_without_the_data_set_the_page_says_what_is_missing(tmp_path):

@@ -17,6 +17,7 @@ from lumbarclip_jax.report.figures import COLOURS, GRID_COLOUR, INK, MUTED, Pict
 from lumbarclip_jax.report.tasks import Answered, TaskPart
 
 SIZE = (3.6, 4.5)
+ALL = "All methods"
 FEW_SHOT = COLOURS[-1]  # the others are those of the same methods in the ROC
 CHANCE = {"color": MUTED, "linewidth": 1, "linestyle": (0, (1, 2))}
 
@@ -70,8 +71,8 @@ def class_lines(predicted: Predictions) -> list[Line]:
     ]
 
 
-def _roc(lines: list[Line], whose: str = "") -> Picture:
-    axes = _square(_heading("ROC", whose), "1 − specificity", "Sensitivity")
+def _roc(lines: list[Line], whose: str = ALL) -> Picture:
+    axes = _square("ROC", whose, "1 − specificity", "Sensitivity")
     described = []
     for colour, line in zip(COLOURS, lines, strict=False):
         curve = roc_curve(*line.input)
@@ -82,8 +83,8 @@ def _roc(lines: list[Line], whose: str = "") -> Picture:
     return _with_legend(axes, described)
 
 
-def _precision_recall(lines: list[Line], whose: str = "") -> Picture:
-    axes = _square(_heading("Precision and recall", whose), "Recall (sensitivity)", "Precision")
+def _precision_recall(lines: list[Line], whose: str = ALL) -> Picture:
+    axes = _square("Precision and recall", whose, "Recall (sensitivity)", "Precision")
     described = []
     for colour, line in zip(COLOURS, lines, strict=False):
         curve = precision_recall_curve(*line.input)
@@ -107,7 +108,7 @@ def _few_shot(part: TaskPart) -> Picture:
     rows = [answered.rows["auroc"] for answered in part.few_shot]
     shots = [answered.shots for answered in part.few_shot]
     values = np.array([row.value for row in rows])
-    axes = panel("Few-shot", SIZE, "Labelled images of each class")
+    axes = panel("Few-shot\nLinear probe", SIZE, "Labelled images of each class")
     axes.set_ylabel("AUROC", fontsize=8, color=MUTED)
     axes.fill_between(
         shots, [r.low for r in rows], [r.high for r in rows], color=FEW_SHOT, alpha=0.12, lw=0
@@ -142,7 +143,7 @@ def _reliability(answered: Answered) -> Picture:
     labels = ("Said probability", "Happened")
     if len(predicted.classes) > 2:
         labels = ("Said probability of its answer", "Was right")
-    axes = _square(_heading("Reliability", answered.title), *labels)
+    axes = _square("Reliability", answered.title, *labels)
     axes.plot([0, 1], [0, 1], **CHANCE)
     described = []
     for colour, marker, label, said in _before_and_after(answered):
@@ -182,12 +183,9 @@ def reliability_of(predicted: Predictions, probabilities: np.ndarray) -> Reliabi
     return reliability(said, so, predicted.patient_id)
 
 
-def _heading(heading: str, whose: str) -> str:
-    return f"{heading}\n{whose}" if whose else heading
-
-
-def _square(heading: str, x_label: str, y_label: str):
-    axes = panel(heading, SIZE, x_label)
+def _square(heading: str, whose: str, x_label: str, y_label: str):
+    # Two lines in every heading, so that pictures side by side line up.
+    axes = panel(f"{heading}\n{whose}", SIZE, x_label)
     axes.set_ylabel(y_label, fontsize=8, color=MUTED)
     axes.grid(color=GRID_COLOUR)
     axes.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.02), box_aspect=1)

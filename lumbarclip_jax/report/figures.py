@@ -6,6 +6,7 @@ import io
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from PIL import Image
 
 from lumbarclip_jax.report.tables import split_name, title
@@ -41,7 +42,9 @@ def training_curves(history: list[dict]) -> list[Picture]:
     for name in sorted(names, key=lambda name: name != "loss"):
         points = np.array([(row["step"], row[name]) for row in history if name in row], float)
         axes = panel(_CURVE_TITLES.get(name, title(name)))
-        axes.plot(*points.T, color=COLOURS[0], linewidth=1.6)
+        alone = "o" if len(points) == 1 else None  # a line through one point is nothing
+        axes.plot(*points.T, color=COLOURS[0], linewidth=1.6, marker=alone)
+        axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
         axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
         first, last = points[0, 1], points[-1, 1]
         text = f"{name} against training step, from {first:.4g} to {last:.4g}"
@@ -49,7 +52,12 @@ def training_curves(history: list[dict]) -> list[Picture]:
     return pictures
 
 
-_CURVE_TITLES = {"lr": "Learning rate", "pairs_per_s": "Image-report pairs per second"}
+_CURVE_TITLES = {
+    "lr": "Learning rate",
+    "grad_norm": "Norm of the gradient",
+    "temperature": "Temperature of the loss",
+    "pairs_per_s": "Image-report pairs per second",
+}
 
 
 def evaluation_curves(history: list[dict]) -> list[Picture]:
@@ -79,7 +87,9 @@ def evaluation_curves(history: list[dict]) -> list[Picture]:
             axes.fill_between(step, low, high, color=colour, alpha=0.12, linewidth=0)
             axes.plot(step, chance, color=colour, linewidth=1, linestyle=(0, (1, 2)))
         axes.set_ylim(bottom=0)
-        axes.legend(frameon=False, fontsize=7.5, labelcolor=INK, loc="best")
+        axes.figure.legend(
+            loc="outside lower left", ncols=2, frameon=False, fontsize=7.5, labelcolor=INK
+        )
         pictures.append(
             finish(axes.figure, f"{heading}, against training step, for {', '.join(lines)}")
         )

@@ -29,7 +29,7 @@ def embedding_pictures(embedded: EmbeddingMap) -> list[Picture]:
 
 
 def _scatter(embedded: EmbeddingMap, heading: str, names: list[str], group: np.ndarray) -> Picture:
-    figure = Figure(figsize=(5.4, 4.8), layout="constrained")
+    figure = Figure(figsize=(4.6, 4.4), layout="constrained")
     axes = figure.add_subplot()
     axes.set_title(heading, loc="left", fontsize=11, color=INK)
     images, reports = embedded.image_xy, embedded.report_xy

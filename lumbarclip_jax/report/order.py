@@ -4,8 +4,8 @@ import re
 from collections.abc import Mapping
 
 from lumbarclip_jax.evaluators import EVALUATORS
-from lumbarclip_jax.evaluators.tasks import FINDINGS, MAIN
-from lumbarclip_jax.report.tables import SUFFIXES, split_name
+from lumbarclip_jax.evaluators.tasks import FINDINGS, MAIN, TASKS
+from lumbarclip_jax.report.tables import SHARE, SUFFIXES, split_name
 
 PATHS = (
     *("image_to_text", "text_to_image", "patient_to_text", "text_to_patient"),
@@ -14,6 +14,7 @@ PATHS = (
 MEASURES = (
     *("recall_at_1", "recall_at_5", "recall_at_10", "median_rank", "mrr", "map_shared_findings"),
     *("images", "patients", "positives", "prevalence"),
+    *(SHARE + name.replace(" ", "_") for task in TASKS.values() for name in task.classes),
     *("auroc", "auroc_within_level", "auroc_gain_over_level", "average_precision"),
     *("accuracy", "balanced_accuracy", "macro_f1", "weighted_f1", "quadratic_kappa"),
     *("ece", "ece_calibrated", "adaptive_ece", "adaptive_ece_calibrated"),

@@ -49,7 +49,7 @@ def robustness_pictures(metrics: Mapping[str, float], split: str) -> list[Pictur
     pictures = []
     for number, decline in declines(metrics, split).items():
         *where, measure = number.split("/")
-        heading = ", ".join(map(title, where)) + ("\n" if where else "") + _measure(measure)
+        heading = ", ".join(map(title, where or ["retrieval"])) + "\n" + _measure(measure)
         axes = panel(heading, (3.8, 4.2), "Severity, 0 as it is")
         axes.axhspan(decline.low, decline.high, color=MUTED, alpha=0.12, linewidth=0)
         axes.axhline(decline.chance, color=MUTED, linewidth=1, linestyle=(0, (1, 2)))

@@ -68,6 +68,8 @@ TITLES = {
     "findings": "Findings of the reports, their mean",
     "by_patient": "By patient",
     "few_shot": "Few-shot probe",
+    "left_right_flip": "Left-right flip",
+    "down_sampling": "Down-sampling",
     "finetune": "Fine-tuned",
     "from_scratch": "Trained from scratch",
     "small_cnn": "Small CNN",
