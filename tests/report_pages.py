@@ -41,7 +41,7 @@ CONFIG = {"name": "tiny", "optim": {"lr": 0.001, "frozen": ()}, "seed": 0, "data
 class Page(html.parser.HTMLParser):
     """Tags with their attributes, the text between them, and that every tag is closed."""
 
-    VOID = frozenset({"meta", "img", "br"})
+    VOID = frozenset({"meta", "img", "br", "wbr"})
 
     def __init__(self, path):
         super().__init__()

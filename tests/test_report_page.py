@@ -85,7 +85,7 @@ def test_a_number_stands_with_its_interval_and_chance(tmp_path):
     assert "Recall at 5 43.2 % 40.0 – 50.0 % 10.0 %" in written.text
     assert "better than chance" in written.text
     assert "0.6875" in written.text
-    assert "optim.lr 0.001" in written.text
+    assert "optim. lr 0.001" in written.text
     assert "empty_report 3" in written.text
 
 
