@@ -26,6 +26,7 @@ from lumbarclip_jax.evaluators.bootstrap import Estimate, paired_differences
 from lumbarclip_jax.evaluators.classification import Predictions, same_rows
 from lumbarclip_jax.evaluators.kept import Kept
 from lumbarclip_jax.evaluators.ranking import rank_metrics
+from lumbarclip_jax.metrics_file import save_metrics
 
 A = flags.DEFINE_list("a", None, "first model", required=True)
 B = flags.DEFINE_list("b", None, "second model", required=True)
@@ -70,7 +71,7 @@ def main() -> None:
     log.info("differences, a - b:")
     suite.log_metrics(differences)
     if OUT.value:
-        suite.save_metrics(differences, pathlib.Path(OUT.value))
+        save_metrics(differences, pathlib.Path(OUT.value))
 
 
 def difference(a: Predictions, b: Predictions, name: str, resamples: int) -> dict[str, float]:
