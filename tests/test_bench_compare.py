@@ -95,6 +95,7 @@ def row_of(config: str = "vit_linear", **changes) -> dict:
         "agreement": {
             "losses": {"JAX": [2.07944, 2.1], "PyTorch": [2.07945, 2.1]},
             "largest_difference": 4.8e-6,
+            "tolerance": 1e-4,
         },
         "step_s": {"JAX": [8.0, 4.0, 2.0, 6.0], "PyTorch": [4.0, 4.0, 4.0, 4.0]},
         "ratio": {"median": 1.25, "low": 0.9, "high": 1.6},
@@ -123,6 +124,8 @@ def test_the_page_shows_the_rows_and_says_what_was_not_measured():
         "| 3.00 | 2.50 | 20.0 | 3.0 (15%) | 0.5 |" in cpu
     )
     assert "| vit_linear | float32 | 16 |" in cpu
+    unchecked = row_of()["agreement"] | {"tolerance": None}
+    assert "| 5e-06, not checked |" in page.render([row_of(agreement=unchecked)])
     assert "| swin_mlp | float32, random | 8 |" in cpu
     assert cpu.count("not measured") == 4
     assert gpu.count("not measured") == 6

@@ -49,6 +49,11 @@ def _define_flags() -> None:
         1,
     )
     flags.DEFINE_bool("random", False, "with dropout and augmentation as in training")
+    flags.DEFINE_bool(
+        "check",
+        True,
+        "run 20 float32 steps for the losses before a run in another type or with --random",
+    )
     flags.DEFINE_string("out", "docs/benchmarks", "folder of the page and its rows")
     flags.DEFINE_bool("measure", True, "false: only write the page from the rows there are")
 
@@ -93,7 +98,7 @@ def _measure(names: list[str], options: Options, folder: pathlib.Path) -> list[s
         if flags.FLAGS.image_size_px:
             config.data.image_size_px = flags.FLAGS.image_size_px
         try:
-            row = compare(config, options)
+            row = compare(config, options, flags.FLAGS.check)
         except (ValueError, RuntimeError) as error:
             # The others may be the measurement of a machine that is lent by the minute.
             log.info("%s: %s", config.name, error)

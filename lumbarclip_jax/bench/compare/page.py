@@ -29,7 +29,8 @@ How to read the columns:
   a 95 % bootstrap interval. Below 1, JAX is faster. The two processes take turns.
 - **JAX**, **PyTorch**: median step.
 - **losses**: largest relative difference over the first steps, in float32 without dropout and
-  augmentation draws. More than 1e-4 is an error and makes no row.
+  augmentation draws. More than 1e-4 is an error and makes no row. "Not checked" (`--nocheck`):
+  those of the timed run itself, in its own type.
 - **memory**: peak while training, of the GPU's allocations or on CPU of the resident process.
 - **compile**: JAX, tracing and compiling, and in brackets the same from the persistent cache in a
   new process. PyTorch, what the first step took longer than the others.
@@ -82,13 +83,18 @@ def _cells(row: dict) -> list[str]:
         f"{step_s['JAX'] * 1e3:,.0f}",
         f"{step_s['PyTorch'] * 1e3:,.0f}",
         f"{row['batch_size'] / step_s['JAX']:,.1f}",
-        f"{row['agreement']['largest_difference']:.0e}",
+        _difference(row["agreement"]),
         f"{row['peak_bytes']['JAX'] / GIB:.2f}",
         f"{row['peak_bytes']['PyTorch'] / GIB:.2f}",
         f"{cold:.1f}",
         f"{warm:.1f} ({warm / cold:.0%})",
         f"{compiled['PyTorch']['first_step_s']:.1f}",
     ]
+
+
+def _difference(agreement: dict) -> str:
+    is_checked = agreement["tolerance"] is not None
+    return f"{agreement['largest_difference']:.0e}" + ("" if is_checked else ", not checked")
 
 
 def _median(values: list[float]) -> float:

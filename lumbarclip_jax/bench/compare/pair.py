@@ -23,18 +23,18 @@ AGREEMENT_PAIRS = 32  # a batch of a float32 run that is only for the losses
 WARM_UP_STEPS = 2
 
 
-def compare(config: ConfigDict, options: Options) -> dict:
+def compare(config: ConfigDict, options: Options, is_checked: bool = True) -> dict:
     """A row, ready for JSON.
 
     A float32 run without random draws shows times and, in its first steps, that both sides compute
-    the same. Any other run is preceded by such a one for the losses alone.
+    the same. Any other run is preceded by such a one for the losses alone, if `is_checked`.
 
     Raises:
       ValueError: the config cannot run, or the losses differ.
       RuntimeError: a side failed.
     """
     agreement = None
-    if options.dtype != "float32" or options.is_random:
+    if is_checked and (options.dtype != "float32" or options.is_random):
         exact = dataclasses.replace(
             options,
             batch_size=min(options.batch_size, AGREEMENT_PAIRS),
