@@ -3,12 +3,13 @@
 import dataclasses
 import json
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import tensorflow_datasets as tfds
 
 from lumbarclip_jax.data import resplit as resplits
+from lumbarclip_jax.data.sources import PartialSource, Rows
 
 SCHEMA_VERSION = 1
 TEXT_COLUMNS = ("report", "report_group", "patient_id", "study_id", "image_id", "level", "sequence")
@@ -35,33 +36,6 @@ class Columns:
         """Only these rows, in their order."""
         arrays = {k: v[rows] for k, v in vars(self).items() if isinstance(v, np.ndarray)}
         return dataclasses.replace(self, **arrays)
-
-
-class Rows:
-    """Random access to some rows of several sources laid end to end."""
-
-    def __init__(self, sources: Sequence, rows: np.ndarray):
-        self._sources = sources
-        self._rows = rows
-        self._ends = np.cumsum([len(source) for source in sources])
-
-    def __len__(self) -> int:
-        return len(self._rows)
-
-    def __getitem__(self, index: int) -> dict:
-        return self.__getitems__([index])[0]
-
-    def __getitems__(self, indices: Sequence[int]) -> list[dict]:
-        rows = self._rows[np.asarray(indices, np.int64)]
-        records = [None] * len(rows)
-        number = np.searchsorted(self._ends, rows, side="right")
-        for source in np.unique(number):
-            here = np.flatnonzero(number == source)
-            begin = self._ends[source] - len(self._sources[source])
-            found = self._sources[source].__getitems__((rows[here] - begin).tolist())
-            for place, record in zip(here, found, strict=True):
-                records[place] = record
-        return records
 
 
 class Dataset:
@@ -94,7 +68,8 @@ class Dataset:
         self._builder = tfds.builder_from_directory(str(self.folder))
         self.splits = tuple(self.manifest["splits"])
         self._columns: dict[str, Columns] = {}
-        self._sources: dict[str, Rows] = {}  # only of splits assigned again
+        self._stored_splits = self.splits
+        self._rows: dict[str, np.ndarray] = {}  # of splits assigned again, into the stored ones
         self.resplit = resplit
         if resplit:
             self._assign_again()
@@ -102,12 +77,10 @@ class Dataset:
     def _assign_again(self) -> None:
         stored = {split: self.columns(split) for split in self.splits}
         sizes = {split: len(columns.level) for split, columns in stored.items()}
-        sources = [self.source(split) for split in self.splits]
         whole = _joined(list(stored.values()))
-        rows_of = resplits.assign_rows(whole, self.resplit, sizes)
-        self.splits = tuple(rows_of)
-        self._sources = {split: Rows(sources, rows) for split, rows in rows_of.items()}
-        self._columns = {split: whole.take(rows) for split, rows in rows_of.items()}
+        self._rows = resplits.assign_rows(whole, self.resplit, sizes)
+        self.splits = tuple(self._rows)
+        self._columns = {split: whole.take(rows) for split, rows in self._rows.items()}
         counts = {
             split: {
                 "images": len(columns.level),
@@ -131,14 +104,28 @@ class Dataset:
         Raises:
           ValueError: the data set has no such split.
         """
+        return self._laid_out(split, self._builder.as_data_source)
+
+    def partial_source(self, split: str, names: Sequence[str]):
+        """`source(split)` of records with nothing but these features, a third faster to read."""
+        features = {name: self._builder.info.features[name] for name in names}
+
+        def stored(split: str) -> PartialSource:
+            raw = tfds.decode.DeserializeMethod.RAW_BYTES
+            records = self._builder.as_data_source(split, deserialize_method=raw)
+            return PartialSource(records, tfds.features.FeaturesDict(features))
+
+        return self._laid_out(split, stored)
+
+    def _laid_out(self, split: str, stored: Callable):
         if split not in self.splits:
             raise ValueError(
                 f"{self.folder} has no split {split!r}, only {', '.join(self.splits)}: choose one "
                 "of these or build the data set with other --splits"
             )
-        if split in self._sources:
-            return self._sources[split]
-        return self._builder.as_data_source(split)
+        if split not in self._rows:
+            return stored(split)
+        return Rows([stored(part) for part in self._stored_splits], self._rows[split])
 
     def columns(self, split: str) -> Columns:
         """Texts, labels and ids of a split, read once."""

@@ -39,7 +39,7 @@ def train_iterator(
     Raises:
       ValueError: the batch is larger than the split, or does not divide over the processes.
     """
-    source = dataset.source(split)
+    source = dataset.partial_source(split, ("image", "report", "level"))
     if global_batch_size > len(source):
         raise ValueError(
             f"a batch of {global_batch_size} is larger than the {len(source)} images of the "

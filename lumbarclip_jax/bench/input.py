@@ -1,0 +1,116 @@
+"""python -m lumbarclip_jax.bench.input --config=configs/vit_linear.py --config.data.dir=DIR
+
+Pairs a second that this machine can feed to a training step, and what each part of it could do
+alone: reading records, drawing sentences, tokenizing, batching, and the whole iterator by number of
+reader threads. A pair a CPU second is what one core does, whatever else the machine is busy with.
+"""
+
+import json
+import logging
+import pathlib
+import statistics
+import time
+from collections.abc import Callable
+
+import numpy as np
+from absl import flags
+from ml_collections import ConfigDict, config_flags
+
+from lumbarclip_jax import cli
+from lumbarclip_jax.data.dataset import Dataset, read_text
+from lumbarclip_jax.data.pipeline import train_iterator
+from lumbarclip_jax.data.sentences import sample_sentences
+from lumbarclip_jax.data.tokenizer import Tokenizer
+
+# Run with -m, this module is called __main__.
+log = logging.getLogger("lumbarclip_jax.bench.input")
+
+BATCHES = 10  # an iterator hands out in a repeat
+
+
+def _define_flags() -> None:
+    config_flags.DEFINE_config_file("config", None, "run file, e.g. configs/vit_linear.py")
+    flags.DEFINE_list("threads", ["1", "2", "4"], "reader threads to try, with commas")
+    flags.DEFINE_integer("repeats", 5, "of each part; the median is quoted", 1)
+    flags.DEFINE_string("out", None, "JSON file for the figures (default: only printed)")
+    flags.mark_flag_as_required("config")
+
+
+def main() -> None:
+    """Runs the command."""
+    options = flags.FLAGS
+    if not options.config.data.dir:
+        raise ValueError("nothing to read: pass --config.data.dir=DIR, a folder of data_prep.build")
+    rates = measure(options.config, [int(n) for n in options.threads], options.repeats)
+    for name, rate in rates.items():
+        log.info(
+            "%-22s %9.0f pairs/s %9.0f pairs/CPU-s", name, rate["pairs_per_s"], rate["per_cpu_s"]
+        )
+    if options.out:
+        pathlib.Path(options.out).write_text(json.dumps(rates, indent=1) + "\n")
+
+
+def measure(config: ConfigDict, threads: list[int], repeats: int) -> dict[str, dict[str, float]]:
+    """Rates of the parts of the input pipeline on `config.data`, by name."""
+    data = config.data
+    dataset, size = Dataset(data.dir), data.global_batch_size
+    tokenizer = Tokenizer(dataset.folder / "vocab.txt", data.max_tokens, data.lowercase)
+    source = dataset.partial_source("train", ("image", "report", "level"))
+    rows = np.random.default_rng(config.seed).integers(len(source), size=size).tolist()
+    records = source.__getitems__(rows)
+    texts = [read_text(record, "report") for record in records]
+
+    def sentences() -> None:
+        for seed, text in enumerate(texts):
+            sample_sentences(text, data.keep_sentence, seed)
+
+    def rate(task: Callable[[], object], pairs: int) -> dict[str, float]:
+        return _rate(task, pairs, repeats)
+
+    rates = {
+        "read": rate(lambda: source.__getitems__(rows), size),
+        "sentences": rate(sentences, size),
+        "tokenize": rate(lambda: tokenizer(texts), size),
+        "batch": rate(lambda: np.stack([record["image"] for record in records]), size),
+    }
+    for count in threads:
+        batches = train_iterator(
+            dataset,
+            tokenizer,
+            global_batch_size=size,
+            seed=config.seed,
+            level_prefix=data.level_prefix,
+            one_level_a_batch=data.one_level_a_batch,
+            keep_sentence=data.keep_sentence,
+            read_threads=count,
+            prefetch_batches=data.prefetch_batches,
+        )
+        # What was read ahead is used up first: only then is the rate that of reading.
+        _take(batches, data.prefetch_batches)
+        rates[f"iterator, {count} threads"] = rate(
+            lambda batches=batches: _take(batches, BATCHES), BATCHES * size
+        )
+    return rates
+
+
+def _take(batches, count: int) -> None:
+    for _ in range(count):
+        next(batches)
+
+
+def _rate(task: Callable[[], object], pairs: int, repeats: int) -> dict[str, float]:
+    task()
+    wall, cpu = [], []
+    for _ in range(repeats):
+        wall_start, cpu_start = time.perf_counter(), time.process_time()
+        task()
+        wall.append(time.perf_counter() - wall_start)
+        cpu.append(time.process_time() - cpu_start)
+    # The clock of the process is too coarse for a task of microseconds.
+    per_cpu = pairs / max(statistics.median(cpu), 1e-6)
+    return {"pairs_per_s": pairs / statistics.median(wall), "per_cpu_s": per_cpu}
+
+
+if __name__ == "__main__":
+    _define_flags()
+    cli.run(main)

@@ -1,0 +1,28 @@
+"""The input benchmark names its parts; the training records hold what a batch needs and no more."""
+
+import numpy as np
+import pytest
+
+from lumbarclip_jax.bench import input as input_bench
+from lumbarclip_jax.data.dataset import Dataset
+from tests import tiny_runs
+
+
+def test_every_part_has_a_rate(tiny_dataset):
+    config = tiny_runs.tiny_config(tiny_dataset)
+    config.data.update(global_batch_size=4, one_level_a_batch=False)
+    rates = input_bench.measure(config, threads=[1], repeats=1)
+    assert list(rates) == ["read", "sentences", "tokenize", "batch", "iterator, 1 threads"]
+    assert all(rate["pairs_per_s"] > 0 and rate["per_cpu_s"] > 0 for rate in rates.values())
+
+
+def test_partial_records_are_those_of_the_source(tiny_dataset):
+    dataset = Dataset(tiny_dataset)
+    whole, partial = dataset.source("train"), dataset.partial_source("train", ("image", "level"))
+    assert len(partial) == len(whole)
+    for index, record in zip([5, 0], partial.__getitems__([5, 0]), strict=True):
+        assert set(record) == {"image", "level"}
+        np.testing.assert_array_equal(record["image"], whole[index]["image"])
+        assert record["level"] == whole[index]["level"]
+    with pytest.raises(ValueError, match="no split 'night'"):
+        dataset.partial_source("night", ("image",))
