@@ -8,6 +8,7 @@ from jaxtyping import Array, Float, Int
 
 from lumbarclip_jax.models.layers import (
     Block,
+    Dropout,
     Dtype,
     default_init,
     dense,
@@ -83,7 +84,7 @@ class Bert(nn.Module):
         )
         x = words + types + positions
         x = layer_norm(self.norm_epsilon, dtype=self.dtype, name="embedding_norm")(x)
-        x = nn.Dropout(self.dropout)(x, deterministic=not train)
+        x = Dropout(self.dropout)(x, train=train)
         self.sow("intermediates", "hidden_states", x)
 
         # exp(lowest - max) is exactly 0: a padded token has no weight at all.

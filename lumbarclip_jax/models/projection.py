@@ -4,7 +4,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float
 
-from lumbarclip_jax.models.layers import ACTIVATIONS, Dtype, dense, layer_norm
+from lumbarclip_jax.models.layers import ACTIVATIONS, Dropout, Dtype, dense, layer_norm
 
 KINDS = ("linear", "mlp", "convirt", "linear_no_bias", "gelu")
 WITHOUT_BIAS = ("convirt", "linear_no_bias", "gelu")
@@ -49,5 +49,5 @@ class Projection(nn.Module):
         if self.kind == "gelu":
             return second(ACTIVATIONS["gelu"](x))
         branch = second(ACTIVATIONS["gelu"](x))
-        branch = nn.Dropout(self.dropout)(branch, deterministic=not train)
+        branch = Dropout(self.dropout)(branch, train=train)
         return layer_norm(1e-5, dtype=self.dtype, name="norm")(x + branch)

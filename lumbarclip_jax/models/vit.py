@@ -8,6 +8,7 @@ from jaxtyping import Array, Float
 
 from lumbarclip_jax.models.layers import (
     Block,
+    Dropout,
     Dtype,
     default_init,
     dense,
@@ -71,7 +72,7 @@ class ViT(nn.Module):
             axis=1,
         )
         x = x + self.positions((grid[0], grid[1])).astype(self.dtype)[None]
-        x = nn.Dropout(self.dropout)(x, deterministic=not train)
+        x = Dropout(self.dropout)(x, train=train)
         self.sow("intermediates", "hidden_states", x)
         x = run_layers(
             self.block,

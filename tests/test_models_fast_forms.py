@@ -1,0 +1,106 @@
+"""Operations whose gradients are written out, against autodiff of the plain formula."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import linen as nn
+
+from lumbarclip_jax.models.attention import attend
+from lumbarclip_jax.models.layers import ACTIVATIONS, Dropout, keep_mask, layer_norm
+
+B, N, T, H = 2, 3, 5, 4
+
+
+def draw(seed: int, *shape: int) -> jax.Array:
+    return jnp.asarray(np.random.default_rng(seed).standard_normal(shape, dtype=np.float32))
+
+
+def plain_attention(query, key, value, bias, kept, keep_rate):
+    logits = jnp.einsum("bnqh,bnkh->bnqk", query, key) / H**0.5
+    if bias is not None:
+        logits = logits + bias
+    weights = jax.nn.softmax(logits, axis=-1)
+    if kept is not None:
+        weights = jnp.where(kept, weights / keep_rate, 0)
+    return jnp.einsum("bnqk,bnkh->bnqh", weights, value)
+
+
+@pytest.mark.parametrize("bias_shape", [None, (B, 1, 1, T), (1, N, T, T)])
+@pytest.mark.parametrize("drops", [False, True])
+def test_attention(bias_shape, drops):
+    arguments = [draw(seed, B, N, T, H) for seed in range(3)]
+    bias = None if bias_shape is None else draw(3, *bias_shape)
+    kept = keep_mask(jax.random.key(0), 0.5, (B, N, T, T)) if drops else None
+    cotangent = draw(4, B, N, T, H)
+
+    def pulled_back(attention):
+        out, pull_back = jax.vjp(lambda *x: attention(*x, kept, 0.5), *arguments, bias)
+        return out, pull_back(cotangent)
+
+    found, expected = jax.jit(lambda: (pulled_back(attend), pulled_back(plain_attention)))()
+    jax.tree.map(
+        lambda f, e: np.testing.assert_allclose(f, e, rtol=2e-5, atol=2e-6), found, expected
+    )
+
+
+def test_masked_keys_have_no_weight_however_large():
+    query, key, value = (draw(seed, B, N, T, H) for seed in range(3))
+    mask = jnp.arange(T)[None, None, None] < 3
+    bias = jnp.where(mask, 0.0, jnp.finfo(jnp.float32).min)
+    out = attend(query, key, value, bias, None)
+    shorter = attend(query, key[:, :, :3], value[:, :, :3], None, None)
+    np.testing.assert_allclose(out, shorter, rtol=1e-5, atol=1e-6)
+    far = attend(query, key.at[:, :, 3:].set(1e4), value.at[:, :, 3:].set(1e4), bias, None)
+    np.testing.assert_array_equal(far, out)
+
+
+@pytest.mark.parametrize("offset", [0.0, 1e3])
+def test_layer_norm(offset):
+    x, cotangent = draw(0, B, T, 6) + offset, draw(1, B, T, 6)
+    params = {"scale": draw(2, 6), "bias": draw(3, 6)}
+    ours = layer_norm(1e-6, dtype=jnp.float32, name="norm")
+    linens = nn.LayerNorm(epsilon=1e-6, use_fast_variance=False)
+
+    def pulled_back(module):
+        out, pull_back = jax.vjp(lambda p, x: module.apply({"params": p}, x), params, x)
+        return out, pull_back(cotangent)
+
+    tolerance = {"rtol": 1e-4, "atol": 1e-5 if offset == 0 else 2e-3}
+    jax.tree.map(
+        lambda f, e: np.testing.assert_allclose(f, e, **tolerance),
+        pulled_back(ours),
+        pulled_back(linens),
+    )
+
+
+def test_gelu_in_both_precisions():
+    x = jnp.linspace(-6, 6, 101)
+    expected = nn.gelu(x, approximate=False)
+    np.testing.assert_allclose(ACTIVATIONS["gelu"](x), expected, atol=5e-7)
+    halves = ACTIVATIONS["gelu"](x.astype(jnp.bfloat16))
+    assert halves.dtype == jnp.bfloat16
+    rounded = nn.gelu(x.astype(jnp.bfloat16).astype(jnp.float32), approximate=False)
+    # Half a unit of bfloat16's last place, and the cancellation of 1 + erf(x) far below 0.
+    np.testing.assert_allclose(halves.astype(jnp.float32), rounded, rtol=2**-8, atol=5e-7)
+
+
+def test_kept_shares():
+    key = jax.random.key(0)
+    for rate in (0.25, 0.9):
+        kept = keep_mask(key, rate, (300, 101))  # an odd width
+        assert kept.shape == (300, 101)
+        assert abs(float(kept.mean()) - rate) < 0.01
+        # Neighbours come from one 32-bit word and must not know of each other.
+        both = float((kept[:, 0:100:2] & kept[:, 1:101:2]).mean())
+        assert abs(both - rate**2) < 0.015
+    assert keep_mask(key, 1.0, (40, 40)).all()
+
+
+def test_dropout_keeps_the_mean_and_rests_outside_training():
+    x = jnp.ones((200, 200))
+    dropout = Dropout(0.2)
+    assert dropout.apply({}, x, train=False) is x
+    out = dropout.apply({}, x, train=True, rngs={"dropout": jax.random.key(1)})
+    assert set(np.unique(out)) == {np.float32(0), np.float32(1 / 0.8)}
+    assert abs(float(out.mean()) - 1) < 0.01
