@@ -104,21 +104,15 @@ def _state_plan(model, config: ConfigDict, mesh: Mesh):
     return init, optimizer, sharding.shardings(jax.eval_shape(init, KEY_SHAPE), mesh)
 
 
-def make_gradient(model, config: ConfigDict, mesh: Mesh):
-    """Returns `gradient(state, batch, key) -> ((loss, batch_stats), gradient of the parameters)`.
+def make_encode(model, config: ConfigDict):
+    """Returns `encode(params, batch_stats, batch, dropout_key) -> (embeds, batch_stats)`.
 
-    `key` is that of one step. With `optim.accumulation_steps` above 1 the same gradient is taken
-    in parts, see `accumulation.py`.
+    The images of the batch are those that the encoder sees.
     """
-
-    def learned(params):
-        """Frozen parameters need no backward pass."""
-        train_mask = optim.trainable(config.optim, params)
-        return jax.tree.map(lambda p, t: p if t else jax.lax.stop_gradient(p), params, train_mask)
 
     def encode(params, batch_stats, batch, dropout_key):
         outputs, updated = model.apply(
-            {"params": learned(params), "batch_stats": batch_stats},
+            {"params": _learned(config, params), "batch_stats": batch_stats},
             batch["images"],
             batch["input_ids"],
             batch["attention_mask"],
@@ -129,8 +123,26 @@ def make_gradient(model, config: ConfigDict, mesh: Mesh):
         embeds = outputs["image_embeds"], outputs["text_embeds"]
         return embeds, updated.get("batch_stats", {})
 
+    return encode
+
+
+def _learned(config: ConfigDict, params):
+    """Frozen parameters need no backward pass."""
+    train_mask = optim.trainable(config.optim, params)
+    return jax.tree.map(lambda p, t: p if t else jax.lax.stop_gradient(p), params, train_mask)
+
+
+def make_gradient(model, config: ConfigDict, mesh: Mesh, *, augment: bool = True):
+    """Returns `gradient(state, batch, key) -> ((loss, batch_stats), gradient of the parameters)`.
+
+    `key` is that of one step. With `optim.accumulation_steps` above 1 the same gradient is taken
+    in parts, see `accumulation.py`. Without `augment` the images of the batch are those that the
+    encoder sees.
+    """
+    encode = make_encode(model, config)
+
     def contrast(params, embeds):
-        return contrastive_loss(config.loss, learned(params), embeds, mesh)
+        return contrastive_loss(config.loss, _learned(config, params), embeds, mesh)
 
     def loss_fn(params, batch_stats, batch, dropout_key):
         embeds, batch_stats = encode(params, batch_stats, batch, dropout_key)
@@ -150,34 +162,42 @@ def make_gradient(model, config: ConfigDict, mesh: Mesh):
 
     def gradient(state: TrainState, batch, key):
         augment_key, dropout_key = jax.random.split(key)
-        # In one piece even where the encoders take it in parts: an image is a few thousandths of
-        # what they keep of it.
-        images = augment_images(augment_key, batch["images"], config.data)
-        batch = {**batch, "images": images}
+        if augment:
+            # In one piece even where the encoders take it in parts: an image is a few thousandths
+            # of what they keep of it.
+            images = augment_images(augment_key, batch["images"], config.data)
+            batch = {**batch, "images": images}
         return value_and_grad(state.params, state.batch_stats, batch, dropout_key)
 
     return gradient
 
 
-def make_train_step(model, optimizer, config: ConfigDict, mesh: Mesh):
+def update_params(optimizer, config: ConfigDict, state: TrainState, grads, lr: jax.Array):
+    """Returns (parameters, state of the optimizer) after one update."""
+    updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
+    train_mask = optim.trainable(config.optim, state.params)
+    multipliers = optim.lr_multipliers(config.optim, state.params)
+    params = optim.apply_updates(state.params, updates, lr, multipliers, train_mask)
+    if train_mask["logit_scale"]:
+        scale = jnp.clip(params["logit_scale"], 0.0, config.model.logit_scale_max)
+        params = {**params, "logit_scale": scale}
+    return params, opt_state
+
+
+def make_train_step(model, optimizer, config: ConfigDict, mesh: Mesh, *, augment: bool = True):
     """Compiles nothing yet: returns `train_step(state, batch, lr, key) -> (state, metrics)`.
 
     The state is donated. Every random draw is a function of (key, state.step), so a resumed run
     repeats the one that was not stopped. Rate and key are arguments, not constants of the program:
-    runs that differ in them alone share one compilation. Metrics are scalars on the device.
+    runs that differ in them alone share one compilation. Metrics are scalars on the device. For
+    `augment` see `make_gradient`.
     """
-    gradient = make_gradient(model, config, mesh)
+    gradient = make_gradient(model, config, mesh, augment=augment)
 
     def train_step(state: TrainState, batch, lr, key):
         key = jax.random.fold_in(key, state.step)
         (loss, batch_stats), grads = gradient(state, batch, key)
-        updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
-        train_mask = optim.trainable(config.optim, state.params)
-        multipliers = optim.lr_multipliers(config.optim, state.params)
-        params = optim.apply_updates(state.params, updates, lr, multipliers, train_mask)
-        if train_mask["logit_scale"]:
-            scale = jnp.clip(params["logit_scale"], 0.0, config.model.logit_scale_max)
-            params = {**params, "logit_scale": scale}
+        params, opt_state = update_params(optimizer, config, state, grads, lr)
         metrics = {
             "loss": loss,
             "grad_norm": optax.tree.norm(grads),

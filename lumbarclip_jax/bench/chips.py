@@ -1,4 +1,4 @@
-"""Published peak rates of the TPU chips that the train step is compiled for."""
+"""Published peak rates of accelerators."""
 
 import dataclasses
 
@@ -44,3 +44,17 @@ def chip_of(topology: str) -> Chip:
             f"--topology={topology!r} is not one of {', '.join(CHIPS)} and a shape: write v5e:4x4"
         )
     return CHIPS[name]
+
+
+# By what JAX calls the device (`device_kind`), all TensorCores of a TPU chip together. GPUs: dense
+# bfloat16 of the data sheets "NVIDIA A100", "H100" and "H200", without sparsity, SXM forms.
+BF16_FLOPS_PER_S = {
+    "TPU v4": CHIPS["v4"].bf16_flops_per_s,
+    "TPU v5 lite": CHIPS["v5e"].bf16_flops_per_s,
+    "TPU v5": CHIPS["v5p"].bf16_flops_per_s,
+    "TPU v6 lite": CHIPS["v6e"].bf16_flops_per_s,
+    "NVIDIA A100-SXM4-40GB": 312e12,
+    "NVIDIA A100-SXM4-80GB": 312e12,
+    "NVIDIA H100 80GB HBM3": 989e12,
+    "NVIDIA H200": 989e12,
+}
