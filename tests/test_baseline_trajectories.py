@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from configs import resnet_mlp, swin_linear, vit_linear
-from lumbarclip_jax.bench.compare.options import Options, prepared
+from lumbarclip_jax.bench.compare.options import EXACT_LR_SHARE, Options, prepared
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
@@ -35,7 +35,7 @@ def tiny_config(name: str):
     config.model.text_encoder.update(sizes=BERT, pooling=model["text_pooling"])
     config.model.scan_layers = model["scan_layers"]
     # Each of them changes the updates by more than the test allows.
-    config.optim.update(lr=1e-4, warmup_steps=2, clip_norm=0.1, weight_decay=10.0)
+    config.optim.update(lr=1e-4 / EXACT_LR_SHARE, warmup_steps=2, clip_norm=0.1, weight_decay=10.0)
     config.total_steps = 8
     config.loss.hard_weight = 0.5
     return prepared(config, OPTIONS)

@@ -28,9 +28,10 @@ How to read the columns:
 - **ratio**: time of a JAX step by that of the PyTorch step beside it, median of all such pairs with
   a 95 % bootstrap interval. Below 1, JAX is faster. The two processes take turns.
 - **JAX**, **PyTorch**: median step.
-- **losses**: largest relative difference over the first steps, in float32 without dropout and
-  augmentation draws. More than 1e-4 is an error and makes no row. "Not checked" (`--nocheck`):
-  those of the timed run itself, in its own type.
+- **losses**: largest relative difference over the first steps, in float32, without dropout and
+  augmentation draws, at a hundredth of the learning rate: an untrained ResNet-50 leaves its own
+  trajectory within a few full steps if its weights are changed by 1e-7. More than 1e-4 is an error
+  and makes no row. "Not checked" (`--nocheck`): those of the timed run itself, in its own type.
 - **memory**: peak while training, of the GPU's allocations or on CPU of the resident process.
 - **compile**: JAX, tracing and compiling, and in brackets the same from the persistent cache in a
   new process. PyTorch, what the first step took longer than the others.
