@@ -5,7 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
-from lumbarclip_jax.models.resnet import BatchNorm, ResNet, batch_statistics
+from lumbarclip_jax.models.batch_norm import BatchNorm, batch_statistics
+from lumbarclip_jax.models.resnet import ResNet
 from tests.golden.cases import random_variables
 
 

@@ -7,6 +7,8 @@ import pytest
 from flax import linen as nn
 
 from lumbarclip_jax.models.attention import attend
+from lumbarclip_jax.models.batch_norm import BatchNorm, normalise_by_batch
+from lumbarclip_jax.models.convolution import max_pool
 from lumbarclip_jax.models.layers import ACTIVATIONS, Dropout, keep_mask, layer_norm
 
 B, N, T, H = 2, 3, 5, 4
@@ -104,3 +106,61 @@ def test_dropout_keeps_the_mean_and_rests_outside_training():
     out = dropout.apply({}, x, train=True, rngs={"dropout": jax.random.key(1)})
     assert set(np.unique(out)) == {np.float32(0), np.float32(1 / 0.8)}
     assert abs(float(out.mean()) - 1) < 0.01
+
+
+@pytest.mark.parametrize("offset", [0.0, 1e3])
+def test_batch_norm(offset):
+    x, cotangent = draw(0, B, T, T, 6) + offset, draw(1, B, T, T, 6)
+    scale, bias = draw(2, 6), draw(3, 6)
+
+    def plain(x, scale, bias):
+        variance = x.var((0, 1, 2), keepdims=True)
+        normed = (x - x.mean((0, 1, 2), keepdims=True)) / jnp.sqrt(variance + 1e-5)
+        return normed * scale[None, None, None] + bias[None, None, None]
+
+    def pulled_back(norm):
+        out, pull_back = jax.vjp(norm, x, scale, bias)
+        return out, pull_back(cotangent)
+
+    fast = pulled_back(lambda *x: normalise_by_batch(*x)[0])
+    tolerance = 2e-6 if offset == 0 else 2e-3
+    jax.tree.map(
+        lambda f, e: np.testing.assert_allclose(f, e, rtol=tolerance, atol=tolerance),
+        fast,
+        pulled_back(plain),
+    )
+
+
+def test_batch_norm_in_half_precision_gives_gradients_of_its_input_s_type():
+    x = draw(0, B, T, T, 6).astype(jnp.bfloat16)
+    module = BatchNorm(dtype=jnp.bfloat16)
+    variables = module.init(jax.random.key(0), x, train=False)
+
+    def loss(x):
+        out, _ = module.apply(variables, x, train=True, mutable="batch_stats")
+        return out.astype(jnp.float32).sum()
+
+    assert jax.grad(loss)(x).dtype == jnp.bfloat16
+
+
+@pytest.mark.parametrize("sides", [(6, 8), (7, 5), (1, 2)])
+def test_max_pool(sides):
+    x = draw(0, B, *sides, 3)
+
+    def plain(x):
+        return nn.max_pool(x, (3, 3), (2, 2), ((1, 1), (1, 1)))
+
+    expected, pull_back = jax.vjp(plain, x)
+    found, pull_back_fast = jax.vjp(max_pool, x)
+    np.testing.assert_array_equal(found, expected)
+    cotangent = draw(1, *expected.shape)
+    np.testing.assert_allclose(
+        pull_back_fast(cotangent)[0], pull_back(cotangent)[0], rtol=1e-6, atol=1e-6
+    )
+
+
+def test_equal_maxima_share_no_gradient_twice():
+    """Sixteen equal pixels, four windows: the gradient that comes in is the one that goes out."""
+    by_x = jax.grad(lambda x: max_pool(x).sum())(jnp.ones((1, 4, 4, 1)))
+    assert by_x.sum() == 4
+    assert set(np.unique(by_x)) <= {0.0, 1.0, 2.0}

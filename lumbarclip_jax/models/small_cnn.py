@@ -6,7 +6,8 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float
 
-from lumbarclip_jax.models.resnet import BatchNorm, Conv
+from lumbarclip_jax.models.batch_norm import BatchNorm
+from lumbarclip_jax.models.convolution import Conv
 
 
 class SmallCNN(nn.Module):

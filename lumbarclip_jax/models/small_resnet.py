@@ -5,7 +5,8 @@ from typing import Any
 from flax import linen as nn
 from jaxtyping import Array, Float
 
-from lumbarclip_jax.models.resnet import BatchNorm, Conv
+from lumbarclip_jax.models.batch_norm import BatchNorm
+from lumbarclip_jax.models.convolution import Conv, max_pool
 
 
 class SmallResNet(nn.Module):
@@ -23,7 +24,7 @@ class SmallResNet(nn.Module):
         """Returns `last_hidden_state` [B, H/16, W/16, D] and `pooled` [B, D]."""
         x = Conv(self.width, 7, 2, images.shape[-1], name="stem_conv")(images)
         x = nn.relu(BatchNorm(name="stem_norm")(x, train=train))
-        x = nn.max_pool(x, (3, 3), (2, 2), ((1, 1), (1, 1)))
+        x = max_pool(x)
         for stage, depth in enumerate(self.stage_depths):
             for index in range(depth):
                 stride = 2 if stage > 0 and index == 0 else 1
