@@ -43,7 +43,10 @@ class Conv(nn.Module):
         )
         kernel, x = match_channels(kernel, x).astype(self.dtype), x.astype(self.dtype)
         if size == 1:
-            return jnp.matmul(x[:, ::stride, ::stride], kernel[0, 0])
+            x = x[:, ::stride, ::stride]
+            # One row a pixel: the gradient of a product over three axes copies transposed maps.
+            rows = jnp.matmul(x.reshape(-1, x.shape[-1]), kernel[0, 0])
+            return rows.reshape(*x.shape[:-1], self.width)
         return convolve(x, kernel, stride)
 
 
