@@ -112,13 +112,17 @@ def save_definition(
         return
     workdir.mkdir(parents=True, exist_ok=True)
     if not kept.is_file():
-        # Renamed into place, because another process may be checking.
-        complete = kept.with_suffix(".tmp")
-        complete.write_text("\n".join(tokenizer.tokens) + "\n", encoding="utf-8")
-        complete.rename(kept)
+        _write(kept, "\n".join(tokenizer.tokens) + "\n")
     summary = {k: v for k, v in data_manifest.items() if k not in ("shards", "dropped")}
     for name, content in ((CONFIG_FILE, config.to_dict()), (DATA_MANIFEST_FILE, summary)):
-        (workdir / name).write_text(json.dumps(content, indent=2) + "\n")
+        _write(workdir / name, json.dumps(content, indent=2) + "\n")
+
+
+def _write(path: pathlib.Path, text: str) -> None:
+    """Renamed into place when it is whole, because another process may be checking it."""
+    complete = path.with_suffix(".tmp")
+    complete.write_text(text, encoding="utf-8")
+    complete.rename(path)
 
 
 def load_run(folder: str | pathlib.Path) -> Run:
