@@ -154,13 +154,26 @@ def test_two_processes_follow_one(alone, continued):
     assert history(workdir, name) == pytest.approx(history(alone[0], name), abs=1e-5)
 
 
+def tolerance(name: str) -> dict[str, float]:
+    """Of a metric of embeddings whose cosines differ by 1e-6."""
+    if name.endswith("temperature"):  # divides what is hardly larger
+        return {"rel": 1e-3}
+    if "ece" in name:  # rows of nearly the same probability change their bins
+        return {"abs": 1e-2}
+    if "/linear_probe/" in name:  # fitted until a gradient is small, on a dozen patients
+        return {"abs": 2e-3}
+    return {"abs": 1e-5}
+
+
 def test_two_processes_measure_what_one_measures(alone, continued):
     metrics = read_metrics(continued[0] / "metrics.json")
     assert metrics.keys() == alone[1].keys()
-    for name, value in metrics.items():
-        # Cosines differ by 1e-6, and a temperature divides what is hardly larger.
-        tolerance = {"rel": 1e-3} if name.endswith("temperature") else {"abs": 1e-5}
-        assert value == pytest.approx(alone[1][name], **tolerance, nan_ok=True), name
+    differing = {
+        name: (value, alone[1][name])
+        for name, value in metrics.items()
+        if value != pytest.approx(alone[1][name], **tolerance(name), nan_ok=True)
+    }
+    assert not differing
     assert (continued[0] / "report.html").is_file()
 
 
