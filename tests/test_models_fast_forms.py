@@ -8,7 +8,7 @@ from flax import linen as nn
 
 from lumbarclip_jax.models.attention import attend
 from lumbarclip_jax.models.batch_norm import BatchNorm, normalise_by_batch
-from lumbarclip_jax.models.convolution import Conv, convolve, max_pool
+from lumbarclip_jax.models.convolution import max_pool
 from lumbarclip_jax.models.layers import ACTIVATIONS, Dropout, keep_mask, layer_norm
 
 B, N, T, H = 2, 3, 5, 4
@@ -164,39 +164,3 @@ def test_equal_maxima_share_no_gradient_twice():
     by_x = jax.grad(lambda x: max_pool(x).sum())(jnp.ones((1, 4, 4, 1)))
     assert by_x.sum() == 4
     assert set(np.unique(by_x)) <= {0.0, 1.0, 2.0}
-
-
-@pytest.mark.parametrize(
-    ("rows", "size", "stride"), [(30, 3, 1), (57, 3, 2), (61, 7, 2), (5, 3, 1)]
-)
-def test_convolution(rows, size, stride):
-    """Also of so few rows that there is one block, and of a last block that is smaller."""
-    x, kernel = draw(0, B, rows, 6, 3), draw(1, size, size, 3, 4)
-
-    def plain(x, kernel):
-        return jax.lax.conv_general_dilated(
-            x,
-            kernel,
-            (stride, stride),
-            ((size // 2, size // 2),) * 2,
-            dimension_numbers=("NHWC", "HWIO", "NHWC"),
-        )
-
-    expected, pull_back = jax.vjp(plain, x, kernel)
-    found, pull_back_fast = jax.vjp(lambda x, kernel: convolve(x, kernel, stride), x, kernel)
-    np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-6)
-    cotangent = draw(2, *expected.shape)
-    jax.tree.map(
-        lambda f, e: np.testing.assert_allclose(f, e, rtol=1e-5, atol=1e-4),
-        pull_back_fast(cotangent),
-        pull_back(cotangent),
-    )
-
-
-def test_convolution_in_half_precision_gives_gradients_of_its_types():
-    module = Conv(4, 3, 1, 3, dtype=jnp.bfloat16)
-    variables = module.init(jax.random.key(0), draw(0, 1, 30, 5, 3))
-    by_variables, by_x = jax.grad(
-        lambda v, x: module.apply(v, x).astype(jnp.float32).sum(), argnums=(0, 1)
-    )(variables, draw(0, 1, 30, 5, 3))
-    assert jax.tree.leaves(by_variables)[0].dtype == by_x.dtype == jnp.float32

@@ -1,7 +1,5 @@
 """Convolution and maximum pooling, in forms whose gradients XLA runs fast."""
 
-import functools
-
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
@@ -12,11 +10,6 @@ from lumbarclip_jax.models.layers import Dtype, partitioned
 from lumbarclip_jax.models.patches import match_channels
 
 Maps = Float[Array, "B H W D"]
-Kernel = Float[Array, "K K D E"]
-
-# The kernel's gradient is summed over so many blocks of rows, of maps with at least so many rows.
-ROW_BLOCKS = 7
-LARGE_ROWS = 28
 
 kernel_init = nn.initializers.variance_scaling(2.0, "fan_out", "normal")
 
@@ -47,64 +40,13 @@ class Conv(nn.Module):
             # One row a pixel: the gradient of a product over three axes copies transposed maps.
             rows = jnp.matmul(x.reshape(-1, x.shape[-1]), kernel[0, 0])
             return rows.reshape(*x.shape[:-1], self.width)
-        return convolve(x, kernel, stride)
-
-
-@functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
-def convolve(x: Maps, kernel: Kernel, stride: int) -> Float[Array, "B h w E"]:
-    """The convolution of x, padded by half the kernel on every side.
-
-    On CPU the gradient by the kernel is summed over blocks of rows: XLA writes out all patches that
-    a kernel meets, which of a large map are more than the caches hold. That takes half the time.
-    """
-    return _convolve(x, kernel, stride)
-
-
-def _convolve(x: Maps, kernel: Kernel, stride: int, row_padding: int | None = None) -> Array:
-    half = kernel.shape[0] // 2
-    rows = half if row_padding is None else row_padding
-    return lax.conv_general_dilated(
-        x,
-        kernel,
-        window_strides=(stride, stride),
-        padding=((rows, rows), (half, half)),
-        dimension_numbers=("NHWC", "HWIO", "NHWC"),
-    )
-
-
-def _convolve_forward(x, kernel, stride):
-    return convolve(x, kernel, stride), (x, kernel)
-
-
-def _convolve_backward(stride, residuals, by_out):
-    x, kernel = residuals
-    (by_x,) = jax.linear_transpose(lambda x: _convolve(x, kernel, stride), x)(by_out)
-    by_kernel = lax.platform_dependent(
-        x,
-        kernel,
-        by_out,
-        cpu=functools.partial(_by_kernel, stride, ROW_BLOCKS),
-        default=functools.partial(_by_kernel, stride, 1),
-    )
-    return by_x, by_kernel
-
-
-def _by_kernel(stride: int, blocks: int, x: Maps, kernel: Kernel, by_out: Maps) -> Kernel:
-    size, height = kernel.shape[0], by_out.shape[1]
-    rows = -(-height // blocks) if height >= LARGE_ROWS else height
-    half = size // 2
-    padded = jnp.pad(x, ((0, 0), (half, half), (0, 0), (0, 0)))
-
-    def block(first: int) -> Kernel:
-        last = min(first + rows, height) - 1
-        seen = padded[:, first * stride : last * stride + size]
-        convolve_block = functools.partial(_convolve, seen, stride=stride, row_padding=0)
-        return jax.linear_transpose(convolve_block, kernel)(by_out[:, first : last + 1])[0]
-
-    return sum(block(first) for first in range(0, height, rows))
-
-
-convolve.defvjp(_convolve_forward, _convolve_backward)
+        return lax.conv_general_dilated(
+            x,
+            kernel,
+            window_strides=(stride, stride),
+            padding=((size // 2, size // 2),) * 2,
+            dimension_numbers=("NHWC", "HWIO", "NHWC"),
+        )
 
 
 @jax.custom_vjp
