@@ -20,7 +20,7 @@ from lumbarclip_jax import (
 )
 from lumbarclip_jax.checkpoints import Checkpointer
 from lumbarclip_jax.data.dataset import Dataset
-from lumbarclip_jax.data.pipeline import train_iterator
+from lumbarclip_jax.data.pipeline import pipeline_options, train_iterator
 from lumbarclip_jax.data.tokenizer import Tokenizer
 from lumbarclip_jax.evaluators import kept
 from lumbarclip_jax.evaluators.suite import evaluate_split, log_metrics
@@ -65,13 +65,7 @@ def train_and_evaluate(config: ConfigDict, workdir: str | pathlib.Path) -> dict[
     batches = train_iterator(
         dataset,
         tokenizer,
-        global_batch_size=config.data.global_batch_size,
-        seed=config.seed,
-        level_prefix=config.data.level_prefix,
-        one_level_a_batch=config.data.one_level_a_batch,
-        keep_sentence=config.data.keep_sentence,
-        read_threads=config.data.read_threads,
-        prefetch_batches=config.data.prefetch_batches,
+        **pipeline_options(config),
         process_index=jax.process_index(),
         process_count=jax.process_count(),
     )

@@ -147,13 +147,13 @@ def test_a_row_replaces_that_of_the_same_kind_only(tmp_path):
     assert row_of() in rows.load_all(tmp_path)
 
 
-def fake_worker(options: Options = Options()) -> Worker:  # noqa: B008
+def fake_worker(**options) -> Worker:
     sides = {"fake": "tests.fake_sides:FakeSide"}
-    return Worker("fake", base.get_config(), options, "the cache", sides=sides)
+    return Worker("fake", base.get_config(), Options(**options), "the cache", sides=sides)
 
 
 def test_a_worker_answers_explains_and_survives_what_it_could_not_do():
-    with fake_worker(Options(seed=5)) as worker:
+    with fake_worker(seed=5) as worker:
         assert worker("add", 1, 2) == ("base", 8)
         assert worker("environment", "JAX_COMPILATION_CACHE_DIR") == "the cache"
         assert worker("environment", "JAX_PLATFORMS") == "cpu"

@@ -18,7 +18,7 @@ from ml_collections import ConfigDict, config_flags
 
 from lumbarclip_jax import cli
 from lumbarclip_jax.data.dataset import Dataset, read_text
-from lumbarclip_jax.data.pipeline import train_iterator
+from lumbarclip_jax.data.pipeline import pipeline_options, train_iterator
 from lumbarclip_jax.data.sentences import sample_sentences
 from lumbarclip_jax.data.tokenizer import Tokenizer
 
@@ -53,7 +53,7 @@ def main() -> None:
 def measure(config: ConfigDict, threads: list[int], repeats: int) -> dict[str, dict[str, float]]:
     """Rates of the parts of the input pipeline on `config.data`, by name."""
     data = config.data
-    dataset, size = Dataset(data.dir), data.global_batch_size
+    dataset, size = Dataset(data.dir, data.resplit), data.global_batch_size
     tokenizer = Tokenizer(dataset.folder / "vocab.txt", data.max_tokens, data.lowercase)
     source = dataset.partial_source("train", ("image", "report", "level"))
     rows = np.random.default_rng(config.seed).integers(len(source), size=size).tolist()
@@ -77,13 +77,7 @@ def measure(config: ConfigDict, threads: list[int], repeats: int) -> dict[str, d
         batches = train_iterator(
             dataset,
             tokenizer,
-            global_batch_size=size,
-            seed=config.seed,
-            level_prefix=data.level_prefix,
-            one_level_a_batch=data.one_level_a_batch,
-            keep_sentence=data.keep_sentence,
-            read_threads=count,
-            prefetch_batches=data.prefetch_batches,
+            **(pipeline_options(config) | {"read_threads": count}),
         )
         # What was read ahead is used up first: only then is the rate that of reading.
         _take(batches, data.prefetch_batches)

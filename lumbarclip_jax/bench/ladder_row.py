@@ -16,7 +16,7 @@ from lumbarclip_jax.bench.flops import step_flops, text_forward
 from lumbarclip_jax.bench.ladder_rungs import Batch, build_rungs, gemm_tasks
 from lumbarclip_jax.bench.products import Product, model_products
 from lumbarclip_jax.data.dataset import Dataset
-from lumbarclip_jax.data.pipeline import train_iterator
+from lumbarclip_jax.data.pipeline import pipeline_options, train_iterator
 from lumbarclip_jax.data.tokenizer import Tokenizer
 
 STORED_SIZE_PX = 320  # side of the slices of a data set built with the defaults
@@ -51,7 +51,7 @@ def measure(config: ConfigDict, vocab_size: int, protocol: Protocol) -> dict:
     sharding.check_batch_size(batch_size, mesh, "data.global_batch_size")
     shards = None
     if config.data.dir:
-        dataset = Dataset(config.data.dir)
+        dataset = Dataset(config.data.dir, config.data.resplit)
         vocabulary = dataset.folder / "vocab.txt"
         tokenizer = Tokenizer(vocabulary, config.data.max_tokens, config.data.lowercase)
         vocab_size = tokenizer.vocab_size
@@ -114,17 +114,10 @@ def measure(config: ConfigDict, vocab_size: int, protocol: Protocol) -> dict:
 
 
 def _read(config: ConfigDict, dataset: Dataset, tokenizer: Tokenizer):
-    data = config.data
     return train_iterator(
         dataset,
         tokenizer,
-        global_batch_size=data.global_batch_size,
-        seed=config.seed,
-        level_prefix=data.level_prefix,
-        one_level_a_batch=data.one_level_a_batch,
-        keep_sentence=data.keep_sentence,
-        read_threads=data.read_threads,
-        prefetch_batches=data.prefetch_batches,
+        **pipeline_options(config),
         process_index=jax.process_index(),
         process_count=jax.process_count(),
     )

@@ -1,11 +1,27 @@
 """Training batches: shuffled, endless, the same for any number of processes, resumable."""
 
+from typing import Any
+
 import grain
 import numpy as np
+from ml_collections import ConfigDict
 
 from lumbarclip_jax.data.dataset import Dataset, read_text, with_level
 from lumbarclip_jax.data.sentences import sample_sentences
 from lumbarclip_jax.data.tokenizer import Tokenizer
+
+
+def pipeline_options(config: ConfigDict) -> dict[str, Any]:
+    """The options of `train_iterator` that a config sets."""
+    names = (
+        "global_batch_size",
+        "level_prefix",
+        "one_level_a_batch",
+        "keep_sentence",
+        "read_threads",
+        "prefetch_batches",
+    )
+    return {"seed": config.seed, **{name: config.data[name] for name in names}}
 
 
 def train_iterator(
