@@ -1,1 +1,1 @@
-"""What the train step costs: compiled ahead of time for TPU slices, on a machine without a TPU."""
+"""What things cost: the train step beside PyTorch, rung by rung and on TPUs; input; evaluation."""

@@ -7,7 +7,6 @@ labels it does not need; the strength of regularisation is the one with the lowe
 the validation split, one for all seeds of a k.
 """
 
-import logging
 from collections.abc import Iterator
 
 import numpy as np
@@ -18,11 +17,9 @@ from sklearn.preprocessing import StandardScaler
 from lumbarclip_jax.evaluators.bootstrap import estimates
 from lumbarclip_jax.evaluators.classification import Predictions, named_counts
 from lumbarclip_jax.evaluators.linear_probe import STRENGTHS, Probe, on_one_thread
-from lumbarclip_jax.evaluators.task_rows import LabelledRows, level_only, warn_of_skipped
+from lumbarclip_jax.evaluators.task_rows import LabelledRows, can_fit, level_only, warn_of_skipped
 from lumbarclip_jax.evaluators.task_scores import by_unit
 from lumbarclip_jax.evaluators.tasks import MAIN, TASKS
-
-log = logging.getLogger(__name__)
 
 SHOTS = (1, 2, 4, 8, 16)
 METRICS = ("auroc", "auroc_within_level", "balanced_accuracy", "macro_f1", "quadratic_kappa")
@@ -97,13 +94,7 @@ class FewShot:
         self.bootstrap = {"resamples": resamples, "seed": seed}
 
     def run(self, state) -> Iterator[tuple[str, float]]:
-        missing = {"train", "validation"} - set(self.embedder.splits)
-        if missing:
-            log.warning(
-                "%s/few_shot skipped: the data set has no %s split to fit the probes on",
-                self.split,
-                " and no ".join(sorted(missing)),
-            )
+        if not can_fit(f"{self.split}/few_shot", self.embedder.splits):
             return
         fitting = [self.embedder(state, name) for name in ("train", "validation")]
         scaler = StandardScaler().fit(getattr(fitting[0], self.features))

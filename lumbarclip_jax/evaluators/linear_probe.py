@@ -6,7 +6,6 @@ once, to be scored. Scaling uses the training split's mean and deviation.
 """
 
 import dataclasses
-import logging
 from collections.abc import Iterator
 
 import numpy as np
@@ -17,11 +16,9 @@ from threadpoolctl import threadpool_limits
 
 from lumbarclip_jax.evaluators import class_metrics
 from lumbarclip_jax.evaluators.classification import Predictions, named_counts
-from lumbarclip_jax.evaluators.task_rows import LabelledRows, level_only, warn_of_skipped
+from lumbarclip_jax.evaluators.task_rows import LabelledRows, can_fit, level_only, warn_of_skipped
 from lumbarclip_jax.evaluators.task_scores import by_unit, named_means, named_scores
 from lumbarclip_jax.evaluators.tasks import FINDINGS, TASKS
-
-log = logging.getLogger(__name__)
 
 LEVEL_ONLY = "level_only"
 
@@ -104,13 +101,7 @@ class LinearProbe:
 
     def run(self, state) -> Iterator[tuple[str, float]]:
         self.predictions = {}
-        missing = {"train", "validation"} - set(self.embedder.splits)
-        if missing:
-            log.warning(
-                "%s/linear_probe skipped: the data set has no %s split to fit the probe on",
-                self.split,
-                " and no ".join(sorted(missing)),
-            )
+        if not can_fit(f"{self.split}/linear_probe", self.embedder.splits):
             return
         fitting = [self.embedder(state, name) for name in ("train", "validation")]
         known = {

@@ -2,7 +2,7 @@
 
 import dataclasses
 import logging
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import numpy as np
 
@@ -100,6 +100,15 @@ def shortage(splits: Mapping[str, LabelledRows]) -> str:
         f"too few labelled patients ({_patients(splits)}); two classes of {_fewest(task)} or more "
         "are needed"
     )
+
+
+def can_fit(prefix: str, splits: Collection[str]) -> bool:
+    """Whether there are splits to fit and to choose a probe on; if not, logs which is missing."""
+    missing = {"train", "validation"} - set(splits)
+    if missing:
+        absent = " and no ".join(sorted(missing))
+        log.warning("%s skipped: the data set has no %s split to fit a probe on", prefix, absent)
+    return not missing
 
 
 def warn_of_skipped(
