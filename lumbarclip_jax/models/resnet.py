@@ -11,7 +11,7 @@ from jaxtyping import Array, Float
 
 from lumbarclip_jax.models.batch_norm import BatchNorm
 from lumbarclip_jax.models.convolution import Conv, max_pool
-from lumbarclip_jax.models.layers import Dtype
+from lumbarclip_jax.models.layers import Dtype, traced_once
 
 
 class ResNet(nn.Module):
@@ -44,6 +44,7 @@ class ResNet(nn.Module):
 
         if self.remat:
             step = nn.remat(step)
+        step = traced_once(step, self)
 
         x = Conv(self.stem_width, 7, 2, self.in_channels, self.dtype, name="stem_conv")(images)
         x = nn.relu(BatchNorm(dtype=self.dtype, name="stem_norm")(x, train=train))

@@ -17,6 +17,7 @@ from lumbarclip_jax.models.layers import (
     drop_path_rates,
     layer_norm,
     partitioned,
+    traced_once,
 )
 from lumbarclip_jax.models.patches import PatchEmbed
 
@@ -57,6 +58,7 @@ class Swin(nn.Module):
 
         if self.remat:
             step = nn.remat(step)
+        step = traced_once(step, self)
 
         x = PatchEmbed(
             self.width, self.patch_size, self.in_channels, self.dtype, name="patch_embed"
