@@ -1,6 +1,7 @@
 """One run from config to report: build, restore, then (log, save, evaluate, step) until the end."""
 
 import contextlib
+import gc
 import logging
 import math
 import pathlib
@@ -21,6 +22,7 @@ from lumbarclip_jax import (
 from lumbarclip_jax.checkpoints import Checkpointer
 from lumbarclip_jax.data.dataset import Dataset
 from lumbarclip_jax.data.pipeline import pipeline_options, train_iterator
+from lumbarclip_jax.data.prefetch import DevicePrefetch
 from lumbarclip_jax.data.tokenizer import Tokenizer
 from lumbarclip_jax.evaluators import kept
 from lumbarclip_jax.evaluators.suite import evaluate_split, log_metrics
@@ -62,13 +64,14 @@ def train_and_evaluate(config: ConfigDict, workdir: str | pathlib.Path) -> dict[
     start = warm_start.adopt(config)
     vocabulary = start.vocabulary or dataset.folder / "vocab.txt"
     tokenizer = Tokenizer(vocabulary, config.data.max_tokens, config.data.lowercase)
-    batches = train_iterator(
+    local_batches = train_iterator(
         dataset,
         tokenizer,
         **pipeline_options(config),
         process_index=jax.process_index(),
         process_count=jax.process_count(),
     )
+    batches = DevicePrefetch(local_batches, mesh)
 
     model = build_model(config.model, tokenizer.vocab_size, train_step.compute_dtype(config))
     with contextlib.ExitStack() as stack:
@@ -94,6 +97,9 @@ def train_and_evaluate(config: ConfigDict, workdir: str | pathlib.Path) -> dict[
         key = jax.random.key(config.seed)
         take_step = train_step.make_train_step(model, optimizer, config, mesh)
         embedder = run.Run(workdir, config, mesh, tokenizer, model, state).embedder(dataset)
+        # What is there by now stays: to walk it again and again while the step is traced is a fifth
+        # of that time.
+        gc.freeze()
         progress = Progress(step, config.total_steps, config.data.global_batch_size)
 
         def save() -> None:
@@ -104,9 +110,8 @@ def train_and_evaluate(config: ConfigDict, workdir: str | pathlib.Path) -> dict[
         writer = stack.enter_context(MetricWriter(workdir, step, is_writer))
         stop = stack.enter_context(preemption.StopRequest())
         while step < config.total_steps and not stop.agreed():
-            batch = sharding.shard_batch(next(batches), mesh)
             lr = optim.learning_rate(config.optim, step, config.total_steps)
-            state, metrics = take_step(state, batch, lr, key)
+            state, metrics = take_step(state, next(batches), lr, key)
             step += 1
             # The order below is an invariant: a checkpoint is saved last, so that every row up to
             # its step is written, and only after its loss was seen to be finite.
