@@ -9,6 +9,8 @@ from collections.abc import Callable
 from absl import app, flags
 from absl import logging as absl_logging
 
+from lumbarclip_jax import host_memory
+
 # Ends with status 2: the input is to blame, or the loss is no number any more.
 INPUT_ERRORS = (ValueError, OSError, FloatingPointError)
 
@@ -26,6 +28,7 @@ def run(main: Callable[[], None], argv: list[str] | None = None) -> None:
     own.setLevel(logging.INFO)
     own.addHandler(handler)
     own.propagate = False
+    host_memory.keep_freed()
     app.run(lambda _: _guarded(main), argv, flags_parser=_parse)
 
 

@@ -1,5 +1,6 @@
 """The JAX side: the train step of this package, as `lumbarclip_jax.main` runs it."""
 
+import gc
 import pathlib
 import time
 from importlib import metadata
@@ -55,6 +56,7 @@ class JaxSide:
         """Seconds to trace and to compile the step, or to find it in the cache."""
         abstract, optimizer = train_step.abstract_train_state(self.model, self.config, self.mesh)
         step = train_step.make_train_step(self.model, optimizer, self.config, self.mesh)
+        gc.freeze()  # as before the first step of a run
         begin = time.perf_counter()
         lowered = step.lower(abstract, self._placed(0, 1)[0], np.float32(0), self.key)
         traced = time.perf_counter()

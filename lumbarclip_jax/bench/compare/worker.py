@@ -9,6 +9,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
+from lumbarclip_jax import host_memory
 from lumbarclip_jax.bench.compare.options import Options
 
 SIDES = {
@@ -86,6 +87,7 @@ def serve(pipe, side: str, config: dict, options: Options, cache_dir: str) -> No
     if options.dtype == "float32" and options.device != "cpu":
         # Float32 is meant as such, TF32 is not.
         os.environ["JAX_DEFAULT_MATMUL_PRECISION"] = "highest"
+    host_memory.keep_freed()  # on CPU, for both sides
     target = None
     with contextlib.suppress(EOFError):
         while True:
