@@ -110,6 +110,7 @@ def row_of(config: str = "vit_linear", **changes) -> dict:
             "processor": "Xeon",
             "cores": 2,
             "accelerator": "",
+            "matrix_library": "MKL for Intel",
             "load_average": 0.4,
             "date": "2026-11-22",
         },
@@ -121,7 +122,7 @@ def test_the_page_shows_the_rows_and_says_what_was_not_measured():
     cpu, gpu = text.split("## CPU")[1].split("## NVIDIA GPU")
     assert (
         "| vit_linear | float32 | 8 | **1.25** [0.90, 1.60] | 5,000 | 4,000 | 1.6 | 5e-06 "
-        "| 3.00 | 2.50 | 20.0 | 3.0 (15%) | 0.5 |" in cpu
+        "| 3.00 | 2.50 | 2.0 | 18.0 | 1.0 (6%) | 0.5 |" in cpu
     )
     assert "| vit_linear | float32 | 16 |" in cpu
     unchecked = row_of()["agreement"] | {"tolerance": None}
@@ -137,12 +138,14 @@ def test_the_page_shows_the_rows_and_says_what_was_not_measured():
 
 
 def test_a_row_replaces_that_of_the_same_kind_only(tmp_path):
-    for row in (row_of(), row_of(batch_size=16), row_of(dtype="bfloat16", device="cuda"), row_of()):
+    gpu = row_of()["machine"] | {"accelerator": "NVIDIA H100 80GB HBM3", "matrix_library": ""}
+    on_gpu = row_of(dtype="bfloat16", device="cuda", machine=gpu)
+    for row in (row_of(), row_of(batch_size=16), on_gpu, row_of()):
         rows.save(row, tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == [
-        "vit_linear-cpu-float32-b16-224px.json",
-        "vit_linear-cpu-float32-b8-224px.json",
-        "vit_linear-cuda-bfloat16-b8-224px.json",
+        "vit_linear-cpu-xeon_mkl_for_intel-float32-b16-224px.json",
+        "vit_linear-cpu-xeon_mkl_for_intel-float32-b8-224px.json",
+        "vit_linear-cuda-nvidia_h100_80gb_hbm3-bfloat16-b8-224px.json",
     ]
     assert row_of() in rows.load_all(tmp_path)
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 
 from lumbarclip_jax.bench.compare.options import CONFIGS
+from lumbarclip_jax.bench.compare.rows import chip_of
 
 DEVICES = {"cpu": "CPU", "cuda": "NVIDIA GPU"}
 GIB = 2**30
@@ -33,8 +34,19 @@ How to read the columns:
   trajectory within a few full steps if its weights are changed by 1e-7. More than 1e-4 is an error
   and makes no row. "Not checked" (`--nocheck`): those of the timed run itself, in its own type.
 - **memory**: peak while training, of the GPU's allocations or on CPU of the resident process.
-- **compile**: JAX, tracing and compiling, and in brackets the same from the persistent cache in a
-  new process. PyTorch, what the first step took longer than the others.
+- **trace**: of JAX, Python to HLO, which every start pays.
+- **compile**: of JAX, HLO to a program; **from cache**: the same in a new process that finds it in
+  the persistent cache. PyTorch, what the first step took longer than the others.
+
+On CPU both processes keep the memory they free (`lumbarclip_jax/host_memory.py`), as the commands
+of this package do and a PyTorch user may: page faults would else be up to half of a step.
+
+PyTorch's matrix library on x86, MKL, takes its AVX-512 kernels on Intel's processors only. "MKL for
+Intel" on another processor means that a library in front of it answered for the processor, which
+doubles the rate of its products. It is the stronger of the two baselines:
+
+    echo 'int mkl_serv_intel_cpu_true() { return 1; }' | cc -shared -fPIC -o mkl_for_intel.so -x c -
+    LD_PRELOAD=$PWD/mkl_for_intel.so python -m lumbarclip_jax.bench.compare --all
 """
 
 COLUMNS = [
@@ -48,8 +60,9 @@ COLUMNS = [
     "losses",
     "memory JAX, GiB",
     "memory PyTorch, GiB",
+    "trace JAX, s",
     "compile JAX, s",
-    "from cache",
+    "from cache, s",
     "compile PyTorch, s",
 ]
 
@@ -58,11 +71,16 @@ def render(rows: list[dict]) -> str:
     """The page as Markdown."""
     parts = [INTRODUCTION]
     for device, title in DEVICES.items():
-        own = [row for row in rows if row["device"] == device]
-        cells = [cell for config in CONFIGS for cell in _cells_of(config, own)]
-        parts.append(f"## {title}\n\n    {COMMANDS[device]}\n\n{_markdown(COLUMNS, cells)}")
-        if own:
-            parts += [_circumstances(own), _losses(own)]
+        parts.append(f"## {title}\n\n    {COMMANDS[device]}\n")
+        by_chip: dict[str, list[dict]] = {}
+        for row in rows:
+            if row["device"] == device:
+                by_chip.setdefault(chip_of(row), []).append(row)
+        for chip, own in sorted(by_chip.items()) or [("", [])]:
+            cells = [cell for config in CONFIGS for cell in _cells_of(config, own)]
+            parts += [f"### {chip}\n"] if chip else []
+            parts.append(_markdown(COLUMNS, cells))
+            parts += [_circumstances(own), _losses(own)] if own else []
     return "\n".join(parts)
 
 
@@ -75,7 +93,7 @@ def _cells_of(config: str, rows: list[dict]) -> list[list[str]]:
 def _cells(row: dict) -> list[str]:
     ratio, compiled = row["ratio"], row["compile"]
     step_s = {side: _median(times) for side, times in row["step_s"].items()}
-    cold, warm = (sum(compiled[run].values()) for run in ("JAX", "JAX warm"))
+    cold_s, warm_s = (compiled[run]["compile_s"] for run in ("JAX", "JAX warm"))
     return [
         row["config"],
         row["dtype"] + (", random" if row["is_random"] else ""),
@@ -87,8 +105,9 @@ def _cells(row: dict) -> list[str]:
         _difference(row["agreement"]),
         f"{row['peak_bytes']['JAX'] / GIB:.2f}",
         f"{row['peak_bytes']['PyTorch'] / GIB:.2f}",
-        f"{cold:.1f}",
-        f"{warm:.1f} ({warm / cold:.0%})",
+        f"{compiled['JAX']['trace_s']:.1f}",
+        f"{cold_s:.1f}",
+        f"{warm_s:.1f} ({warm_s / cold_s:.0%})",
         f"{compiled['PyTorch']['first_step_s']:.1f}",
     ]
 

@@ -61,6 +61,7 @@ def _run(config: ConfigDict, options: Options) -> dict:
         ):
             versions = jax_side("versions") | torch_side("versions")
             accelerator = torch_side("accelerator")
+            matrix_library = torch_side("matrix_library")
             jax_side("create", folder)
             torch_side("create", folder)
             cold = jax_side("compile")
@@ -104,6 +105,7 @@ def _run(config: ConfigDict, options: Options) -> dict:
             "processor": _processor(),
             "cores": len(os.sched_getaffinity(0)),
             "accelerator": accelerator,
+            "matrix_library": matrix_library,
             "load_average": load_average,
             "date": datetime.date.today().isoformat(),
         },

@@ -2,6 +2,7 @@
 
 import json
 import pathlib
+import re
 
 import numpy as np
 
@@ -26,9 +27,17 @@ def ratio(ours_s: list[float], theirs_s: list[float]) -> dict[str, float]:
     return {"median": float(np.median(ratios)), "low": float(low), "high": float(high)}
 
 
+def chip_of(row: dict) -> str:
+    """What computed, and on CPU by which kernels of PyTorch's matrix library."""
+    machine = row["machine"]
+    names = machine["accelerator"] or machine["processor"], machine["matrix_library"]
+    return ", ".join(filter(None, names))
+
+
 def file_name(row: dict) -> str:
-    """Of a row, in the folder of rows."""
-    parts = [row["config"], row["device"], row["dtype"], f"b{row['batch_size']}"]
+    """Of a row, in the folder of rows: another chip makes another row."""
+    chip = re.sub(r"\W+", "_", chip_of(row).lower()).strip("_")
+    parts = [row["config"], row["device"], chip, row["dtype"], f"b{row['batch_size']}"]
     parts += [f"{row['image_size_px']}px"] + ["random"] * row["is_random"]
     return "-".join(parts) + ".json"
 

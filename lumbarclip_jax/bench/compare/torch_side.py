@@ -1,5 +1,6 @@
 """The PyTorch side: the baseline's trainer."""
 
+import ctypes
 import os
 import pathlib
 import time
@@ -58,6 +59,15 @@ class TorchSide:
 
     def accelerator(self) -> str:
         return torch.cuda.get_device_name() if self.options.device == "cuda" else ""
+
+    def matrix_library(self) -> str:
+        """On CPU, which of its kernels MKL takes: it asks this function about the processor."""
+        if self.options.device == "cuda" or not torch.backends.mkl.is_available():
+            return ""
+        question = "mkl_serv_intel_cpu_true"
+        preloaded, own = ctypes.CDLL(None), ctypes.CDLL(torch._C.__file__)
+        answering = preloaded if hasattr(preloaded, question) else own
+        return "MKL for Intel" if getattr(answering, question)() else "MKL for others"
 
     def _wait(self) -> None:
         if self.options.device == "cuda":
