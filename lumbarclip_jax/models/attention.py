@@ -1,10 +1,13 @@
 """Scaled dot-product attention (Vaswani et al. 2017, equation 1) in the form that suits the device.
 
-Accelerators get the plain formula, which their compilers fuse. XLA's CPU compiler fuses no matrix
-product with what surrounds it, and reduces rows (last axis) three times slower than columns: there
-the logits are kept transposed, [keys, queries], and the gradient is written out, with the row sums
-of weights times their gradient taken from the output (Dao et al. 2022, arXiv 2205.14135, equation 4
-of appendix B.4) instead of the weights.
+Accelerators get the plain formula, which their compilers fuse; a GPU gets cuDNN's kernel where
+`attention_choice` finds that to be faster. It is asked for attention without bias and dropout, as
+in ViT: BERT drops weights while it trains, and Swin adds a bias to 49 x 49 logits.
+
+XLA's CPU compiler fuses no matrix product with what surrounds it, and reduces rows (last axis)
+three times slower than columns: there the logits are kept transposed, [keys, queries], and the
+gradient is written out, with the row sums of weights times their gradient taken from the output
+(Dao et al. 2022, arXiv 2205.14135, equation 4 of appendix B.4) instead of the weights.
 """
 
 import functools
@@ -13,6 +16,8 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Bool, Float
+
+from lumbarclip_jax.models.attention_choice import attend_by_cudnn, takes_cudnn
 
 Heads = Float[Array, "*B N T H"]
 Bias = Float[Array, "*_B _N _T T"]  # added to the logits, [queries, keys]
@@ -30,6 +35,9 @@ def attend(
 
     The softmax is float32 whatever the type of the arguments.
     """
+    by_rows = functools.partial(_attend_by_rows, keep_rate)
+    is_plain = bias is None and kept is None
+    on_gpu = _by_cudnn if is_plain and takes_cudnn(query.shape, query.dtype, _plain) else by_rows
     return lax.platform_dependent(
         query,
         key,
@@ -37,8 +45,17 @@ def attend(
         bias,
         kept,
         cpu=functools.partial(_attend_by_columns, keep_rate),
-        default=functools.partial(_attend_by_rows, keep_rate),
+        cuda=on_gpu,
+        default=by_rows,
     )
+
+
+def _plain(query, key, value):
+    return _attend_by_rows(1.0, query, key, value, None, None)
+
+
+def _by_cudnn(query, key, value, bias, kept):
+    return attend_by_cudnn(query, key, value)
 
 
 def _attend_by_rows(keep_rate, query, key, value, bias, kept):
