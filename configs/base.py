@@ -29,6 +29,9 @@ def get_config() -> ConfigDict:
     data.crop_px = 224  # side of the central square cut from the stored image, before resizing
     data.max_tokens = 128  # reports are cut to this length, [CLS] and [SEP] included
     data.lowercase = True  # of texts, before tokenizing; a pretrained text encoder has its own rule
+    # Lengths below max_tokens that reports are also padded to, such as (32, 64): a batch then holds
+    # reports of one of these lengths, and a step is compiled for each. () = all to max_tokens.
+    data.token_buckets = ()
     data.level_prefix = True  # put the slice's disc level before the report, "L4-L5 : ..."
     data.one_level_a_batch = True  # all pairs of a batch show one disc level, see data/pipeline.py
     data.keep_sentence = 0.7  # probability that a training report keeps a sentence; 1.0 = all

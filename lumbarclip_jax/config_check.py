@@ -1,5 +1,6 @@
 """Readable errors for configs that cannot run, before any device is touched."""
 
+import itertools
 import re
 
 from ml_collections import ConfigDict
@@ -64,6 +65,12 @@ def _broken_rules(config: ConfigDict):
         yield from _range(config, field, low=0, high=1)
     yield from _range(config, "loss.target_scale", low=0)
     yield from _range(config, "data.max_tokens", low=3)
+    buckets = [3, *config.data.token_buckets, config.data.max_tokens]
+    if config.data.token_buckets and any(a >= b for a, b in itertools.pairwise(buckets)):
+        yield (
+            f"data.token_buckets={tuple(config.data.token_buckets)} must rise from above 3 to "
+            f"below data.max_tokens={config.data.max_tokens}"
+        )
     yield from _range(config, "data.phantom_patients", low=20)
     yield from _range(config, "eval.every_steps", low=0)
     try:

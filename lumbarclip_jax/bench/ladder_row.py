@@ -117,7 +117,8 @@ def _read(config: ConfigDict, dataset: Dataset, tokenizer: Tokenizer):
     return train_iterator(
         dataset,
         tokenizer,
-        **pipeline_options(config),
+        # All steps of a ladder are of one shape.
+        **(pipeline_options(config) | {"token_buckets": ()}),
         process_index=jax.process_index(),
         process_count=jax.process_count(),
     )

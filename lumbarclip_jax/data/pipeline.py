@@ -1,5 +1,6 @@
 """Training batches: shuffled, endless, the same for any number of processes, resumable."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import grain
@@ -8,6 +9,7 @@ from ml_collections import ConfigDict
 
 from lumbarclip_jax.data.dataset import Dataset, read_text, with_level
 from lumbarclip_jax.data.sentences import sample_sentences
+from lumbarclip_jax.data.token_buckets import divide_by_length, token_lengths
 from lumbarclip_jax.data.tokenizer import Tokenizer
 
 
@@ -17,6 +19,7 @@ def pipeline_options(config: ConfigDict) -> dict[str, Any]:
         "global_batch_size",
         "level_prefix",
         "one_level_a_batch",
+        "token_buckets",
         "keep_sentence",
         "read_threads",
         "prefetch_batches",
@@ -32,6 +35,7 @@ def train_iterator(
     seed: int,
     level_prefix: bool,
     one_level_a_batch: bool,
+    token_buckets: Sequence[int] = (),
     keep_sentence: float,
     read_threads: int,
     prefetch_batches: int,
@@ -48,6 +52,10 @@ def train_iterator(
     With `one_level_a_batch`, pairs are told apart by what they show and not by their disc level,
     which is written in the text and easily seen in the image. `keep_sentence` is the probability
     that a sentence of a report is kept, see `sample_sentences`.
+
+    With `token_buckets`, lengths below the tokenizer's, the texts of a batch are those whose whole
+    report falls into one bucket, and are padded to it: T is then one of a few lengths. Neither does
+    length then tell pairs apart. Which bucket, every process knows from the order alone.
 
     Yields dicts of `images` uint8 [b, S, S, 1], `input_ids` and `attention_mask` int32 [b, T], with
     b = global_batch_size / process_count.
@@ -81,7 +89,8 @@ def train_iterator(
             )
             for record, seed in zip(records, seeds, strict=True)
         ]
-        tokens = tokenizer(texts)
+        width = widths[indices].max()
+        tokens = {name: values[:, :width] for name, values in tokenizer(texts).items()}
         return {"images": np.stack([record["image"] for record in records]), **tokens}
 
     if one_level_a_batch:
@@ -90,6 +99,13 @@ def train_iterator(
         parts = [rows for rows in parts if len(rows) >= global_batch_size]
     else:
         parts = [np.arange(len(source))]
+    widths = np.full(len(source), tokenizer.max_tokens)
+    if token_buckets:
+        columns = dataset.columns(split)
+        whole = map(with_level, columns.report, columns.level, len(source) * [level_prefix])
+        lengths = token_lengths(tokenizer, list(whole))
+        buckets = (*token_buckets, tokenizer.max_tokens)
+        parts, widths = divide_by_length(parts, lengths, buckets, least=global_batch_size)
     batches = grain.MapDataset.mix(
         [
             grain.MapDataset.source(part)

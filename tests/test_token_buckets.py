@@ -1,0 +1,175 @@
+"""Reports padded to one of a few lengths: what a batch holds, loses and costs."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from configs import vit_linear
+from lumbarclip_jax import config_check, sharding, train_step
+from lumbarclip_jax.data.dataset import Dataset, with_level
+from lumbarclip_jax.data.pipeline import train_iterator
+from lumbarclip_jax.data.sentences import sample_sentences
+from lumbarclip_jax.data.token_buckets import divide_by_length, token_lengths
+from lumbarclip_jax.data.tokenizer import Tokenizer
+from lumbarclip_jax.models import build_model
+from lumbarclip_jax.models.bert import Bert
+
+TOKENS, BATCH = 64, 8
+
+
+@pytest.fixture(scope="module")
+def dataset(tiny_dataset):
+    return Dataset(tiny_dataset)
+
+
+@pytest.fixture(scope="module")
+def tokenizer(dataset):
+    return Tokenizer(dataset.folder / "vocab.txt", max_tokens=TOKENS)
+
+
+@pytest.fixture(scope="module")
+def lengths(dataset, tokenizer):
+    columns = dataset.columns("train")
+    rows = zip(columns.report, columns.level, strict=True)
+    return token_lengths(tokenizer, [with_level(report, level, True) for report, level in rows])
+
+
+@pytest.fixture(scope="module")
+def buckets(lengths):
+    """One that holds about half of the reports."""
+    return (int(np.median(lengths)),)
+
+
+def batches(dataset, tokenizer, **options):
+    defaults = {
+        "global_batch_size": BATCH,
+        "seed": 3,
+        "level_prefix": True,
+        "one_level_a_batch": False,
+        "keep_sentence": 0.7,
+        "read_threads": 0,
+        "prefetch_batches": 0,
+    }
+    return train_iterator(dataset, tokenizer, **(defaults | options))
+
+
+def take(iterator, count: int) -> list[dict[str, np.ndarray]]:
+    return [next(iterator) for _ in range(count)]
+
+
+def test_lengths_are_counted_in_chunks(tokenizer, monkeypatch):
+    texts = ["normal", "normal disc", "", "normal " * 100, "disc"]
+    whole = token_lengths(tokenizer, texts)
+    assert whole.tolist() == [3, 4, 2, TOKENS, 3]
+    monkeypatch.setattr("lumbarclip_jax.data.token_buckets.CHUNK", 2)
+    np.testing.assert_array_equal(token_lengths(tokenizer, texts), whole)
+
+
+@pytest.mark.parametrize(
+    ("least", "expected"),
+    [
+        (1, [([0, 1], 4), ([2, 3, 4], 8), ([5], 16)]),
+        (2, [([0, 1], 4), ([2, 3, 4, 5], 16)]),  # the largest joins the one before
+        (3, [([0, 1, 2, 3, 4, 5], 16)]),
+        (4, [([0, 1, 2, 3, 4, 5], 16)]),  # small ones join the next larger
+        (9, [([0, 1, 2, 3, 4, 5], 16)]),
+    ],
+)
+def test_small_buckets_are_joined_and_no_row_is_left_out(least, expected):
+    lengths = np.array([3, 4, 5, 6, 8, 16, 2])
+    parts, widths = divide_by_length([np.arange(6)], lengths, (4, 8, 16), least)
+    assert [rows.tolist() for rows in parts] == [rows for rows, _ in expected]
+    for rows, bucket in expected:
+        assert (widths[rows] == bucket).all()
+    assert widths[6] == 16  # in no part
+
+
+def test_a_batch_has_the_width_of_its_bucket_and_every_token(dataset, tokenizer, buckets):
+    columns = dataset.columns("train")
+    pixels = dataset.images("train", range(len(columns.level)))
+    row_of = {image.tobytes(): row for row, image in enumerate(pixels)}
+    options = {"global_batch_size": 4, "one_level_a_batch": True, "keep_sentence": 1.0}
+    iterator = batches(dataset, tokenizer, token_buckets=buckets, **options)
+    widths = set()
+    for batch in take(iterator, 12):
+        rows = [row_of[image.tobytes()] for image in batch["images"]]
+        assert len(set(columns.level[rows])) == 1
+        whole = tokenizer([with_level(columns.report[r], columns.level[r], True) for r in rows])
+        width = batch["input_ids"].shape[1]
+        np.testing.assert_array_equal(batch["input_ids"], whole["input_ids"][:, :width])
+        np.testing.assert_array_equal(batch["attention_mask"], whole["attention_mask"][:, :width])
+        assert not whole["attention_mask"][:, width:].any()
+        widths.add(width)
+    assert widths == {*buckets, TOKENS}
+
+
+def test_an_excerpt_is_never_longer_than_its_report(dataset, tokenizer, lengths):
+    columns = dataset.columns("train")
+    for seed in range(5):
+        excerpts = [
+            with_level(sample_sentences(report, 0.7, seed), level, True)
+            for report, level in zip(columns.report, columns.level, strict=True)
+        ]
+        assert (token_lengths(tokenizer, excerpts) <= lengths).all()
+
+
+def test_processes_share_the_batch_and_its_width(dataset, tokenizer, buckets):
+    options = {"token_buckets": buckets, "process_count": 2}
+    whole = take(batches(dataset, tokenizer, token_buckets=buckets), 6)
+    shares = [take(batches(dataset, tokenizer, process_index=i, **options), 6) for i in (0, 1)]
+    for batch, *parts in zip(whole, *shares, strict=True):
+        for name, values in batch.items():
+            np.testing.assert_array_equal(np.concatenate([p[name] for p in parts]), values)
+
+
+def test_a_stopped_iterator_goes_on_with_the_same_batch(dataset, tokenizer, buckets):
+    iterator = batches(dataset, tokenizer, token_buckets=buckets)
+    take(iterator, 3)
+    state = iterator.get_state()
+    expected = take(iterator, 4)
+    again = batches(dataset, tokenizer, token_buckets=buckets)
+    again.set_state(state)
+    for found, batch in zip(take(again, 4), expected, strict=True):
+        jax.tree.map(np.testing.assert_array_equal, found, batch)
+
+
+def test_cut_padding_changes_no_embedding():
+    bert = Bert(50, width=16, depth=2, heads=2, mlp_width=24, pooling="mean")
+    ids = jax.random.randint(jax.random.key(0), (3, 12), 5, 50)
+    mask = (jnp.arange(12)[None] < jnp.array([[8], [5], [2]])).astype(jnp.int32)
+    variables = bert.init(jax.random.key(1), ids, mask)
+    padded = bert.apply(variables, ids, mask)["pooled"]
+    cut = bert.apply(variables, ids[:, :8], mask[:, :8])["pooled"]
+    np.testing.assert_allclose(cut, padded, atol=1e-6)
+
+
+def test_a_step_is_compiled_once_for_each_bucket(dataset, tokenizer, buckets):
+    config = vit_linear.get_config("quick")
+    config.data.update(image_size_px=16, crop_px=16, max_tokens=TOKENS, global_batch_size=BATCH)
+    config.model.embed_dim = 8
+    sizes = {"width": 16, "depth": 1, "heads": 2, "mlp_width": 16}
+    config.model.image_encoder.sizes = sizes | {"patch_size": 8}
+    config.model.text_encoder.sizes = sizes
+    mesh = sharding.make_mesh()
+    model = build_model(config.model, tokenizer.vocab_size, jnp.float32)
+    state, optimizer = train_step.create_train_state(model, config, mesh)
+    step = train_step.make_train_step(model, optimizer, config, mesh)
+    widths = set()
+    for batch in take(batches(dataset, tokenizer, token_buckets=buckets), 8):
+        widths.add(batch["input_ids"].shape[1])
+        placed = sharding.shard_batch(batch, mesh)
+        state, metrics = step(state, placed, np.float32(1e-4), jax.random.key(0))
+        assert np.isfinite(metrics["loss"])
+    assert len(widths) == 2
+    assert step._cache_size() == 2
+
+
+@pytest.mark.parametrize("value", [(64, 32), (32, 32), (3,), (32, 128)])
+def test_buckets_that_make_no_sense_are_named(value):
+    config = vit_linear.get_config()
+    config.data.token_buckets = value
+    with pytest.raises(ValueError, match=r"data\.token_buckets=.*below data\.max_tokens=128"):
+        config_check.validate(config)
+    config.data.token_buckets = (32, 64)
+    config_check.validate(config)
