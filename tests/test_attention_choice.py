@@ -94,18 +94,16 @@ def test_only_half_precision_on_a_gpu_of_its_own_is_tried_and_once(monkeypatch):
         """A form of this test alone, since answers are kept."""
 
     monkeypatch.setattr(attention_choice, "wins_trial", trial)
-    assert not takes_cudnn((128, 12, 197, 64), jnp.dtype(jnp.bfloat16), form)  # on CPU
-    takes_cudnn.cache_clear()
+    shape, half = (128, 12, 197, 64), jnp.dtype(jnp.bfloat16)
+    assert not takes_cudnn(shape, half, form)  # on CPU
     monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
-    assert not takes_cudnn((128, 12, 197, 64), jnp.dtype(jnp.float32), form)
+    assert not takes_cudnn(shape, jnp.dtype(jnp.float32), form)
     assert not trials
-    assert takes_cudnn((128, 12, 197, 64), jnp.dtype(jnp.bfloat16), form)
-    assert takes_cudnn((128, 12, 197, 64), jnp.dtype(jnp.bfloat16), form)
+    assert takes_cudnn(shape, half, form)
+    assert takes_cudnn((256, *shape[1:]), half, form)
     assert trials == [(64, 12, 197, 64)]
-    takes_cudnn.cache_clear()
     monkeypatch.setattr(jax, "process_count", lambda: 2)
-    assert not takes_cudnn((128, 12, 197, 64), jnp.dtype(jnp.bfloat16), form)
-    takes_cudnn.cache_clear()
+    assert not takes_cudnn(shape, half, form)
 
 
 def test_the_arguments_of_cudnn_are_in_its_order(monkeypatch):

@@ -36,7 +36,6 @@ def attend_by_cudnn(query: Heads, key: Heads, value: Heads) -> Heads:
     return jax.nn.dot_product_attention(*tokens_first, implementation="cudnn").swapaxes(1, 2)
 
 
-@functools.cache
 def takes_cudnn(shape: tuple[int, ...], dtype: jnp.dtype, plain: Form) -> bool:
     """Whether attention over heads of `shape` [B, N, T, H] is `attend_by_cudnn`, not `plain`.
 
@@ -52,7 +51,12 @@ def takes_cudnn(shape: tuple[int, ...], dtype: jnp.dtype, plain: Form) -> bool:
     if not is_candidate:
         return False
     bounded = (min(shape[0], TRIAL_BATCH), *shape[1:])
-    return wins_trial(attend_by_cudnn, plain, bounded, dtype)
+    return _cudnn_wins(plain, bounded, dtype)
+
+
+@functools.cache
+def _cudnn_wins(plain: Form, shape: tuple[int, ...], dtype: jnp.dtype) -> bool:
+    return wins_trial(attend_by_cudnn, plain, shape, dtype)
 
 
 def wins_trial(
