@@ -28,7 +28,6 @@ def run(main: Callable[[], None], argv: list[str] | None = None) -> None:
     own.setLevel(logging.INFO)
     own.addHandler(handler)
     own.propagate = False
-    host_memory.keep_freed()
     app.run(lambda _: _guarded(main), argv, flags_parser=_parse)
 
 
@@ -45,6 +44,7 @@ def _parse(argv: list[str]) -> list[str]:
 
 
 def _guarded(main: Callable[[], None]) -> None:
+    host_memory.keep_freed()
     try:
         main()
     except INPUT_ERRORS as error:

@@ -11,22 +11,27 @@ import os
 import platform
 from importlib import metadata, util
 
-# Of mallopt(3). The names in malloc.h are M_TRIM_THRESHOLD, M_MMAP_MAX and M_ARENA_MAX.
-TRIM_THRESHOLD, MMAP_MAX, ARENA_MAX = -1, -4, -8
+# Of mallopt(3). The names in malloc.h are M_TRIM_THRESHOLD and M_MMAP_MAX.
+TRIM_THRESHOLD, MMAP_MAX = -1, -4
 
 
 def keep_freed() -> bool:
     """Lets `malloc` keep what is freed, for the life of this process; returns whether it does.
 
     Changes nothing where JAX may compute on an accelerator: there the host's memory is in many
-    small pieces, taken by many threads. Threads that already run are not reached, so call it before
-    JAX starts.
+    small pieces, taken by many threads. Call it before JAX starts, which a setting of JAX is read
+    by.
     """
     if platform.libc_ver()[0] != "glibc" or _may_use_accelerator():
         return False
+    # Not at the top: a command with a mistyped option should not wait for this import.
+    import jax
+
+    # Steps then take their block in the main thread: the heap of another cannot hold it, and a
+    # single heap for all threads makes compiling and products slower by a third.
+    jax.config.update("jax_cpu_enable_async_dispatch", False)
     libc = ctypes.CDLL(None)
-    # One arena, because the others cannot hold blocks of more than 64 MiB.
-    settings = {ARENA_MAX: 1, MMAP_MAX: 0, TRIM_THRESHOLD: -1}
+    settings = {MMAP_MAX: 0, TRIM_THRESHOLD: -1}
     return all([libc.mallopt(name, value) for name, value in settings.items()])
 
 
