@@ -22,13 +22,13 @@ from lumbarclip_jax import (
 from lumbarclip_jax.checkpoints import Checkpointer
 from lumbarclip_jax.data.dataset import Dataset
 from lumbarclip_jax.data.pipeline import pipeline_options, train_iterator
-from lumbarclip_jax.data.prefetch import DevicePrefetch
 from lumbarclip_jax.data.tokenizer import Tokenizer
 from lumbarclip_jax.evaluators import kept
 from lumbarclip_jax.evaluators.suite import evaluate_split, log_metrics
 from lumbarclip_jax.metric_writer import MetricWriter
 from lumbarclip_jax.metrics_file import save_metrics
 from lumbarclip_jax.models import build_model
+from lumbarclip_jax.prefetch import DevicePrefetch
 from lumbarclip_jax.progress import Progress
 from lumbarclip_jax.report import find_examples, write_report
 

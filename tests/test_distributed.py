@@ -161,7 +161,8 @@ def tolerance(name: str) -> dict[str, float]:
     if "ece" in name:  # rows of nearly the same probability change their bins
         return {"abs": 1e-2}
     if "/linear_probe/" in name:  # fitted until a gradient is small, on a dozen patients
-        return {"abs": 2e-3}
+        # Two of the nine images may then change places.
+        return {"abs": 0.1 if "auroc" in name or "average_precision" in name else 2e-3}
     return {"abs": 1e-5}
 
 
