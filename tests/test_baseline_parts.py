@@ -13,13 +13,15 @@ from configs import base
 from lumbarclip_jax import images, optim
 from lumbarclip_jax.losses import soft_clip_loss
 
-torch = pytest.importorskip("torch")
+pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
-from lumbarclip_jax.baseline.images import augment_images, resample  # noqa: E402
-from lumbarclip_jax.baseline.loss import soft_clip_loss as torch_loss  # noqa: E402
-from lumbarclip_jax.baseline.optimizer import make_schedule  # noqa: E402
-from lumbarclip_jax.baseline.trainer import check  # noqa: E402
+import torch
+
+from lumbarclip_jax.baseline.images import augment_images, resample
+from lumbarclip_jax.baseline.loss import soft_clip_loss as torch_loss
+from lumbarclip_jax.baseline.optimizer import make_schedule
+from lumbarclip_jax.baseline.trainer import check
 
 RNG = np.random.default_rng(0)
 SLICES = RNG.integers(0, 256, (3, 24, 24, 1), dtype=np.uint8)

@@ -6,11 +6,11 @@ import pytest
 from configs import resnet_mlp, swin_linear, vit_linear
 from lumbarclip_jax.bench.compare.options import EXACT_LR_SHARE, Options, prepared
 
-torch = pytest.importorskip("torch")
+pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
-from lumbarclip_jax.bench.compare.jax_side import JaxSide  # noqa: E402
-from lumbarclip_jax.bench.compare.torch_side import TorchSide  # noqa: E402
+from lumbarclip_jax.bench.compare.jax_side import JaxSide
+from lumbarclip_jax.bench.compare.torch_side import TorchSide
 
 VIT = {"width": 32, "depth": 2, "heads": 2, "mlp_width": 64, "patch_size": 8}
 # Maps of 8 x 8 and 4 x 4 patches: shifted windows, a merge, and one window alone.

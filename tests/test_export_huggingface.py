@@ -18,10 +18,11 @@ from lumbarclip_jax.models.vit import ViT
 from lumbarclip_jax.models.weights_hf import LAYOUTS
 from tests.tiny_runs import make_run, tiny_config
 
-torch = pytest.importorskip("torch")
-transformers = pytest.importorskip("transformers")
+pytest.importorskip("torch")
+pytest.importorskip("transformers")
 
-from transformers import (  # noqa: E402
+import torch
+from transformers import (
     AutoModel,
     AutoTokenizer,
     BertConfig,
@@ -34,7 +35,7 @@ from transformers import (  # noqa: E402
     ViTModel,
 )
 
-from tests.golden.reference import checkpoint, randomise  # noqa: E402
+from tests.golden.reference import checkpoint, randomise
 
 # No field at its default, so that one lost on the way changes the features.
 TRANSFORMER = {
