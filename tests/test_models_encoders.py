@@ -207,6 +207,24 @@ def test_dropout_acts_in_training_alone():
     assert not np.allclose(noisy(first), quiet)
 
 
+def test_a_training_program_grows_with_depth_alone():
+    """Not with its square, as where every block computes the sums of those before it again."""
+
+    def lines(depth: int) -> int:
+        module = BERT.clone(depth=depth)
+
+        def loss(variables, key):
+            out = module.apply(variables, IDS, MASK, train=True, rngs={"dropout": key})
+            return jnp.sum(out["pooled"])
+
+        variables = random_variables(module, IDS, MASK)
+        program = jax.jit(jax.grad(loss)).lower(variables, jax.random.key(0)).compile()
+        return len(program.as_text().splitlines())
+
+    two, four, eight = lines(2), lines(4), lines(8)
+    assert eight - four < 2.5 * (four - two)
+
+
 def test_drop_path_drops_whole_samples_and_keeps_the_mean():
     branch = jnp.ones((1000, 2, 3))
     rate = jnp.float32(0.25)

@@ -80,10 +80,9 @@ def _columns_forward(keep_rate, query, key, value, bias, kept):
     scaled = query * query.shape[-1] ** -0.5
     logits = jnp.matmul(key, scaled.swapaxes(-1, -2), preferred_element_type=jnp.float32)
     if bias is not None:
-        # The barriers keep element-wise work out of the reductions: fused, they are scalar code.
-        logits = lax.optimization_barrier(logits + bias.swapaxes(-1, -2))
+        logits = logits + bias.swapaxes(-1, -2)
     highest = lax.stop_gradient(logits.max(axis=-2, keepdims=True))
-    exponentials = lax.optimization_barrier(jnp.exp(logits - highest))
+    exponentials = jnp.exp(logits - highest)
     inverse_sum = 1 / exponentials.sum(axis=-2, keepdims=True)
     weights = (
         exponentials if kept is None else _drop(exponentials, kept.swapaxes(-1, -2), keep_rate)

@@ -223,17 +223,21 @@ class Block(nn.Module):
         mlp = MLP(self.mlp_width, self.activation, self.dtype, name="mlp")
         dropout = Dropout(self.dropout)
 
-        def residual(x: Array, norm: nn.LayerNorm, function: Callable[[Array], Array]) -> Array:
-            branch = dropout(function(norm(x) if self.pre_norm else x), train=train)
-            x = x + DropPath()(branch, drop_path, train=train)
-            return x if self.pre_norm else norm(x)
+        def residual(rows: Array, norm: nn.LayerNorm, function: Callable[[Array], Array]) -> Array:
+            branch = function(norm(rows) if self.pre_norm else rows).reshape(x.shape)
+            branch = DropPath()(dropout(branch, train=train), drop_path, train=train)
+            rows += branch.reshape(rows.shape)
+            return rows if self.pre_norm else norm(rows)
 
+        # A change of shape between a sum and the product that takes it has XLA's CPU compiler, with
+        # dropout, compute the sums of all earlier blocks again in each.
+        rows = x.reshape(-1, x.shape[-1])
         norm = layer_norm(self.norm_epsilon, dtype=self.dtype, name="attention_norm")
-        x = residual(x, norm, lambda y: attention(y, bias, train=train))
+        rows = residual(rows, norm, lambda y: attention(y.reshape(x.shape), bias, train=train))
         norm = layer_norm(self.norm_epsilon, dtype=self.dtype, name="mlp_norm")
-        x = residual(x, norm, mlp)
-        self.sow("intermediates", "hidden_states", x)
-        return x
+        out = residual(rows, norm, mlp).reshape(x.shape)
+        self.sow("intermediates", "hidden_states", out)
+        return out
 
 
 def drop_path_rates(last: float, depth: int) -> list[Array | None]:
