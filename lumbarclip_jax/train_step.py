@@ -200,7 +200,7 @@ def make_train_step(model, optimizer, config: ConfigDict, mesh: Mesh, *, augment
         params, opt_state = update_params(optimizer, config, state, grads, lr)
         metrics = {
             "loss": loss,
-            "grad_norm": optax.tree.norm(grads),
+            "grad_norm": optim.global_norm(grads),
             "temperature": jnp.exp(-params["logit_scale"]),
         }
         return TrainState(state.step + 1, params, batch_stats, opt_state), metrics

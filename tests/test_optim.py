@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 from configs import base
@@ -68,3 +69,15 @@ def test_a_pattern_without_a_parameter_is_an_error(config, field):
     config[field] = ("txt_encoder/.*",) if field == "frozen" else (("txt_encoder/.*", 0.1),)
     with pytest.raises(ValueError, match=f"optim.{field}.*'txt_encoder/.*' matches no parameter"):
         getattr(optim, "trainable" if field == "frozen" else field)(config, PARAMS)
+
+
+def test_gradients_are_clipped_to_their_global_norm_as_optax_does_it():
+    rng = np.random.default_rng(0)
+    shapes = {"a": (3, 3, 2, 5), "b": (40, 3), "c": (7,), "d": ()}
+    grads = {name: jnp.asarray(rng.normal(size=s), jnp.float32) for name, s in shapes.items()}
+    norm = optax.tree.norm(grads)
+    np.testing.assert_allclose(jax.jit(optim.global_norm)(grads), norm, rtol=1e-6)
+    for limit in (0.5 * norm, 2 * norm):
+        clipped, _ = optim.clip_by_global_norm(limit).update(grads, optax.EmptyState())
+        expected, _ = optax.clip_by_global_norm(limit).update(grads, optax.EmptyState())
+        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5), clipped, expected)
