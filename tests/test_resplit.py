@@ -23,7 +23,10 @@ def cohort(patients: int, seed: int = 0) -> Columns:
     rng = np.random.default_rng(seed)
     patient = np.repeat(np.arange(patients), 3)
     grade_of_patient = rng.integers(1, 6, patients)
-    text = lambda prefix, values: np.array([f"{prefix}{value}" for value in values])  # noqa: E731
+
+    def text(prefix: str, values: np.ndarray) -> np.ndarray:
+        return np.array([f"{prefix}{value}" for value in values])
+
     return Columns(
         report=text("report ", patient),
         report_group=text("g", np.maximum(patient - patients // 2, 0)),  # one half share a report
