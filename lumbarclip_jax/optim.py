@@ -60,11 +60,12 @@ def global_norm(grads) -> Float[Array, ""]:
 
 def _norm_by_columns(grads) -> Float[Array, ""]:
     """One sum at the end: XLA's CPU compiler makes four programs of every sum to a scalar."""
-    columns = [
+    columns = (
         jnp.square(leaf).sum(axis=tuple(range(leaf.ndim - 1))).ravel()
         for leaf in jax.tree.leaves(grads)
-    ]
-    return jnp.sqrt(jnp.concatenate(columns).sum())
+    )
+    # The empty array is for a tree without leaves: every parameter frozen.
+    return jnp.sqrt(jnp.concatenate([jnp.zeros(0), *columns]).sum())
 
 
 def trainable(config: ConfigDict, params):

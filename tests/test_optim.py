@@ -81,3 +81,7 @@ def test_gradients_are_clipped_to_their_global_norm_as_optax_does_it():
         clipped, _ = optim.clip_by_global_norm(limit).update(grads, optax.EmptyState())
         expected, _ = optax.clip_by_global_norm(limit).update(grads, optax.EmptyState())
         jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5), clipped, expected)
+
+
+def test_the_norm_of_no_gradients_is_zero():
+    assert optim.global_norm({}) == 0
