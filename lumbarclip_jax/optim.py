@@ -10,6 +10,8 @@ from jax import lax
 from jaxtyping import Array, Float
 from ml_collections import ConfigDict
 
+from lumbarclip_jax.models import norms
+
 
 def learning_rate(config: ConfigDict, step: int, total_steps: int) -> float:
     """Linear warmup to `config.lr`, then a cosine to `config.final_lr_fraction` of it.
@@ -59,13 +61,17 @@ def global_norm(grads) -> Float[Array, ""]:
 
 
 def _norm_by_columns(grads) -> Float[Array, ""]:
-    """One sum at the end: XLA's CPU compiler makes four programs of every sum to a scalar."""
-    columns = (
-        jnp.square(leaf).sum(axis=tuple(range(leaf.ndim - 1))).ravel()
-        for leaf in jax.tree.leaves(grads)
-    )
-    # The empty array is for a tree without leaves: every parameter frozen.
-    return jnp.sqrt(jnp.concatenate([jnp.zeros(0), *columns]).sum())
+    """Few sums, and one to a scalar: XLA's CPU compiler makes up to four programs of each."""
+    leaves = jax.tree.leaves(grads)
+    squares = [
+        norms.column_sums(jnp.square(leaf).reshape(-1, leaf.shape[-1]))
+        for leaf in leaves
+        if leaf.ndim > 1
+    ]
+    # The empty array is for a tree without vectors: all frozen, perhaps.
+    vectors = [jnp.zeros(0), *(leaf.ravel() for leaf in leaves if leaf.ndim <= 1)]
+    squares.append(jnp.square(jnp.concatenate(vectors)))
+    return jnp.sqrt(jnp.concatenate(squares).sum())
 
 
 def trainable(config: ConfigDict, params):
