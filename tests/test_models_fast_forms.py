@@ -9,7 +9,7 @@ from flax import linen as nn
 from lumbarclip_jax.models.attention import attend
 from lumbarclip_jax.models.batch_norm import BatchNorm, normalise_by_batch
 from lumbarclip_jax.models.convolution import max_pool
-from lumbarclip_jax.models.layers import ACTIVATIONS, Dropout, keep_mask, layer_norm
+from lumbarclip_jax.models.layers import ACTIVATIONS, Dense, Dropout, keep_mask, layer_norm
 
 B, N, T, H = 2, 3, 5, 4
 
@@ -74,6 +74,29 @@ def test_layer_norm(offset):
         pulled_back(ours),
         pulled_back(linens),
     )
+
+
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
+@pytest.mark.parametrize("use_bias", [True, False])
+def test_dense(dtype, use_bias):
+    x, cotangent = draw(0, B, T, 6), draw(1, B, T, 4)
+    x, cotangent = x.astype(dtype), cotangent.astype(dtype)
+    params = {"kernel": draw(2, 6, 4)} | ({"bias": draw(3, 4)} if use_bias else {})
+
+    def pulled_back(module):
+        out, pull_back = jax.vjp(lambda p, x: module.apply({"params": p}, x), params, x)
+        return out, pull_back(cotangent)
+
+    found = pulled_back(Dense(4, (None, None), use_bias, dtype))
+    expected = pulled_back(nn.Dense(4, use_bias, dtype))
+    unit = 1e-6 if dtype == jnp.float32 else 2**-7
+
+    def compare(f, e):
+        assert f.dtype == e.dtype
+        f, e = np.asarray(f, np.float32), np.asarray(e, np.float32)
+        np.testing.assert_allclose(f, e, rtol=unit, atol=unit * np.abs(e).max())
+
+    jax.tree.map(compare, found, expected)
 
 
 def test_gelu_in_both_precisions():

@@ -8,10 +8,10 @@ from jaxtyping import Array, Float, Int
 
 from lumbarclip_jax.models.layers import (
     Block,
+    Dense,
     Dropout,
     Dtype,
     default_init,
-    dense,
     layer_norm,
     partitioned,
     run_layers,
@@ -131,4 +131,4 @@ class Bert(nn.Module):
             return jnp.take_along_axis(x, last[:, None, None], axis=1)[:, 0]
         if self.pooling == "cls":
             return x[:, 0]
-        return nn.tanh(dense(self.width, ("embed", None), dtype=self.dtype, name="pooler")(x[:, 0]))
+        return nn.tanh(Dense(self.width, ("embed", None), dtype=self.dtype, name="pooler")(x[:, 0]))

@@ -30,7 +30,7 @@ from jax import lax
 from jaxtyping import Array, Bool, Float
 
 from lumbarclip_jax.models.attention import attend
-from lumbarclip_jax.models.norms import LayerNorm
+from lumbarclip_jax.models.norms import LayerNorm, add_row
 
 Dtype = Any
 
@@ -59,23 +59,28 @@ def partitioned(init: Callable, *axes: str | None) -> Callable:
     return nn.with_logical_partitioning(init, axes)
 
 
-def dense(
-    features: int,
-    axes: tuple[str | None, str | None],
-    *,
-    dtype: Dtype,
-    name: str,
-    use_bias: bool = True,
-) -> nn.Dense:
-    """A linear layer whose kernel [in, out] carries the logical `axes`."""
-    return nn.Dense(
-        features,
-        use_bias=use_bias,
-        dtype=dtype,
-        kernel_init=partitioned(default_init, *axes),
-        bias_init=partitioned(nn.initializers.zeros, axes[1]),
-        name=name,
-    )
+class Dense(nn.Module):
+    """x W + b, as linen's layer of that name, with the gradient of b by `norms.add_row`.
+
+    `axes` are the logical axes of the kernel [in, out].
+    """
+
+    features: int
+    axes: tuple[str | None, str | None]
+    use_bias: bool = True
+    dtype: Dtype = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "*B D"]) -> Float[Array, "*B E"]:
+        shape = (x.shape[-1], self.features)
+        kernel = self.param("kernel", partitioned(default_init, *self.axes), shape)
+        rows = x.reshape(-1, x.shape[-1]).astype(self.dtype)
+        out = jnp.matmul(rows, kernel.astype(self.dtype))
+        if self.use_bias:
+            zeros = partitioned(nn.initializers.zeros, self.axes[1])
+            bias = self.param("bias", zeros, (self.features,))
+            out = add_row(out, bias.astype(self.dtype))
+        return out.reshape(*x.shape[:-1], self.features)
 
 
 def layer_norm(epsilon: float, *, dtype: Dtype, name: str) -> LayerNorm:
@@ -134,13 +139,7 @@ class SelfAttention(nn.Module):
         rows = x.reshape(-1, width)  # see `MLP`
 
         def heads_of(name: str) -> Float[Array, "*B N T H"]:
-            project = dense(
-                width,
-                ("embed", "heads"),
-                dtype=self.dtype,
-                name=name,
-                use_bias=self.use_qkv_bias,
-            )
+            project = Dense(width, ("embed", "heads"), self.use_qkv_bias, self.dtype, name=name)
             features = project(rows).reshape(*x.shape[:-1], self.heads, width // self.heads)
             return features.swapaxes(-2, -3)
 
@@ -153,7 +152,7 @@ class SelfAttention(nn.Module):
             kept = keep_mask(self.make_rng("dropout"), 1.0 - self.dropout, shape)
         attended = attend(query, key, value, bias, kept, 1.0 - self.dropout)
         attended = attended.swapaxes(-2, -3).reshape(-1, width)
-        out = dense(width, ("heads", "embed"), dtype=self.dtype, name="out")
+        out = Dense(width, ("heads", "embed"), dtype=self.dtype, name="out")
         return out(attended).reshape(x.shape)
 
 
@@ -170,8 +169,8 @@ class MLP(nn.Module):
     @nn.compact
     def __call__(self, x: Float[Array, "*B D"]) -> Float[Array, "*B D"]:
         width = x.shape[-1]
-        hidden = dense(self.hidden, ("embed", "mlp"), dtype=self.dtype, name="fc1")
-        out = dense(width, ("mlp", "embed"), dtype=self.dtype, name="fc2")
+        hidden = Dense(self.hidden, ("embed", "mlp"), dtype=self.dtype, name="fc1")
+        out = Dense(width, ("mlp", "embed"), dtype=self.dtype, name="fc2")
         rows = x.reshape(-1, width)
         return out(ACTIVATIONS[self.activation](hidden(rows))).reshape(x.shape)
 

@@ -1,4 +1,4 @@
-"""Layer normalisation with its gradient written out (Ba et al. 2016, arXiv 1607.06450).
+"""Layer normalisation (Ba et al. 2016, arXiv 1607.06450), its gradient written out, and its sums.
 
 XLA's CPU compiler turns a reduction that is fused with element-wise work into scalar code, and
 differentiating the forward pass leaves eight of them: four times the time PyTorch takes. Written
@@ -85,3 +85,21 @@ def column_sums(x: Rows) -> Float[Array, "D"]:
         cpu=lambda x: jnp.matmul(jnp.ones(x.shape[0], x.dtype), x),
         default=lambda x: x.sum(axis=0),
     )
+
+
+@jax.custom_vjp
+def add_row(x: Rows, row: Float[Array, "D"]) -> Rows:
+    """x_rd + row_d, the gradient of `row` by `column_sums`."""
+    return x + row[None]
+
+
+def _add_forward(x, row):
+    return add_row(x, row), None
+
+
+def _add_backward(residuals, by_out):
+    del residuals
+    return by_out, column_sums(by_out)
+
+
+add_row.defvjp(_add_forward, _add_backward)

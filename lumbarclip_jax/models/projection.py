@@ -4,7 +4,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float
 
-from lumbarclip_jax.models.layers import ACTIVATIONS, Dropout, Dtype, dense, layer_norm
+from lumbarclip_jax.models.layers import ACTIVATIONS, Dense, Dropout, Dtype, layer_norm
 
 KINDS = ("linear", "mlp", "convirt", "linear_no_bias", "gelu")
 WITHOUT_BIAS = ("convirt", "linear_no_bias", "gelu")
@@ -36,12 +36,12 @@ class Projection(nn.Module):
     def __call__(self, x: Float[Array, "B D"], *, train: bool = False) -> Float[Array, "B E"]:
         use_bias = self.kind not in WITHOUT_BIAS
         hidden = (x.shape[-1] + self.features) // 2 if self.kind == "gelu" else self.features
-        first = dense(hidden, ("embed", "shared"), dtype=self.dtype, name="fc1", use_bias=use_bias)
+        first = Dense(hidden, ("embed", "shared"), dtype=self.dtype, name="fc1", use_bias=use_bias)
         x = first(x)
         if self.kind in ("linear", "linear_no_bias"):
             return x
         # The kernel's two axes are both shared features; a mesh axis may split only one of them.
-        second = dense(
+        second = Dense(
             self.features, (None, "shared"), dtype=self.dtype, name="fc2", use_bias=use_bias
         )
         if self.kind == "convirt":

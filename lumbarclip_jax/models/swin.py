@@ -9,11 +9,11 @@ from jaxtyping import Array, Float
 
 from lumbarclip_jax.models.layers import (
     MLP,
+    Dense,
     DropPath,
     Dtype,
     SelfAttention,
     default_init,
-    dense,
     drop_path_rates,
     layer_norm,
     partitioned,
@@ -150,7 +150,7 @@ class PatchMerge(nn.Module):
         x = x.transpose(0, 1, 3, 4, 2, 5).reshape(batch, rows // 2, columns // 2, 4 * width)
         x = layer_norm(self.norm_epsilon, dtype=self.dtype, name="norm")(x)
         axes = (None, "embed")
-        return dense(2 * width, axes, dtype=self.dtype, name="reduction", use_bias=False)(x)
+        return Dense(2 * width, axes, dtype=self.dtype, name="reduction", use_bias=False)(x)
 
 
 def pad_to_multiple(x: Float[Array, "B H W D"], size: int) -> Float[Array, "B h w D"]:

@@ -8,10 +8,10 @@ from jaxtyping import Array, Float
 
 from lumbarclip_jax.models.layers import (
     Block,
+    Dense,
     Dropout,
     Dtype,
     default_init,
-    dense,
     layer_norm,
     partitioned,
     run_layers,
@@ -115,4 +115,4 @@ class ViT(nn.Module):
             return x[:, 1:].mean(axis=1, dtype=jnp.float32).astype(x.dtype)
         if self.pooling == "cls":
             return x[:, 0]
-        return nn.tanh(dense(self.width, ("embed", None), dtype=self.dtype, name="pooler")(x[:, 0]))
+        return nn.tanh(Dense(self.width, ("embed", None), dtype=self.dtype, name="pooler")(x[:, 0]))
