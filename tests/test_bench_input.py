@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from lumbarclip_jax.bench import input as input_bench
+from lumbarclip_jax.bench import machine
 from lumbarclip_jax.data.dataset import Dataset
 from tests import tiny_runs
 
@@ -14,6 +15,22 @@ def test_every_part_has_a_rate(tiny_dataset):
     rates = input_bench.measure(config, threads=[1], repeats=1)
     assert list(rates) == ["read", "sentences", "tokenize", "batch", "iterator, 1 threads"]
     assert all(rate["pairs_per_s"] > 0 and rate["per_cpu_s"] > 0 for rate in rates.values())
+
+
+def test_the_page_has_a_row_a_part_and_the_command():
+    row = {
+        "command": "python -m lumbarclip_jax.bench.input --config=a.py",
+        "config": "a",
+        "batch_size": 32,
+        "repeats": 5,
+        "machine": machine.describe(),
+        "versions": {"grain": "0.2"},
+        "rates": {"read": {"pairs_per_s": 12_345.6, "per_cpu_s": 10_000.4}},
+    }
+    page = input_bench.render(row)
+    assert "\n    python -m lumbarclip_jax.bench.input --config=a.py\n" in page
+    assert "| read | 12,346 | 10,000 |" in page
+    assert machine.sentence(row["machine"]) in page
 
 
 def test_partial_records_are_those_of_the_source(tiny_dataset):

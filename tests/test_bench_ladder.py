@@ -129,7 +129,9 @@ def config(tiny_dataset):
 
 
 def test_every_rung_runs_and_is_on_the_page(config):
-    row = ladder_row.measure(config, 100, ladder_row.Protocol(1, 1, 1))
+    row = {"command": "python -m it"} | ladder_row.measure(
+        config, 100, ladder_row.Protocol(1, 1, 1)
+    )
     assert list(row["rungs"]) == RUNGS
     assert all(rung["pairs_per_s"] > 0 for rung in row["rungs"].values())
     assert row["data"] == "shards"
@@ -139,6 +141,7 @@ def test_every_rung_runs_and_is_on_the_page(config):
     page = ladder_page.render(row)
     assert all(f"| {label} |" in page for label in ladder_page.LABELS.values())
     assert "not measured" not in page
+    assert "\n    python -m it\n" in page
 
     for name in ("shards", "memory"):
         del row["rungs"][name]

@@ -1,8 +1,10 @@
-"""python -m lumbarclip_jax.bench.input --config=configs/vit_linear.py --config.data.dir=DIR
+"""python -m lumbarclip_jax.bench.input --config=configs/vit_linear.py --config.data.dir=DIR \\
+    --out=input
 
 Pairs a second that this machine can feed to a training step, and what each part of it could do
 alone: reading records, drawing sentences, tokenizing, batching, and the whole iterator by number of
 reader threads. A pair a CPU second is what one core does, whatever else the machine is busy with.
+Writes input.json and input.md.
 """
 
 import json
@@ -11,12 +13,14 @@ import pathlib
 import statistics
 import time
 from collections.abc import Callable
+from importlib import metadata
 
 import numpy as np
 from absl import flags
 from ml_collections import ConfigDict, config_flags
 
 from lumbarclip_jax import cli
+from lumbarclip_jax.bench import machine
 from lumbarclip_jax.data.dataset import Dataset, read_text
 from lumbarclip_jax.data.pipeline import pipeline_options, train_iterator
 from lumbarclip_jax.data.sentences import sample_sentences
@@ -25,6 +29,7 @@ from lumbarclip_jax.data.tokenizer import Tokenizer
 # Run with -m, this module is called __main__.
 log = logging.getLogger("lumbarclip_jax.bench.input")
 
+PACKAGES = ("lumbarclip_jax", "grain", "array_record", "tokenizers")
 BATCHES = 10  # an iterator hands out in a repeat
 
 
@@ -32,7 +37,7 @@ def _define_flags() -> None:
     config_flags.DEFINE_config_file("config", None, "run file, e.g. configs/vit_linear.py")
     flags.DEFINE_list("threads", ["1", "2", "4"], "reader threads to try, with commas")
     flags.DEFINE_integer("repeats", 5, "of each part; the median is quoted", 1)
-    flags.DEFINE_string("out", None, "JSON file for the figures (default: only printed)")
+    flags.DEFINE_string("out", "input", "path of the two files, without .json and .md")
     flags.mark_flag_as_required("config")
 
 
@@ -41,13 +46,21 @@ def main() -> None:
     options = flags.FLAGS
     if not options.config.data.dir:
         raise ValueError("nothing to read: pass --config.data.dir=DIR, a folder of data_prep.build")
-    rates = measure(options.config, [int(n) for n in options.threads], options.repeats)
-    for name, rate in rates.items():
-        log.info(
-            "%-22s %9.0f pairs/s %9.0f pairs/CPU-s", name, rate["pairs_per_s"], rate["per_cpu_s"]
-        )
-    if options.out:
-        pathlib.Path(options.out).write_text(json.dumps(rates, indent=1) + "\n")
+    row = {
+        "command": machine.command(log.name),
+        "config": options.config.name,
+        "batch_size": options.config.data.global_batch_size,
+        "repeats": options.repeats,
+        "machine": machine.describe(),
+        "versions": {name: metadata.version(name) for name in PACKAGES},
+        "rates": measure(options.config, [int(n) for n in options.threads], options.repeats),
+    }
+    out, page = pathlib.Path(options.out), render(row)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.with_suffix(".json").write_text(json.dumps(row, indent=1) + "\n")
+    out.with_suffix(".md").write_text(page)
+    for line in page.splitlines():
+        log.info("%s", line)
 
 
 def measure(config: ConfigDict, threads: list[int], repeats: int) -> dict[str, dict[str, float]]:
@@ -85,6 +98,25 @@ def measure(config: ConfigDict, threads: list[int], repeats: int) -> dict[str, d
             lambda batches=batches: _take(batches, BATCHES), BATCHES * size
         )
     return rates
+
+
+def render(row: dict) -> str:
+    """The page as Markdown."""
+    versions = ", ".join(f"{name} {version}" for name, version in row["versions"].items())
+    lines = [
+        f"# Input of {row['config']}",
+        "",
+        f"    {row['command']}",
+        "",
+        f"Batches of {row['batch_size']} pairs; the parts, one after the other, by one thread. "
+        f"{versions}. {machine.sentence(row['machine'])}. Medians of {row['repeats']} repeats.",
+        "",
+        "| part | pairs/s | pairs a CPU second |",
+        "|---|---|---|",
+    ]
+    for name, rate in row["rates"].items():
+        lines.append(f"| {name} | {rate['pairs_per_s']:,.0f} | {rate['per_cpu_s']:,.0f} |")
+    return "\n".join(lines) + "\n"
 
 
 def _take(batches, count: int) -> None:

@@ -35,6 +35,7 @@ def main() -> None:
     """Runs the command."""
     options = flags.FLAGS
     # Imported here, after the flags are checked: a typo should not wait for JAX to start.
+    from lumbarclip_jax.bench import machine
     from lumbarclip_jax.bench.ladder_page import render
     from lumbarclip_jax.bench.ladder_row import Protocol, measure
 
@@ -42,7 +43,7 @@ def main() -> None:
     if options.batch_size:
         config.data.global_batch_size = options.batch_size
     protocol = Protocol(options.warmup_steps, options.steps, options.repeats)
-    row = measure(config, options.vocab_size, protocol)
+    row = {"command": machine.command(log.name)} | measure(config, options.vocab_size, protocol)
     out = pathlib.Path(options.out)
     out.parent.mkdir(parents=True, exist_ok=True)
     page = render(row)

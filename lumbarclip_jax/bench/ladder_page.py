@@ -1,5 +1,7 @@
 """The page of a ladder."""
 
+from lumbarclip_jax.bench import machine
+
 LABELS = {
     "forward": "forward pass",
     "backward": "+ backward pass",
@@ -13,16 +15,18 @@ GIB = 2**30
 
 
 def render(row: dict) -> str:
-    """Markdown of what `ladder_row.measure` returns."""
+    """Markdown of what `ladder_row.measure` returns, and of the command."""
     rates, tokens, protocol = row["flops_per_s_a_device"], row["tokens"], row["protocol"]
     versions = ", ".join(f"{name} {version}" for name, version in row["versions"].items())
     lines = [
         f"# {row['config']} on {row['devices']} x {row['device']}",
         "",
+        f"    {row['command']}",
+        "",
         f"{row['global_batch_size']} pairs a step, {row['image_size_px']} px, "
         f"{row['max_tokens']} tokens of which {tokens['useful_per_text']:.1f} are no padding, "
-        f"{row['dtype']}, {row['data']} data. {versions}; {row['cpus']} CPUs, load "
-        f"{row['load_average']:.1f}. Medians of {protocol['repeats']} repeats of "
+        f"{row['dtype']}, {row['data']} data. {versions}. "
+        f"{machine.sentence(row['machine'])}. Medians of {protocol['repeats']} repeats of "
         f"{protocol['steps']} steps, all rungs in turn, after {protocol['warmup_steps']} of each.",
         "",
         f"Matrix products of the model alone: {rates['measured'] / 1e12:.3g} TFLOP/s a device"

@@ -1,7 +1,6 @@
 """Measures a ladder: its rungs in turn, and the figures that follow from them."""
 
 import dataclasses
-import os
 from collections import Counter
 
 import jax
@@ -14,6 +13,7 @@ from lumbarclip_jax.bench import timing
 from lumbarclip_jax.bench.chips import BF16_FLOPS_PER_S
 from lumbarclip_jax.bench.flops import step_flops, text_forward
 from lumbarclip_jax.bench.ladder_rungs import Batch, build_rungs, gemm_tasks
+from lumbarclip_jax.bench.machine import describe
 from lumbarclip_jax.bench.products import Product, model_products
 from lumbarclip_jax.data.dataset import Dataset
 from lumbarclip_jax.data.pipeline import pipeline_options, train_iterator
@@ -40,6 +40,7 @@ def measure(config: ConfigDict, vocab_size: int, protocol: Protocol) -> dict:
     Raises:
       ValueError: the config cannot be trained, or trains in another way than the rungs do.
     """
+    machine = describe()
     config_check.validate(config)
     if config.optim.frozen or config.optim.accumulation_steps > 1:
         raise ValueError(
@@ -91,8 +92,7 @@ def measure(config: ConfigDict, vocab_size: int, protocol: Protocol) -> dict:
         "data": "shards" if shards else "random",
         "device": device.device_kind,
         "devices": mesh.size,
-        "cpus": len(os.sched_getaffinity(0)),
-        "load_average": os.getloadavg()[0],
+        "machine": machine,
         "protocol": dataclasses.asdict(protocol),
         "versions": {"lumbarclip_jax": lumbarclip_jax.__version__, "jax": jax.__version__},
         "tokens": tokens,

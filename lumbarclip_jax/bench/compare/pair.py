@@ -1,9 +1,7 @@
 """Runs both sides on the same batches, turn by turn, and makes a row of what comes out."""
 
 import dataclasses
-import datetime
 import logging
-import os
 import pathlib
 import platform
 import tempfile
@@ -14,6 +12,7 @@ from ml_collections import ConfigDict
 from lumbarclip_jax.bench.compare.options import Options, prepared
 from lumbarclip_jax.bench.compare.rows import ratio, relative_differences
 from lumbarclip_jax.bench.compare.worker import SIDES, Worker
+from lumbarclip_jax.bench.machine import describe
 
 log = logging.getLogger(__name__)
 
@@ -54,7 +53,7 @@ def _run(config: ConfigDict, options: Options) -> dict:
     with tempfile.TemporaryDirectory() as scratch:
         folder, cache = pathlib.Path(scratch, "weights"), str(pathlib.Path(scratch, "cache"))
         folder.mkdir()
-        load_average = os.getloadavg()[0]
+        machine = describe()
         with (
             Worker("JAX", config, options, cache) as jax_side,
             Worker("PyTorch", config, options, cache) as torch_side,
@@ -101,14 +100,7 @@ def _run(config: ConfigDict, options: Options) -> dict:
             "PyTorch": {"first_step_s": seconds["PyTorch"][0] - float(np.median(timed["PyTorch"]))},
         },
         "versions": versions | {"python": platform.python_version()},
-        "machine": {
-            "processor": _processor(),
-            "cores": len(os.sched_getaffinity(0)),
-            "accelerator": accelerator,
-            "matrix_library": matrix_library,
-            "load_average": load_average,
-            "date": datetime.date.today().isoformat(),
-        },
+        "machine": machine | {"accelerator": accelerator, "matrix_library": matrix_library},
     }
 
 
@@ -146,12 +138,3 @@ def check_agreement(config_name: str, losses: dict[str, list[float]]) -> None:
             f"{theirs[step]:.7f}, relative difference {differences[step]:.1e} of {TOLERANCE:g} "
             "allowed; times of different computations are not compared"
         )
-
-
-def _processor() -> str:
-    try:
-        lines = pathlib.Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor()
-    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return next(names, platform.machine())
