@@ -14,6 +14,9 @@ from lumbarclip_jax import accumulation, optim, sharding
 from lumbarclip_jax.images import augment_images, prepare_images
 from lumbarclip_jax.objective import contrastive_loss
 
+# By platform of the devices; docs/benchmarks/compiler_options.md says what each is worth.
+COMPILER_OPTIONS = {"gpu": {"xla_allow_excess_precision": False}}
+
 KEY_SHAPE = jax.eval_shape(lambda: jax.random.key(0))
 
 
@@ -208,7 +211,12 @@ def make_train_step(model, optimizer, config: ConfigDict, mesh: Mesh, *, augment
     # Stated, because the compiler may prefer to leave a state elsewhere than it found it, and a
     # step on a state that has moved is compiled again.
     state_shardings = _state_plan(model, config, mesh)[2]
-    return jax.jit(train_step, donate_argnums=0, out_shardings=(state_shardings, None))
+    return jax.jit(
+        train_step,
+        donate_argnums=0,
+        out_shardings=(state_shardings, None),
+        compiler_options=COMPILER_OPTIONS.get(mesh.devices.flat[0].platform),
+    )
 
 
 def make_encoders(model, config: ConfigDict, mesh: Mesh):

@@ -106,16 +106,19 @@ def test_only_half_precision_on_a_gpu_of_its_own_is_tried_and_once(monkeypatch):
     assert not takes_cudnn(shape, half, form)
 
 
-def test_the_arguments_of_cudnn_are_in_its_order(monkeypatch):
+@pytest.mark.parametrize("tokens", [5, 6])
+def test_the_arguments_of_cudnn_are_in_its_order(monkeypatch, tokens):
     """By JAX's own reference, which takes what cuDNN takes."""
     reference = jax.nn.dot_product_attention
 
-    def same_by_xla(*arguments, implementation):
+    def same_by_xla(query, *others, implementation, **lengths):
         assert implementation == "cudnn"
-        return reference(*arguments, implementation="xla")
+        # JAX refuses to differentiate an odd number.
+        assert query.shape[1] == 6
+        return reference(query, *others, **lengths, implementation="xla")
 
     monkeypatch.setattr(jax.nn, "dot_product_attention", same_by_xla)
-    inputs = jax.random.normal(jax.random.key(0), (4, *SHAPE))
+    inputs = jax.random.normal(jax.random.key(0), (4, 2, 3, tokens, 4))
 
     def with_gradients(form):
         out, pull_back = jax.vjp(form, *inputs[:3])

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from flax import linen as nn
 
-from lumbarclip_jax.models.attention import attend
+from lumbarclip_jax.models.attention import _attend_by_rows, attend
 from lumbarclip_jax.models.batch_norm import BatchNorm, normalise_by_batch
 from lumbarclip_jax.models.convolution import max_pool
 from lumbarclip_jax.models.layers import ACTIVATIONS, Dense, Dropout, keep_mask, layer_norm
@@ -28,9 +28,15 @@ def plain_attention(query, key, value, bias, kept, keep_rate):
     return jnp.einsum("bnqk,bnkh->bnqh", weights, value)
 
 
+def attend_by_rows(query, key, value, bias, kept, keep_rate):
+    """What accelerators compute."""
+    return _attend_by_rows(keep_rate, query, key, value, bias, kept)
+
+
+@pytest.mark.parametrize("form", [attend, attend_by_rows])
 @pytest.mark.parametrize("bias_shape", [None, (B, 1, 1, T), (1, N, T, T)])
 @pytest.mark.parametrize("drops", [False, True])
-def test_attention(bias_shape, drops):
+def test_attention(form, bias_shape, drops):
     arguments = [draw(seed, B, N, T, H) for seed in range(3)]
     bias = None if bias_shape is None else draw(3, *bias_shape)
     kept = keep_mask(jax.random.key(0), 0.5, (B, N, T, T)) if drops else None
@@ -40,10 +46,23 @@ def test_attention(bias_shape, drops):
         out, pull_back = jax.vjp(lambda *x: attention(*x, kept, 0.5), *arguments, bias)
         return out, pull_back(cotangent)
 
-    found, expected = jax.jit(lambda: (pulled_back(attend), pulled_back(plain_attention)))()
+    found, expected = jax.jit(lambda: (pulled_back(form), pulled_back(plain_attention)))()
     jax.tree.map(
         lambda f, e: np.testing.assert_allclose(f, e, rtol=2e-5, atol=2e-6), found, expected
     )
+
+
+def test_no_product_of_a_half_precision_gradient_is_in_float32():
+    heads = [draw(seed, B, N, T, H).astype(jnp.bfloat16) for seed in range(3)]
+
+    def total(*heads):
+        return attend_by_rows(*heads, None, None, 1.0).astype(jnp.float32).sum()
+
+    gradient = str(jax.make_jaxpr(jax.grad(total, argnums=(0, 1, 2)))(*heads))
+    products = [line for line in gradient.splitlines() if "dot_general" in line]
+    # Forwards the logits and the weighted values, backwards two of each.
+    assert len(products) == 6
+    assert sum(":f32" in line.partition("=")[0] for line in products) == 1  # the logits
 
 
 def test_masked_keys_have_no_weight_however_large():

@@ -59,12 +59,30 @@ def _by_cudnn(query, key, value, bias, kept):
 
 
 def _attend_by_rows(keep_rate, query, key, value, bias, kept):
-    logits = jnp.matmul(query, key.swapaxes(-1, -2), preferred_element_type=jnp.float32)
-    logits = logits * query.shape[-1] ** -0.5
+    logits = _logits(query, key) * query.shape[-1] ** -0.5
     if bias is not None:
         logits = logits + bias
     weights = jax.nn.softmax(logits, axis=-1).astype(value.dtype)
     return jnp.matmul(_drop(weights, kept, keep_rate), value)
+
+
+@jax.custom_vjp
+def _logits(query: Heads, key: Heads) -> Float[Array, "*B N T T"]:
+    """QKᵀ in float32, its gradient by products in the type of the arguments."""
+    return jnp.matmul(query, key.swapaxes(-1, -2), preferred_element_type=jnp.float32)
+
+
+def _logits_forward(query, key):
+    return _logits(query, key), (query, key)
+
+
+def _logits_backward(residuals, by_logits):
+    query, key = residuals
+    by_logits = by_logits.astype(query.dtype)
+    return jnp.matmul(by_logits, key), jnp.matmul(by_logits.swapaxes(-1, -2), query)
+
+
+_logits.defvjp(_logits_forward, _logits_backward)
 
 
 def _drop(weights, kept, keep_rate):

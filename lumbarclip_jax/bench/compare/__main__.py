@@ -1,4 +1,4 @@
-"""python -m lumbarclip_jax.bench.compare --all [--device=cuda --batch_size=512]
+"""python -m lumbarclip_jax.bench.compare --all [--device=cuda --batch_size=256]
 
 Measures the train step of run files beside the PyTorch baseline: first that both compute the same
 losses, then step time, memory and compile time. Writes a row for each to docs/benchmarks/rows and

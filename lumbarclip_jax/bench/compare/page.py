@@ -9,7 +9,7 @@ DEVICES = {"cpu": "CPU", "cuda": "NVIDIA GPU"}
 GIB = 2**30
 COMMANDS = {
     "cpu": "python -m lumbarclip_jax.bench.compare --all",
-    "cuda": "python -m lumbarclip_jax.bench.compare --all --device=cuda --batch_size=512",
+    "cuda": "python -m lumbarclip_jax.bench.compare --all --device=cuda --batch_size=256",
 }
 
 INTRODUCTION = """\
