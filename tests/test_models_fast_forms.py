@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from flax import linen as nn
 
-from lumbarclip_jax.models.attention import _attend_by_rows, attend
+from lumbarclip_jax.models.attention import attend, attend_by_rows
 from lumbarclip_jax.models.batch_norm import BatchNorm, normalise_by_batch
 from lumbarclip_jax.models.convolution import max_pool
 from lumbarclip_jax.models.layers import ACTIVATIONS, Dense, Dropout, keep_mask, layer_norm
@@ -26,11 +26,6 @@ def plain_attention(query, key, value, bias, kept, keep_rate):
     if kept is not None:
         weights = jnp.where(kept, weights / keep_rate, 0)
     return jnp.einsum("bnqk,bnkh->bnqh", weights, value)
-
-
-def attend_by_rows(query, key, value, bias, kept, keep_rate):
-    """What accelerators compute."""
-    return _attend_by_rows(keep_rate, query, key, value, bias, kept)
 
 
 @pytest.mark.parametrize("form", [attend, attend_by_rows])

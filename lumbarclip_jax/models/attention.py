@@ -35,7 +35,7 @@ def attend(
 
     The softmax is float32 whatever the type of the arguments.
     """
-    by_rows = functools.partial(_attend_by_rows, keep_rate)
+    by_rows = functools.partial(attend_by_rows, keep_rate=keep_rate)
     is_plain = bias is None and kept is None
     on_gpu = _by_cudnn if is_plain and takes_cudnn(query.shape, query.dtype, _plain) else by_rows
     return lax.platform_dependent(
@@ -51,14 +51,22 @@ def attend(
 
 
 def _plain(query, key, value):
-    return _attend_by_rows(1.0, query, key, value, None, None)
+    return attend_by_rows(query, key, value, None, None)
 
 
 def _by_cudnn(query, key, value, bias, kept):
     return attend_by_cudnn(query, key, value)
 
 
-def _attend_by_rows(keep_rate, query, key, value, bias, kept):
+def attend_by_rows(
+    query: Heads,
+    key: Heads,
+    value: Heads,
+    bias: Bias | None,
+    kept: Bool[Array, "*B N T T"] | None,
+    keep_rate: float = 1.0,
+) -> Heads:
+    """What `attend` is on accelerators, and the formula as it is written."""
     logits = _logits(query, key) * query.shape[-1] ** -0.5
     if bias is not None:
         logits = logits + bias
