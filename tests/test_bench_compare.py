@@ -6,11 +6,13 @@ import pathlib
 import subprocess
 import sys
 
+import jax
 import numpy as np
 import pytest
 
 from configs import base, vit_linear
 from lumbarclip_jax.bench.compare import page, rows
+from lumbarclip_jax.bench.compare.jax_side import JaxSide
 from lumbarclip_jax.bench.compare.options import Options, batches, load_config, prepared
 from lumbarclip_jax.bench.compare.pair import check_agreement, compare
 from lumbarclip_jax.bench.compare.worker import Worker
@@ -209,3 +211,12 @@ def test_both_sides_run_in_processes_of_their_own_and_make_a_row():
     assert all(2**25 < peak < 2**33 for peak in row["peak_bytes"].values())
     assert row["compile"]["JAX"].keys() == row["compile"]["JAX warm"].keys()
     assert "| vit_linear | float32 | 4 | **" in page.render([row | {"config": "vit_linear"}])
+
+
+def test_a_device_that_jax_has_not_is_named(monkeypatch):
+    def devices():
+        raise AssertionError
+
+    monkeypatch.setattr(jax, "devices", devices)
+    with pytest.raises(ValueError, match="--device=cuda: JAX sees none; install its CUDA build"):
+        JaxSide(base.get_config(), Options(device="cuda"))

@@ -24,7 +24,14 @@ class JaxSide:
 
     def __init__(self, config: ConfigDict, options: Options):
         self.config, self.options = config, options
-        self.mesh = sharding.make_mesh(devices=jax.devices()[:1])
+        try:
+            devices = jax.devices()
+        except (RuntimeError, AssertionError) as error:  # JAX asserts that there is a backend
+            raise ValueError(
+                f"--device={options.device}: JAX sees none; install its CUDA build, "
+                "pip install 'lumbarclip_jax[cuda13]'"
+            ) from error
+        self.mesh = sharding.make_mesh(devices=devices[:1])
         self.model = build_model(config.model, options.vocab_size, train_step.compute_dtype(config))
         if not options.is_random:
             bert = self.model.text_encoder.clone(dropout=0.0, attention_dropout=0.0)
