@@ -13,7 +13,7 @@ from lumbarclip_jax.models import attention, attention_choice
 from lumbarclip_jax.models.attention_choice import takes_cudnn, wins_trial
 
 SHAPE = (2, 3, 5, 4)
-PLAIN = attention._plain
+PLAIN = attention.attend_by_rows
 
 
 def clock(candidate_s: float, plain_s: float):

@@ -37,7 +37,7 @@ def attend(
     """
     by_rows = functools.partial(attend_by_rows, keep_rate=keep_rate)
     is_plain = bias is None and kept is None
-    on_gpu = _by_cudnn if is_plain and takes_cudnn(query.shape, query.dtype, _plain) else by_rows
+    is_cudnn = is_plain and takes_cudnn(query.shape, query.dtype, attend_by_rows)
     return lax.platform_dependent(
         query,
         key,
@@ -45,13 +45,9 @@ def attend(
         bias,
         kept,
         cpu=functools.partial(_attend_by_columns, keep_rate),
-        cuda=on_gpu,
+        cuda=_by_cudnn if is_cudnn else by_rows,
         default=by_rows,
     )
-
-
-def _plain(query, key, value):
-    return attend_by_rows(query, key, value, None, None)
 
 
 def _by_cudnn(query, key, value, bias, kept):
@@ -62,8 +58,8 @@ def attend_by_rows(
     query: Heads,
     key: Heads,
     value: Heads,
-    bias: Bias | None,
-    kept: Bool[Array, "*B N T T"] | None,
+    bias: Bias | None = None,
+    kept: Bool[Array, "*B N T T"] | None = None,
     keep_rate: float = 1.0,
 ) -> Heads:
     """What `attend` is on accelerators, and the formula as it is written."""

@@ -62,7 +62,8 @@ def partitioned(init: Callable, *axes: str | None) -> Callable:
 class Dense(nn.Module):
     """x W + b, as linen's layer of that name, with the gradient of b by `norms.add_row`.
 
-    `axes` are the logical axes of the kernel [in, out].
+    Of linen's sum XLA's CPU compiler makes programs of their own, 361 in a step of ViT-B and BERT,
+    each of which takes time to load. `axes` are the logical axes of the kernel [in, out].
     """
 
     features: int
