@@ -202,6 +202,25 @@ def test_work_that_is_done_is_not_done_again(inputs, undisturbed, tmp_path):
     assert folder.stat().st_mode & 0o077 == 0
 
 
+@pytest.mark.parametrize(
+    "harm", [pathlib.Path.unlink, lambda path: os.truncate(path, 1)], ids=["gone", "cut"]
+)
+def test_a_receipt_whose_shard_was_lost_is_not_believed(inputs, undisturbed, tmp_path, harm):
+    """A removal of the workspace that was killed leaves such."""
+    out = tmp_path / "set"
+    build_from(inputs, out, stage="plan")
+    for number in range(stages.shard_count(out)):
+        stages.convert_one(out, number)
+    space = Workspace.find(out)
+    (space.folder / "plan.json").unlink()
+    for path in (space.folder / "shards").iterdir():
+        if not path.suffix:
+            harm(path)
+    build_from(inputs, out)
+    assert content(out) == undisturbed
+    assert not leftovers(out)
+
+
 def test_the_workspace_of_another_set_is_left_alone(inputs, tmp_path):
     build_from(inputs, tmp_path / "set.a", stage="plan")
     (other,) = leftovers(tmp_path / "set")

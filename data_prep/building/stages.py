@@ -95,8 +95,9 @@ def convert_one(out_dir: pathlib.Path, number: int | None) -> None:
     shards = space.shards()
     if number is None or not 0 <= number < len(shards):
         raise ValueError(f"--shard is {number}: the shards are numbered 0 to {len(shards) - 1}")
-    if number in space.missing():
-        convert((space.folder, shards[number].digest))
+    digest = shards[number].digest
+    if space.receipt(digest) is None:
+        convert((space.folder, digest))
 
 
 def publish(out_dir: pathlib.Path, workers: int) -> dict:

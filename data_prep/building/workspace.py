@@ -150,16 +150,19 @@ class Workspace:
     def receipt(self, digest: str) -> Receipt | None:
         """The receipt of a shard, None while it is not ready."""
         try:
-            return Receipt(**json.loads(self.receipt_path(digest).read_bytes()))
+            receipt = Receipt(**json.loads(self.receipt_path(digest).read_bytes()))
+            # A removal that was killed may have left a receipt and taken its file.
+            whole = not receipt.kept or self.shard_path(digest).stat().st_size == receipt.bytes
         except FileNotFoundError:
             return None
+        return receipt if whole else None
 
     def missing(self) -> list[int]:
         """The numbers of the shards that are not ready."""
         return [
             number
             for number, shard in enumerate(self.shards())
-            if not self.receipt_path(shard.digest).exists()
+            if self.receipt(shard.digest) is None
         ]
 
     def remove(self) -> None:
@@ -174,7 +177,7 @@ class Workspace:
         return self.folder / "rows" / f"{digest}.jsonl"
 
     def receipt_path(self, digest: str) -> pathlib.Path:
-        """The file of a shard's receipt; it is there when the shard is ready."""
+        """The file of a shard's receipt, written after the shard."""
         return self.folder / "shards" / f"{digest}.json"
 
 
