@@ -191,7 +191,7 @@ def test_the_roofline_is_the_slowest_of_three():
     assert (roof.step_s, roof.limit) == (3.0, "ici")
 
 
-@pytest.mark.parametrize("topology", ["h200:8", "v5e", ""])
+@pytest.mark.parametrize("topology", ["h300:8", "v5e", "h200", ""])
 def test_a_topology_without_a_known_chip_is_refused(topology):
-    with pytest.raises(ValueError, match="write v5e:4x4"):
+    with pytest.raises(ValueError, match="write v5e:4x4 or h200:8"):
         chip_of(topology)

@@ -1,16 +1,19 @@
-"""The commands of ahead-of-time compilation: rows, the table of them, one real TPU compilation."""
+"""The commands of ahead-of-time compilation: rows, the table of them, real compilations."""
 
+import dataclasses
 import importlib.util
 import json
 import pathlib
 import subprocess
 import sys
 
+import jax
 import pytest
 
-from lumbarclip_jax.bench import aot_page, aot_table, compile_step
+from configs import vit_linear
+from lumbarclip_jax.bench import absent, aot, aot_page, aot_table, compile_step
 from lumbarclip_jax.bench.aot_rows import Step, file_name, guess_too_large, step_of
-from lumbarclip_jax.bench.chips import GIB
+from lumbarclip_jax.bench.chips import GIB, GPUS
 
 REPOSITORY = pathlib.Path(__file__).resolve().parents[1]
 
@@ -74,10 +77,41 @@ def test_needed_memory_is_read_from_the_compilers_message(message, needed):
     assert compile_step.needed_memory(message) == needed
 
 
-def test_without_libtpu_the_extra_is_named(monkeypatch):
+@pytest.mark.parametrize(("topology", "extra"), [("v5e:2x2", "tpu-aot"), ("h200:8", "cuda13")])
+def test_without_its_compiler_the_extra_is_named(topology, extra, monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(ValueError, match=r"pip install 'lumbarclip_jax\[tpu-aot\]'"):
-        compile_step.slice_devices("v5e:2x2")
+    with pytest.raises(ValueError, match=rf"pip install 'lumbarclip_jax\[{extra}\]'"):
+        absent.devices_of(topology)
+
+
+@pytest.mark.parametrize("count", ["4x4", "0", "-1"])
+def test_what_is_no_number_of_gpus_is_refused(count, monkeypatch):
+    monkeypatch.setattr(absent, "compiler", lambda topology: {})
+    with pytest.raises(ValueError, match=f"'{count}' is no number of GPUs: write h200:8"):
+        absent.devices_of(f"h200:{count}")
+
+
+def test_a_gpu_has_no_efforts():
+    with pytest.raises(ValueError, match="--effort is -1: only the TPU compiler knows efforts"):
+        compile_step.compile_step(vit_linear.get_config("quick"), "h200:1", 100, effort=-1.0)
+
+
+@pytest.mark.parametrize("fits", [True, False])
+def test_a_step_that_is_larger_than_a_gpu_does_not_fit(fits, monkeypatch):
+    """The GPU compiler makes it all the same. Here the one of the CPU stands for it."""
+    gpu = dataclasses.replace(GPUS["h200"], hbm_bytes=GIB if fits else 1_000_000)
+    monkeypatch.setattr(compile_step, "chip_of", lambda topology: gpu)
+    monkeypatch.setattr(compile_step, "devices_of", lambda topology: jax.devices()[:1])
+    monkeypatch.setattr(compile_step, "compiler", lambda topology: {"stand-in": "1"})
+    config = vit_linear.get_config("quick")
+    config.data.global_batch_size = 8
+    row = compile_step.compile_step(config, "h200:1", 100)
+    assert row["fits"] == fits
+    assert ("roofline" in row) == fits
+    assert 1_000_000 < row["memory"]["needed_bytes"] < GIB
+    assert row["versions"]["stand-in"] == "1"
+    verdict = aot.summary(row)[1]
+    assert verdict.startswith("fits: 0." if fits else "DOES NOT FIT: 0.")
 
 
 def test_every_step_has_a_file_of_its_own_and_is_found_again_in_its_row():
@@ -167,10 +201,11 @@ def run_aot(*arguments: str) -> subprocess.CompletedProcess:
 
 
 def test_a_chip_that_is_not_known_is_one_sentence():
-    done = run_aot("--config=configs/vit_linear.py", "--topology=h200:8")
+    done = run_aot("--config=configs/vit_linear.py", "--topology=h300:8")
     assert done.returncode == 2
     assert done.stderr.splitlines() == [
-        "error: --topology='h200:8' is not one of v4, v5e, v5p, v6e and a shape: write v5e:4x4"
+        "error: --topology='h300:8' is not one of v4, v5e, v5p, v6e, a100, h100, h200 and a shape: "
+        "write v5e:4x4 or h200:8"
     ]
 
 
@@ -201,3 +236,23 @@ def test_a_small_step_compiles_for_a_tpu(tmp_path):
         "sent_bytes": 2 * 32 * 128 * 3,
     }
     assert aot_page.render([row | {"config": "vit_linear", "topology": "v5e:4x4"}])
+
+
+@pytest.mark.skipif(
+    not any(map(importlib.util.find_spec, absent.CUDA_PLUGINS)), reason="no CUDA plugin installed"
+)
+def test_a_small_step_compiles_for_gpus(tmp_path):
+    done = run_aot(
+        "--config=configs/vit_linear.py:quick",
+        "--topology=a100:2",
+        "--global_batch_size=32",
+        "--vocab_size=100",
+        f"--out={tmp_path / 'row.json'}",
+    )
+    assert done.returncode == 0, done.stderr
+    row = json.loads((tmp_path / "row.json").read_text())
+    assert (row["chips"], row["pairs_per_chip"], row["options"]["dtype"]) == (2, 16, "bfloat16")
+    assert row["fits"]
+    assert 0 < row["memory"]["arguments_bytes"] < row["memory"]["needed_bytes"] < GIB
+    assert row["collectives"]["all-reduce"]["count"] > 0
+    assert 0 < row["roofline"]["hbm_s"] < 1e-3

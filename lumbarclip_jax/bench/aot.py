@@ -1,11 +1,15 @@
 """python -m lumbarclip_jax.bench.aot --config=configs/vit_linear.py --topology=v5e:16x16 \\
     --global_batch_size=32768 --config.model.remat=True --out=row.json
 
-Compiles the whole train step for a TPU slice that is not there, and says what it needs: memory a
+Compiles the whole train step for TPUs or GPUs that are not there, and says what it needs: memory a
 chip, arithmetic, collectives, and the time that these take at the published rates of the chip. It
-runs on a CPU, with the compiler of the package libtpu (the extra tpu-aot). A step that does not fit
-in memory is a result like any other. Topologies are named by generation and shape in chips:
-v4:2x4x4, v5e:16x16, v5p:4x4x4, v6e:4x4.
+runs on a CPU, with the compiler of the package libtpu (the extra tpu-aot) or of JAX's CUDA plugin
+(the extra cuda13). A step that does not fit in memory is a result like any other.
+
+Topologies are named by generation and shape in chips, v4:2x4x4, v5e:16x16, v5p:4x4x4, v6e:4x4, or
+by the number of GPUs in one machine: a100:1, h100:8, h200:8. A GPU's memory is the 75 % of it that
+JAX takes by default, and its attention is XLA's: cuDNN's takes less memory, but only a trial on the
+GPU chooses it.
 """
 
 import json
@@ -26,13 +30,13 @@ GIB = 2**30
 
 def _define_flags() -> None:
     config_flags.DEFINE_config_file("config", None, "run file, e.g. configs/vit_linear.py")
-    flags.DEFINE_string("topology", "v5e:4x4", "TPU generation and shape, e.g. v5e:16x16")
+    flags.DEFINE_string("topology", "v5e:4x4", "chip and shape, e.g. v5e:16x16 or h200:8")
     flags.DEFINE_integer("global_batch_size", None, "pairs a step (default: the config's)", 1)
     flags.DEFINE_integer("vocab_size", 30_522, "rows of the token table", 1)
     flags.DEFINE_float(
         "effort",
         0.0,
-        "of the compiler: 0 what a TPU run gets, -1 least. Low efforts compile five times faster; "
+        "of the TPU compiler: 0 what a run gets, -1 least. Low efforts compile five times faster; "
         "memory and collectives differ by a few percent, memory traffic by more.",
         -1.0,
         1.0,
@@ -80,7 +84,7 @@ def summary(row: dict) -> list[str]:
     verdict = "fits" if row["fits"] else "DOES NOT FIT"
     lines.append(
         f"{verdict}: {memory['needed_bytes'] / GIB:.2f} GiB a chip of "
-        f"{memory['hbm_bytes'] / GIB:.0f} GiB"
+        f"{memory['hbm_bytes'] / GIB:.4g} GiB"
     )
     if row["fits"]:
         parts = ("arguments", "outputs", "aliased", "temporaries", "code")
@@ -100,7 +104,7 @@ def summary(row: dict) -> list[str]:
         lines.append(
             f"at published rates a step takes {roof['step_s'] * 1e3:.3g} ms or more, limited by "
             f"{roof['limit']}: compute {roof['compute_s'] * 1e3:.3g}, HBM "
-            f"{roof['hbm_s'] * 1e3:.3g}, ICI {roof['ici_s'] * 1e3:.3g} ms; "
+            f"{roof['hbm_s'] * 1e3:.3g}, links {roof['ici_s'] * 1e3:.3g} ms; "
             f"{roof['pairs_per_s']:.3g} pairs/s or fewer"
         )
     lines.append(

@@ -1,20 +1,18 @@
-"""Compiles the train step of a config for a TPU slice and takes the figures from what comes out."""
+"""Compiles the train step of a config for absent devices and reads the figures off the program."""
 
 import dataclasses
-import importlib.util
 import re
 import time
-from importlib import metadata
 
 import jax
 import jax.numpy as jnp
-from jax.experimental import topologies
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from ml_collections import ConfigDict
 
 import lumbarclip_jax
 from lumbarclip_jax import accumulation, config_check, sharding, train_step
-from lumbarclip_jax.bench.chips import VECTOR_MEMORY_BYTES, Chip, chip_of
+from lumbarclip_jax.bench.absent import compiler, devices_of
+from lumbarclip_jax.bench.chips import Chip, Gpu, chip_of
 from lumbarclip_jax.bench.flops import StepFlops, step_flops
 from lumbarclip_jax.bench.hlo import Program
 from lumbarclip_jax.bench.roofline import roofline
@@ -28,32 +26,29 @@ def compile_step(config: ConfigDict, topology: str, vocab_size: int, effort: flo
     """Compiles the whole train step for `topology` and returns its figures, ready for JSON.
 
     Args:
-      config: of a run; "auto" is bfloat16, as on any TPU.
-      topology: generation and shape in chips, such as "v5e:16x16".
+      config: of a run; "auto" is bfloat16, as on any accelerator.
+      topology: generation and shape in chips, such as "v5e:16x16" or "h200:8".
       vocab_size: rows of the token table.
-      effort: of the compiler, -1 to 1; 0 is what a run gets.
+      effort: of the TPU compiler, -1 to 1; 0 is what a run gets.
 
     Raises:
-      ValueError: libtpu is not installed, the topology does not exist, or the config cannot run on
-        it. That the step needs more memory than there is raises nothing: `fits` is False.
+      ValueError: the compiler is not installed or has no such effort, the topology does not exist,
+        or the config cannot run on it. That the step needs more memory than there is raises
+        nothing: `fits` is False.
     """
     chip = chip_of(topology)
+    if isinstance(chip, Gpu) and effort:
+        raise ValueError(f"--effort is {effort:g}: only the TPU compiler knows efforts, leave it 0")
     config_check.validate(config)
     if config.dtype == "auto":
         config.dtype = "bfloat16"
-    mesh = sharding.make_mesh(config.mesh.fsdp, devices=slice_devices(topology))
+    mesh = sharding.make_mesh(config.mesh.fsdp, devices=devices_of(topology))
     accumulation.check_batch_size(config, mesh)
 
     lower_start = time.perf_counter()
     lowered = _lower(config, mesh, vocab_size)
     wall_start, cpu_start = time.perf_counter(), time.process_time()
-    try:
-        compiled = lowered.compile(compiler_options={"exec_time_optimization_effort": effort})
-        needed_bytes = None
-    except jax.errors.JaxRuntimeError as error:
-        needed_bytes = needed_memory(str(error))
-        if needed_bytes is None:
-            raise
+    compiled, needed_bytes = _compile(lowered, chip, effort)
     compile_times = {
         "lower_s": wall_start - lower_start,
         "wall_s": time.perf_counter() - wall_start,
@@ -63,7 +58,7 @@ def compile_step(config: ConfigDict, topology: str, vocab_size: int, effort: flo
 
     batch = config.data.global_batch_size
     flops = step_flops(config, batch)
-    fits = needed_bytes is None
+    fits = needed_bytes <= chip.hbm_bytes
     row = {
         "config": config.name,
         "topology": topology,
@@ -87,32 +82,28 @@ def compile_step(config: ConfigDict, topology: str, vocab_size: int, effort: flo
         "versions": {
             "lumbarclip_jax": lumbarclip_jax.__version__,
             "jax": jax.__version__,
-            "libtpu": metadata.version("libtpu"),
-        },
+        }
+        | compiler(topology),
     }
     return row | _of_program(row, compiled, chip, flops) if fits else row
 
 
-def slice_devices(topology: str) -> list[jax.Device]:
-    """The devices of a slice, one a chip.
-
-    Raises:
-      ValueError: libtpu is not installed, or has no such topology.
-    """
-    if importlib.util.find_spec("libtpu") is None:
-        raise ValueError(
-            "compiling for a TPU needs the package libtpu, which is not installed: "
-            "pip install 'lumbarclip_jax[tpu-aot]'"
-        )
-    # The two TensorCores of a v4 are one device to JAX on a TPU, but not to the compiler alone.
-    options = {"chip_config_name": "megacore"} if topology.startswith("v4:") else {}
+def _compile(lowered, chip: Chip, effort: float):
+    """(program or None, bytes a chip that it needs): libtpu makes none that does not fit."""
+    if isinstance(chip, Gpu):
+        # Else products are Triton's, of a tile that no trial on a GPU has chosen.
+        options = {"xla_gpu_enable_triton_gemm": False}
+    else:
+        options = {"exec_time_optimization_effort": effort}
     try:
-        description = topologies.get_topology_desc(
-            platform="tpu", topology_name=topology, **options
-        )
+        compiled = lowered.compile(compiler_options=options)
     except jax.errors.JaxRuntimeError as error:
-        raise ValueError(f"--topology={topology!r} cannot be compiled for: {error}") from error
-    return list(description.devices)
+        needed_bytes = needed_memory(str(error))
+        if needed_bytes is None:
+            raise
+        return None, needed_bytes
+    # The most that is in use at any time, arguments included.
+    return compiled, compiled.memory_analysis().peak_memory_in_bytes
 
 
 def _lower(config: ConfigDict, mesh: Mesh, vocab_size: int):
@@ -156,7 +147,7 @@ def _of_program(row: dict, compiled, chip: Chip, flops: StepFlops) -> dict:
     outputs_bytes = memory.output_size_in_bytes
     # At the least: arguments are read, outputs written, and all other arrays that no chip can hold
     # elsewhere are written and read again.
-    written_bytes = program.written_bytes(larger_than_bytes=VECTOR_MEMORY_BYTES)
+    written_bytes = program.written_bytes(larger_than_bytes=chip.cache_bytes)
     hbm_bytes = memory.argument_size_in_bytes + max(
         outputs_bytes, 2 * written_bytes - outputs_bytes
     )
@@ -169,9 +160,7 @@ def _of_program(row: dict, compiled, chip: Chip, flops: StepFlops) -> dict:
     )
     return {
         "memory": {
-            "hbm_bytes": chip.hbm_bytes,
-            # The most that is in use at any time, arguments included.
-            "needed_bytes": memory.peak_memory_in_bytes,
+            **row["memory"],
             "arguments_bytes": memory.argument_size_in_bytes,
             "outputs_bytes": outputs_bytes,
             "aliased_bytes": memory.alias_size_in_bytes,
