@@ -40,5 +40,5 @@ def render(path: pathlib.Path, rendering, frame: int) -> np.ndarray:
 
 if __name__ == "__main__":
     pixels.render = render
-    decoder.TIMEOUT_S = 0.5
+    decoder.TIMEOUT_S = 2.0
     decoder.serve()

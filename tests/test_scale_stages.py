@@ -282,7 +282,7 @@ def broken(path, *rest):
     if path.name == "T1_0003_D3.png": ctypes.string_at(0)
     if path.name == "T1_0004_D4.png": time.sleep(3600)
     return render(path, *rest)
-pixels.render, decoder.TIMEOUT_S = broken, 0.5
+pixels.render, decoder.TIMEOUT_S = broken, 2.0
 decoder.serve()
 """
     decoder.close_all()
