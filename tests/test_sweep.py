@@ -11,8 +11,9 @@ import time
 
 import pytest
 
+STEPS = 160  # four seconds: long enough to be stopped on a busy machine
 TINY = (
-    "--config.total_steps=40",
+    f"--config.total_steps={STEPS}",
     "--config.log_every_steps=1",
     "--config.data.global_batch_size=8",
     "--config.data.image_size_px=32",
@@ -97,7 +98,7 @@ def test_the_same_command_continues(swept):
     log = (folder(out, "vit_linear") / "log.txt").read_text()
     assert "resuming" in log
     rows = (folder(out, "vit_linear") / "metrics.jsonl").read_text().splitlines()
-    assert [json.loads(row)["step"] for row in rows] == list(range(1, 41))
+    assert [json.loads(row)["step"] for row in rows] == list(range(1, STEPS + 1))
 
 
 def test_a_config_that_fails_is_named_and_the_other_is_trained(swept):
