@@ -19,19 +19,19 @@ class Chip:
     cache_bytes: int = 128 * MIB
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Gpu(Chip):
     """A GPU, and what its compiler wants to know besides.
 
     Its links are NVLink, its cache is the L2.
     """
 
-    name: str = ""
-    capability: int = 0  # CUDA compute capability, major
-    multiprocessors: int = 0
-    fp32_lanes: int = 0  # of a multiprocessor
-    clock_ghz: float = 0.0
-    shared_memory_bytes: int = 0  # of a multiprocessor; a block can have all but 1 KiB
+    name: str  # that JAX has for it, `device_kind`
+    capability: int  # CUDA compute capability, major
+    multiprocessors: int
+    fp32_lanes: int  # of a multiprocessor
+    clock_ghz: float
+    shared_memory_bytes: int  # of a multiprocessor; a block can have all but 1 KiB
 
 
 # Cloud TPU documentation, pages "TPU v4", "TPU v5e", "TPU v5p" and "TPU v6e" (cloud.google.com/tpu/
