@@ -68,7 +68,8 @@ def get_config() -> ConfigDict:
     model.logit_scale_max = math.log(100.0)  # the learned value is clipped to 0 .. this
     model.logit_bias_init = placeholder(float)  # start of SigLIP's bias (-10.0); None = no bias
     model.remat = False  # recompute encoder blocks in the backward pass: less memory, more time
-    model.scan_layers = False  # one compiled block for all layers: quicker to compile
+    # One compiled block for all layers: quicker to compile, but without remat it takes more memory.
+    model.scan_layers = False
 
     config.loss = loss = ConfigDict()
     loss.name = "soft_clip"  # soft_clip | clip | siglip (needs model.logit_bias_init)
