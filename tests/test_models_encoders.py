@@ -4,12 +4,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from flax import linen as nn
 from flax.core import meta
 
-from lumbarclip_jax.models import stack_layers, unstack_layers
 from lumbarclip_jax.models.bert import Bert
-from lumbarclip_jax.models.layers import Dropout, DropPath, drop_path_rates, run_layers
+from lumbarclip_jax.models.layers import DropPath
 from lumbarclip_jax.models.patches import bicubic_matrix, resize_positions
 from lumbarclip_jax.models.resnet import ResNet
 from lumbarclip_jax.models.swin import Swin
@@ -141,25 +139,6 @@ def test_vit_mean_pooling_leaves_the_class_token_out():
     assert_close(pooled, hidden[:, 1:].mean(axis=1))
 
 
-def test_scanned_and_rematerialised_layers_compute_the_same():
-    module = IMAGE_ENCODERS["vit"]
-    scanned = module.clone(scan_layers=True, remat=True)
-    variables = random_variables(module, IMAGES)
-    stacked = stack_layers(variables)
-    shapes = jax.tree.map(jnp.shape, random_variables(scanned, IMAGES))
-    assert jax.tree.map(jnp.shape, stacked) == shapes
-    jax.tree.map(np.testing.assert_array_equal, unstack_layers(stacked), variables)
-
-    def loss(module, variables):
-        return jnp.sum(module.apply(variables, IMAGES)["last_hidden_state"] ** 3)
-
-    value_and_grad = jax.jit(jax.value_and_grad(loss, argnums=1), static_argnums=0)
-    value, gradients = value_and_grad(module, variables)
-    scanned_value, scanned_gradients = value_and_grad(scanned, stacked)
-    assert_close(scanned_value, value)
-    assert_close(unstack_layers(scanned_gradients), gradients, 1e-4)
-
-
 def test_remat_recomputes_every_swin_block():
     module = IMAGE_ENCODERS["swin"].clone(remat=True, drop_path=0.1)
     variables = random_variables(module, IMAGES)
@@ -233,7 +212,6 @@ def test_drop_path_drops_whole_samples_and_keeps_the_mean():
     assert (np.asarray(dropped) == np.asarray(dropped)[:, :1, :1]).all()
     assert abs(float(dropped.mean()) - 1.0) < 0.05
     np.testing.assert_array_equal(DropPath().apply({}, branch, rate, train=False), branch)
-    np.testing.assert_allclose(drop_path_rates(0.3, 4), [0.0, 0.1, 0.2, 0.3], rtol=1e-6)
 
 
 def test_bfloat16_keeps_parameters_and_stays_near_float32():
@@ -274,22 +252,3 @@ def test_bicubic_matrix():
 def test_wrong_choices_are_named(make, message):
     with pytest.raises(ValueError, match=message):
         make()
-
-
-def test_equal_blocks_are_traced_once_and_drop_different_features():
-    traces = []
-
-    class Drops(nn.Module):
-        @nn.compact
-        def __call__(self, x, bias, rate, *, train):
-            traces.append(self.name)
-            return Dropout(0.5)(x, train=train)
-
-    class Stack(nn.Module):
-        @nn.compact
-        def __call__(self, x):
-            return run_layers(lambda name: Drops(name=name), 2, x, train=True)
-
-    out = Stack().apply({}, jnp.ones((1, 8, 1_000)), rngs={"dropout": jax.random.key(0)})
-    assert len(traces) == 1
-    assert 0.22 < np.mean(np.asarray(out) == 4) < 0.28  # a half, if both dropped the same

@@ -1,4 +1,4 @@
-"""Blocks shared by the encoders: attention, feed-forward, norms, patches and stacks of layers.
+"""Blocks shared by the encoders: attention, feed-forward, norms.
 
 Parameters are float32; `dtype` is the type of the matrix products. Softmax and normalisation
 statistics are float32 whatever `dtype` is.
@@ -238,61 +238,3 @@ class Block(nn.Module):
         out = residual(rows, norm, mlp).reshape(x.shape)
         self.sow("intermediates", "hidden_states", out)
         return out
-
-
-def drop_path_rates(last: float, depth: int) -> list[Array | None]:
-    """Stochastic-depth rates that grow linearly from 0 to `last`, one a block."""
-    if not last:
-        return [None] * depth
-    return list(jnp.linspace(0.0, last, depth))
-
-
-def traced_once(step: Callable, module: nn.Module) -> Callable:
-    """`step(block, ...)`, traced and lowered once for all blocks equal but for their names.
-
-    Half of the time to the first step of a ViT and a BERT from a warm cache. `module` is any one of
-    the model: its parameters are drawn without, so that a seed gives the same ones either way.
-    """
-    return step if module.is_initializing() else nn.jit(step)
-
-
-def run_layers(
-    make_block: Callable[[str], nn.Module],
-    depth: int,
-    x: Float[Array, "B T D"],
-    bias: Float[Array, "B #N #T T"] | None = None,
-    *,
-    drop_path: float = 0.0,
-    remat: bool = False,
-    scan: bool = False,
-    train: bool = False,
-) -> Float[Array, "B T D"]:
-    """Runs x through `depth` equal blocks; call it inside a compact method.
-
-    `make_block(name)` makes one block. `drop_path` is the stochastic-depth rate of the last one.
-    With `remat` each block is recomputed in the backward pass instead of keeping its activations.
-    With `scan` one block is compiled and looped over: the parameters are then stacked under
-    `layers` instead of lying under `layer_0`, `layer_1`, ... (see `stacking`).
-    """
-
-    def step(block: nn.Module, x: Array, rate: Array | None) -> tuple[Array, None]:
-        return block(x, bias, rate, train=train), None
-
-    rates = drop_path_rates(drop_path, depth)
-    if remat:
-        # A loop by itself keeps XLA from merging the recomputation with the forward pass.
-        step = nn.remat(step, prevent_cse=not scan)
-    if scan:
-        step = nn.scan(
-            step,
-            variable_axes={"params": 0, "intermediates": 0},
-            split_rngs={"params": True, "dropout": True},
-            length=depth,
-            metadata_params={nn.PARTITION_NAME: "layers"},
-        )
-        return step(make_block("layers"), x, jnp.stack(rates) if drop_path else None)[0]
-    blocks = [make_block(f"layer_{index}") for index in range(depth)]
-    step = traced_once(step, blocks[0])
-    for block, rate in zip(blocks, rates, strict=True):
-        x, _ = step(block, x, rate)
-    return x

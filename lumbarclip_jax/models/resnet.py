@@ -11,7 +11,8 @@ from jaxtyping import Array, Float
 
 from lumbarclip_jax.models.batch_norm import BatchNorm
 from lumbarclip_jax.models.convolution import Conv, max_pool
-from lumbarclip_jax.models.layers import Dtype, traced_once
+from lumbarclip_jax.models.depth import traced_once
+from lumbarclip_jax.models.layers import Dtype
 
 
 class ResNet(nn.Module):

@@ -7,6 +7,7 @@ import numpy as np
 from flax import linen as nn
 from jaxtyping import Array, Float
 
+from lumbarclip_jax.models.depth import drop_path_rates, traced_once
 from lumbarclip_jax.models.layers import (
     MLP,
     Dense,
@@ -14,10 +15,8 @@ from lumbarclip_jax.models.layers import (
     Dtype,
     SelfAttention,
     default_init,
-    drop_path_rates,
     layer_norm,
     partitioned,
-    traced_once,
 )
 from lumbarclip_jax.models.patches import PatchEmbed
 

@@ -6,6 +6,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float
 
+from lumbarclip_jax.models.depth import run_layers
 from lumbarclip_jax.models.layers import (
     Block,
     Dense,
@@ -14,7 +15,6 @@ from lumbarclip_jax.models.layers import (
     default_init,
     layer_norm,
     partitioned,
-    run_layers,
 )
 from lumbarclip_jax.models.patches import PatchEmbed, resize_positions
 
