@@ -68,7 +68,7 @@ def get_config() -> ConfigDict:
     model.logit_scale_max = math.log(100.0)  # the learned value is clipped to 0 .. this
     model.logit_bias_init = placeholder(float)  # start of SigLIP's bias (-10.0); None = no bias
     model.remat = False  # recompute encoder blocks in the backward pass: less memory, more time
-    # One compiled block for all layers: quicker to compile. What is not a product is recomputed.
+    # One compiled block for all layers: quicker to compile; recomputes all but weights' products.
     model.scan_layers = False
 
     config.loss = loss = ConfigDict()

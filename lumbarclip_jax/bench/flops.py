@@ -1,8 +1,9 @@
 """Floating-point operations of a train step, counted from the sizes of the model.
 
 A multiply-add of a matrix product or convolution is 2 FLOPs. Normalisation, softmax, activations,
-pooling, the token tables and augmentation are not counted: a percent at most. XLA's own count is
-not used because it takes the body of a loop once, however often it runs.
+pooling, the token tables and augmentation are not counted, nor the attention that `scan_layers`
+computes again: a percent each at most. XLA's own count is not used because it takes the body of a
+loop once, however often it runs.
 """
 
 import dataclasses

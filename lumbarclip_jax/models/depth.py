@@ -39,9 +39,9 @@ def run_layers(
 
     `make_block(name)` makes one block. `drop_path` is the stochastic-depth rate of the last one.
     With `remat` each block is recomputed in the backward pass instead of keeping its activations.
-    With `scan` one block is compiled and looped over, and what is no product is recomputed: the
-    parameters are then stacked under `layers` instead of lying under `layer_0`, `layer_1`, ... (see
-    `stacking`).
+    With `scan` one block is compiled and looped over, and all but products with weights recomputed:
+    the parameters are then stacked under `layers` instead of lying under `layer_0`, `layer_1`, ...
+    (see `stacking`).
     """
 
     def step(block: nn.Module, x: Array, rate: Array | None) -> tuple[Array, None]:
@@ -49,7 +49,7 @@ def run_layers(
 
     rates = drop_path_rates(drop_path, depth)
     if remat or scan:
-        # Of blocks one by one XLA keeps the products and computes again what it can fuse. A loop
+        # Of blocks one by one XLA keeps products and computes again what it can fuse. A loop
         # would keep every array of the gradient: on a GPU four times as much.
         policy = None if remat else jax.checkpoint_policies.dots_with_no_batch_dims_saveable
         # A loop by itself keeps XLA from merging the recomputation with the forward pass.
