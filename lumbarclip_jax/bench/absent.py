@@ -45,7 +45,7 @@ def devices_of(topology: str) -> list[jax.Device]:
       ValueError: their compiler is not installed, or there is no such topology.
     """
     chip = chip_of(topology)
-    compiler(topology)
+    compiler(topology)  # raises if it is not installed
     try:
         if isinstance(chip, Gpu):
             description = _gpus(chip, topology.partition(":")[2])
