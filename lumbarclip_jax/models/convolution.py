@@ -1,5 +1,7 @@
 """Convolution and maximum pooling, in forms whose gradients XLA runs fast."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
@@ -17,7 +19,7 @@ kernel_init = nn.initializers.variance_scaling(2.0, "fan_out", "normal")
 class Conv(nn.Module):
     """A convolution without bias, padded by half its kernel on every side.
 
-    1x1 kernels are a slice and a matmul: their weight gradient is 3 to 5 times faster on CPU.
+    1x1 kernels are a product: their weight gradient is 3 to 5 times faster on CPU.
     """
 
     width: int
@@ -35,18 +37,32 @@ class Conv(nn.Module):
             (size, size, self.in_channels, self.width),
         )
         kernel, x = match_channels(kernel, x).astype(self.dtype), x.astype(self.dtype)
+        product, convolution = (functools.partial(f, stride) for f in (_product, _convolution))
+        if size == 1 and stride == 1:
+            return product(kernel, x)
         if size == 1:
-            x = x[:, ::stride, ::stride]
-            # One row a pixel: the gradient of a product over three axes copies transposed maps.
-            rows = jnp.matmul(x.reshape(-1, x.shape[-1]), kernel[0, 0])
-            return rows.reshape(*x.shape[:-1], self.width)
-        return lax.conv_general_dilated(
-            x,
-            kernel,
-            window_strides=(stride, stride),
-            padding=((size // 2, size // 2),) * 2,
-            dimension_numbers=("NHWC", "HWIO", "NHWC"),
-        )
+            # XLA's GPU compiler (jax 0.11.2) ends the process over the product of a network in
+            # which its rows are every second pixel.
+            return lax.platform_dependent(kernel, x, cpu=product, default=convolution)
+        return convolution(kernel, x)
+
+
+def _product(stride: int, kernel: Float[Array, "1 1 C D"], x: Maps) -> Maps:
+    x = x[:, ::stride, ::stride]
+    # One row a pixel: the gradient of a product over three axes copies transposed maps.
+    rows = jnp.matmul(x.reshape(-1, x.shape[-1]), kernel[0, 0])
+    return rows.reshape(*x.shape[:-1], rows.shape[-1])
+
+
+def _convolution(stride: int, kernel: Float[Array, "K K C D"], x: Maps) -> Maps:
+    padding = len(kernel) // 2
+    return lax.conv_general_dilated(
+        x,
+        kernel,
+        window_strides=(stride, stride),
+        padding=((padding, padding),) * 2,
+        dimension_numbers=("NHWC", "HWIO", "NHWC"),
+    )
 
 
 @jax.custom_vjp
