@@ -41,7 +41,7 @@ class Conv(nn.Module):
         if size == 1 and stride == 1:
             return product(kernel, x)
         if size == 1:
-            # XLA's GPU compiler (jax 0.11.2) ends the process over the product of a network in
+            # XLA's GPU compiler (jax 0.10, 0.11) ends the process over the product of a network in
             # which its rows are every second pixel.
             return lax.platform_dependent(kernel, x, cpu=product, default=convolution)
         return convolution(kernel, x)
