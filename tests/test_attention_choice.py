@@ -10,100 +10,154 @@ import pytest
 from jax import lax
 
 from lumbarclip_jax.models import attention, attention_choice
-from lumbarclip_jax.models.attention_choice import takes_cudnn, wins_trial
+from lumbarclip_jax.models.attention_choice import fastest, made_up_inputs, trial
 
 SHAPE = (2, 3, 5, 4)
 PLAIN = attention.attend_by_rows
 
 
-def clock(candidate_s: float, plain_s: float):
-    """A clock on which the two forms take these seconds, in turn."""
-    times = itertools.accumulate(itertools.cycle([0.0, candidate_s, 0.0, plain_s]))
+def clock(*seconds: float):
+    """A clock on which the forms take these seconds, in turn."""
+    times = itertools.accumulate(itertools.cycle(x for s in seconds for x in (0.0, s)))
     return lambda: next(times)
 
 
-def other_order(query, key, value):
+def other_order(query, key, value, bias=None, kept=None, keep_rate=1.0):
     logits = jnp.einsum("bnqh,bnkh->bnqk", query, key) * query.shape[-1] ** -0.5
-    return jnp.einsum("bnqk,bnkh->bnqh", jax.nn.softmax(logits), value)
+    weights = jax.nn.softmax(logits if bias is None else logits + bias)
+    weights = weights if kept is None else jnp.where(kept, weights / keep_rate, 0)
+    return jnp.einsum("bnqk,bnkh->bnqh", weights, value)
 
 
-@pytest.mark.parametrize(("candidate_s", "wins"), [(1e-3, True), (3e-3, False)])
-def test_the_faster_of_two_equal_forms_wins(candidate_s, wins, caplog):
+def winner(candidates: dict, *seconds: float, bias_shape=None, is_dropped=False) -> str:
+    inputs = made_up_inputs(SHAPE, jnp.float32, bias_shape, is_dropped)
+    return trial("attention", {"XLA": PLAIN, **candidates}, inputs, clock(*seconds))
+
+
+@pytest.mark.parametrize("case", [{}, {"bias_shape": (2, 1, 1, 5)}, {"is_dropped": True}])
+def test_the_fastest_of_equal_forms_wins(case, caplog):
     caplog.set_level("INFO", "lumbarclip_jax")
-    found = wins_trial(other_order, PLAIN, SHAPE, jnp.float32, clock(candidate_s, 2e-3))
-    assert found is wins
-    expected = f"{'cuDNN' if wins else 'XLA'}; cuDNN {1e3 * candidate_s:.2f} ms, XLA 2.00 ms"
-    assert expected in caplog.text
+    forms = {"other": other_order, "third": other_order}
+    assert winner(forms, 2e-3, 1e-3, 3e-3, **case) == "other"
+    assert "attention: other; XLA 2.00 ms, other 1.00 ms, third 3.00 ms" in caplog.text
+    assert winner(forms, 1e-3, 2e-3, 3e-3, **case) == "XLA"
+    assert winner(forms, 2e-3, 3e-3, 1e-3, **case) == "third"
 
 
-def wrong_values(query, key, value):
+def wrong_values(query, key, value, *others):
     return 1.1 * other_order(query, key, value)
 
 
-def wrong_gradients(query, key, value):
+def wrong_gradients(query, key, value, *others):
     return other_order(lax.stop_gradient(query), key, value)
 
 
-def no_numbers(query, key, value):
+def no_numbers(query, key, value, *others):
     return other_order(query, key, value) * jnp.nan
 
 
-def unsupported(query, key, value):
+def unsupported(query, key, value, *others):
     raise NotImplementedError("no engine for this shape\nand a long trace")
 
 
 @pytest.mark.parametrize(
     ("form", "reason"),
     [
-        (wrong_values, "other numbers"),
-        (wrong_gradients, "other numbers"),
-        (no_numbers, "other numbers"),
-        (unsupported, "has none (no engine for this shape)"),
+        (wrong_values, "candidate gives other numbers"),
+        (wrong_gradients, "candidate gives other numbers"),
+        (no_numbers, "candidate gives other numbers"),
+        (unsupported, "candidate has none (no engine for this shape)"),
     ],
 )
 def test_a_form_that_fails_or_differs_does_not_win_however_fast(form, reason, caplog):
     caplog.set_level("INFO", "lumbarclip_jax")
-    assert not wins_trial(form, PLAIN, SHAPE, jnp.float32, clock(0.0, 1.0))
+    assert winner({"candidate": form}, 1.0, 0.0) == "XLA"
     assert reason in caplog.text
+    assert winner({"candidate": form, "other": other_order}, 1.0, 0.5) == "other"
 
 
-def test_a_trial_leaves_nothing_in_the_program_that_is_traced():
-    def program(tried, x):
+def test_a_form_is_wrong_by_the_gradient_of_its_bias():
+    def bias_untaught(query, key, value, bias, *others):
+        return other_order(query, key, value, lax.stop_gradient(bias))
+
+    case = {"bias_shape": (1, 3, 5, 5)}
+    assert winner({"candidate": bias_untaught}, 1.0, 0.5, **case) == "XLA"
+    assert winner({"candidate": other_order}, 1.0, 0.5, **case) == "candidate"
+
+
+@pytest.fixture
+def on_gpu(monkeypatch):
+    """Trials as on a GPU, in which "other" wins; the list of their shapes."""
+    trials = []
+
+    def made_up_trial(named, forms, inputs):
+        trials.append([None if x is None else x.shape for x in inputs])
+        return "other"
+
+    monkeypatch.setattr(attention_choice, "trial", made_up_trial)
+    monkeypatch.setattr(attention_choice, "CANDIDATES", {"other": other_order})
+    monkeypatch.setattr(attention_choice, "_winners", {})
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    return trials
+
+
+def heads(*shape, dtype=jnp.bfloat16):
+    return jax.ShapeDtypeStruct(shape, dtype)
+
+
+def test_only_half_precision_on_a_gpu_of_its_own_is_tried(on_gpu, monkeypatch):
+    query = heads(128, 12, 197, 64)
+    assert fastest(query, None, None, 1.0, PLAIN) is other_order
+    assert fastest(heads(128, 12, 197, 64, dtype=jnp.float32), None, None, 1.0, PLAIN) is PLAIN
+    monkeypatch.setattr(jax, "process_count", lambda: 2)
+    assert fastest(query, None, None, 1.0, PLAIN) is PLAIN
+    monkeypatch.undo()
+    assert fastest(query, None, None, 1.0, PLAIN) is PLAIN  # on CPU
+
+
+def test_a_kind_of_attention_is_tried_once_with_a_part_of_the_batch(on_gpu):
+    def ask(query, bias=None, kept=None):
+        assert fastest(query, bias, kept, 0.9, PLAIN) is other_order
+
+    for batch in (128, 256):
+        ask(heads(batch, 2, 9, 8), heads(batch, 1, 1, 9))
+    assert on_gpu == [4 * [(64, 9, 2, 8)] + [(64, 1, 1, 9), None]]
+    # Of Swin: windows of a stage with more heads, then those with a bias of their own each.
+    ask(heads(4, 16, 3, 9, 8), heads(1, 1, 3, 9, 9))
+    ask(heads(4, 4, 6, 9, 8), heads(1, 1, 6, 9, 9))
+    ask(heads(4, 4, 6, 9, 8), heads(1, 4, 6, 9, 9))
+    assert [shapes[4] for shapes in on_gpu[1:]] == [(1, 1, 3, 9, 9), (1, 4, 6, 9, 9)]
+    kept = heads(128, 2, 9, 9, dtype=jnp.bool_)
+    ask(heads(128, 2, 9, 8), None, kept)
+    assert on_gpu[3] == 4 * [(64, 9, 2, 8)] + [None, (64, 2, 9, 9)]
+    assert len(on_gpu) == 4
+
+
+def test_a_trial_leaves_nothing_in_the_program_that_is_traced(monkeypatch):
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    monkeypatch.setattr(attention_choice, "_winners", {})
+    monkeypatch.setattr(attention_choice, "CANDIDATES", {})
+    made, real = [], trial
+
+    def seen(*arguments):
+        made.append(real(*arguments))
+        return made[-1]
+
+    monkeypatch.setattr(attention_choice, "trial", seen)
+
+    def program(is_tried, x):
         def layer(x, _):
-            if tried:
-                assert wins_trial(other_order, PLAIN, SHAPE, jnp.float32, clock(0.0, 1.0))
-            return other_order(x, x, x), None
+            form = fastest(x, None, None, 1.0, PLAIN) if is_tried else PLAIN
+            return form(x, x, x), None
 
         return jnp.sum(lax.scan(jax.checkpoint(layer), x, length=2)[0])
 
-    x = jnp.ones(SHAPE)
+    x = jnp.ones(SHAPE, jnp.bfloat16)
     gradients = [jax.grad(functools.partial(program, tried)) for tried in (False, True)]
     without, tried = (str(jax.make_jaxpr(gradient)(x)) for gradient in gradients)
+    assert made == ["XLA"]
     assert tried == without
     assert np.isfinite(jax.jit(gradients[1])(x)).all()
-
-
-def test_only_half_precision_on_a_gpu_of_its_own_is_tried_and_once(monkeypatch):
-    trials = []
-
-    def trial(candidate, plain, shape, dtype):
-        trials.append(shape)
-        return True
-
-    def form(query, key, value):
-        """A form of this test alone, since answers are kept."""
-
-    monkeypatch.setattr(attention_choice, "wins_trial", trial)
-    shape, half = (128, 12, 197, 64), jnp.dtype(jnp.bfloat16)
-    assert not takes_cudnn(shape, half, form)  # on CPU
-    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
-    assert not takes_cudnn(shape, jnp.dtype(jnp.float32), form)
-    assert not trials
-    assert takes_cudnn(shape, half, form)
-    assert takes_cudnn((256, *shape[1:]), half, form)
-    assert trials == [(64, 12, 197, 64)]
-    monkeypatch.setattr(jax, "process_count", lambda: 2)
-    assert not takes_cudnn(shape, half, form)
 
 
 @pytest.mark.parametrize("tokens", [5, 6])
@@ -131,17 +185,23 @@ def test_the_arguments_of_cudnn_are_in_its_order(monkeypatch, tokens):
 
 
 def test_a_winner_is_what_a_gpu_computes(monkeypatch):
-    monkeypatch.setattr(attention, "takes_cudnn", lambda shape, dtype, plain: True)
-    monkeypatch.setattr(attention, "attend_by_cudnn", lambda query, key, value: query + 1_234.0)
-    heads = jax.ShapeDtypeStruct(SHAPE, jnp.float32)
+    def shifted(query, key, value, bias, kept, keep_rate):
+        return query + 1_234.0
 
-    def lowered(platform: str, *, has_bias: bool) -> str:
-        bias = jnp.zeros((2, 1, 1, 5)) if has_bias else None
-        function = jax.jit(lambda q, k, v: attention.attend(q, k, v, bias, None))
+    monkeypatch.setattr(attention_choice, "fastest", lambda *arguments: shifted)
+    heads = jax.ShapeDtypeStruct(SHAPE, jnp.float32)
+    function = jax.jit(lambda q, k, v: attention.attend(q, k, v, None, None))
+
+    def lowered(platform: str) -> str:
         traced = function.trace(heads, heads, heads)
         return traced.lower(lowering_platforms=(platform,)).as_text()
 
-    assert "1.234000e+03" in lowered("cuda", has_bias=False)
-    assert "1.234000e+03" not in lowered("cuda", has_bias=True)
-    assert "1.234000e+03" not in lowered("tpu", has_bias=False)
-    assert "1.234000e+03" not in lowered("cpu", has_bias=False)
+    assert "1.234000e+03" in lowered("cuda")
+    assert "1.234000e+03" not in lowered("tpu")
+    assert "1.234000e+03" not in lowered("cpu")
+
+
+def test_the_kernel_is_not_for_several_devices():
+    assert jax.device_count() > 1
+    with pytest.raises(NotImplementedError, match="one GPU only"):
+        attention_choice.attend_by_kernel(*3 * [jnp.ones(SHAPE)])

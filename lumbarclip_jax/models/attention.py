@@ -1,8 +1,7 @@
 """Scaled dot-product attention (Vaswani et al. 2017, equation 1) in the form that suits the device.
 
-Accelerators get the plain formula, which their compilers fuse; a GPU gets cuDNN's kernel where
-`attention_choice` finds that to be faster. It is asked for attention without bias and dropout, as
-in ViT: BERT drops weights while it trains, and Swin adds a bias to 49 x 49 logits.
+Accelerators get the plain formula, which their compilers fuse; a GPU gets cuDNN's kernel, or that
+of `attention_kernel`, where `attention_choice` finds it to be faster.
 
 XLA's CPU compiler fuses no matrix product with what surrounds it, and reduces rows (last axis)
 three times slower than columns: there the logits are kept transposed, [keys, queries], and the
@@ -17,7 +16,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Bool, Float
 
-from lumbarclip_jax.models.attention_choice import attend_by_cudnn, takes_cudnn
+from lumbarclip_jax.models import attention_choice
 
 Heads = Float[Array, "*B N T H"]
 Bias = Float[Array, "*_B _N _T T"]  # added to the logits, [queries, keys]
@@ -36,8 +35,7 @@ def attend(
     The softmax is float32 whatever the type of the arguments.
     """
     by_rows = functools.partial(attend_by_rows, keep_rate=keep_rate)
-    is_plain = bias is None and kept is None
-    is_cudnn = is_plain and takes_cudnn(query.shape, query.dtype, attend_by_rows)
+    fastest = attention_choice.fastest(query, bias, kept, keep_rate, attend_by_rows)
     return lax.platform_dependent(
         query,
         key,
@@ -45,13 +43,9 @@ def attend(
         bias,
         kept,
         cpu=functools.partial(_attend_by_columns, keep_rate),
-        cuda=_by_cudnn if is_cudnn else by_rows,
+        cuda=functools.partial(fastest, keep_rate=keep_rate),
         default=by_rows,
     )
-
-
-def _by_cudnn(query, key, value, bias, kept):
-    return attend_by_cudnn(query, key, value)
 
 
 def attend_by_rows(

@@ -1,32 +1,42 @@
-"""Whether a GPU gets cuDNN's fused attention: where a trial finds it equal and faster.
+"""Which form of attention a GPU gets: the fastest, in a trial, of those that give the same numbers.
 
-Users measured it at twice the speed of another fused kernel on an H100, and below it on an A100
-(huggingface/transformers#48163), and it takes neither every shape nor every type. So nothing is
-assumed: the first trace of a shape runs both forms, forwards and backwards. The answer is kept for
-the life of the process, in which a shape is seldom traced twice.
+Users measured cuDNN's at twice the speed of another fused kernel on an H100, and below it on an
+A100 (huggingface/transformers#48163), and none takes every shape and type. So nothing is assumed:
+the first trace of a kind of attention runs all forms, forwards and backwards. The answer is kept
+for the life of the process.
 """
 
+import concurrent.futures
 import functools
 import logging
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 log = logging.getLogger(__name__)
 
-Heads = Float[Array, "B N T H"]
-Form = Callable[[Heads, Heads, Heads], Heads]
+Heads = Float[Array, "*B N T H"]
+Bias = Float[Array, "*_B _N _T T"]
+Kept = Bool[Array, "*B N T T"]
+Form = Callable[[Heads, Heads, Heads, Bias | None, Kept | None, float], Heads]
 
-TRIAL_BATCH = 64  # at most: which form wins depends on T and H, and the memory is wanted elsewhere
+TRIAL_BATCH = 64  # at most: the memory is wanted elsewhere
 REPEATS = 10
 TOLERANCE = 0.02  # of the largest value, twice the rounding of bfloat16 over a softmax
 
 
-def attend_by_cudnn(query: Heads, key: Heads, value: Heads) -> Heads:
+def attend_by_cudnn(
+    query: Heads,
+    key: Heads,
+    value: Heads,
+    bias: Bias | None = None,
+    kept: Kept | None = None,
+    keep_rate: float = 1.0,
+) -> Heads:
     """softmax(QKᵀ / √H) V by cuDNN.
 
     JAX (0.10 and 0.11) takes its own empty bias for a bias, and then refuses the gradients of an
@@ -35,6 +45,8 @@ def attend_by_cudnn(query: Heads, key: Heads, value: Heads) -> Heads:
     Raises:
       RuntimeError, ValueError, NotImplementedError: not for this device, shape or type.
     """
+    if bias is not None or kept is not None or query.ndim != 4:
+        raise NotImplementedError("no bias, no dropout")
     batch, _, tokens, _ = query.shape
     tokens_first = [x.swapaxes(1, 2) for x in (query, key, value)]
     lengths = None
@@ -50,76 +62,139 @@ def attend_by_cudnn(query: Heads, key: Heads, value: Heads) -> Heads:
     return out[:, :tokens].swapaxes(1, 2)
 
 
-def takes_cudnn(shape: tuple[int, ...], dtype: jnp.dtype, plain: Form) -> bool:
-    """Whether attention over heads of `shape` [B, N, T, H] is `attend_by_cudnn`, not `plain`.
+def attend_by_kernel(
+    query: Heads,
+    key: Heads,
+    value: Heads,
+    bias: Bias | None = None,
+    kept: Kept | None = None,
+    keep_rate: float = 1.0,
+) -> Heads:
+    """`attention_kernel.attend_by_kernel`.
+
+    Raises:
+      NotImplementedError: there are several devices, among which a kernel cannot be divided.
+    """
+    # JAX 0.11 says that a later version will have no Triton backend: no import is a lost trial.
+    from lumbarclip_jax.models import attention_kernel
+
+    if jax.device_count() > 1:
+        raise NotImplementedError("one GPU only")
+    return attention_kernel.attend_by_kernel(query, key, value, bias, kept, keep_rate)
+
+
+CANDIDATES: Mapping[str, Form] = {"cuDNN": attend_by_cudnn, "one kernel": attend_by_kernel}
+
+
+def fastest(
+    query: Heads, bias: Bias | None, kept: Kept | None, keep_rate: float, plain: Form
+) -> Form:
+    """One of `CANDIDATES` where it wins the trial, else `plain`; the arguments may be traced.
 
     Only in a process that is alone: the programs of several must be equal, and their trials may
     not be.
     """
-    is_candidate = (
+    is_tried = (
         jax.default_backend() == "gpu"
         and jax.process_count() == 1
-        and len(shape) == 4
-        and dtype in (jnp.bfloat16, jnp.float16)
+        and query.dtype in (jnp.bfloat16, jnp.float16)
     )
-    if not is_candidate:
-        return False
-    bounded = (min(shape[0], TRIAL_BATCH), *shape[1:])
-    return _cudnn_wins(plain, bounded, dtype)
+    if not is_tried:
+        return plain
+    bias_shape = None if bias is None else bias.shape
+    # Neither batch nor number of heads: which form wins is the same, and a trial takes seconds.
+    kind = (
+        plain,
+        *(query.ndim, *query.shape[-2:], query.dtype),
+        bias_shape and tuple(size == 1 for size in bias_shape),
+        kept is not None,
+    )
+    if kind not in _winners:
+        _winners[kind] = _win(plain, query, bias_shape, kept is not None, keep_rate)
+    return _winners[kind]
 
 
-@functools.cache
-def _cudnn_wins(plain: Form, shape: tuple[int, ...], dtype: jnp.dtype) -> bool:
-    return wins_trial(attend_by_cudnn, plain, shape, dtype)
+_winners: dict[tuple, Form] = {}
 
 
-def wins_trial(
-    candidate: Form,
-    plain: Form,
-    shape: tuple[int, ...],
-    dtype: jnp.dtype,
+def _win(plain: Form, query: Heads, bias_shape, is_dropped: bool, keep_rate: float) -> Form:
+    forms = {"XLA": plain, **CANDIDATES}
+    shape = (min(query.shape[0], TRIAL_BATCH), *query.shape[1:])
+    named = f"attention of {shape} {jnp.dtype(query.dtype).name}"
+    if bias_shape is not None:
+        bias_shape = (min(bias_shape[0], TRIAL_BATCH), *bias_shape[1:])
+        named += f" with a bias {bias_shape}"
+    named += " and dropout" if is_dropped else ""
+    rated = {name: functools.partial(form, keep_rate=keep_rate) for name, form in forms.items()}
+
+    def run() -> str:
+        return trial(named, rated, made_up_inputs(shape, query.dtype, bias_shape, is_dropped))
+
+    # In a thread of its own: here it would become a part of the program that is being traced.
+    with concurrent.futures.ThreadPoolExecutor(1) as thread:
+        return forms[thread.submit(run).result()]
+
+
+def made_up_inputs(shape, dtype, bias_shape, is_dropped) -> tuple:
+    """Query, key, value and gradient of the output, as [*B, T, N, H]; bias; what is kept."""
+    *batch, heads, tokens, width = shape
+    keys = jax.random.split(jax.random.key(0), 3)
+    tokens_first = jax.random.normal(keys[0], (4, *batch, tokens, heads, width), dtype)
+    bias = None if bias_shape is None else jax.random.normal(keys[1], bias_shape)
+    kept = None
+    if is_dropped:
+        kept = jax.random.bernoulli(keys[2], 0.9, (*batch, heads, tokens, tokens))
+    return *tokens_first, bias, kept
+
+
+def trial(
+    named: str,
+    forms: Mapping[str, Form],
+    inputs: tuple,
     clock: Callable[[], float] = time.perf_counter,
-) -> bool:
-    """Whether `candidate` gives what `plain` does, and its gradients, in less time.
+) -> str:
+    """The name of the form that takes the least time for output and gradients.
 
-    A candidate that fails, in whatever way, does not win; the log has the reason. May be called
-    while a program that will hold the winner is traced.
+    Only those count that give what the first does; the log has the reasons. A candidate may fail in
+    whatever way.
     """
-    named = f"attention of {shape} {jnp.dtype(dtype).name}"
-    # Else the trial would become a part of the program that is being traced.
-    with jax.ensure_compile_time_eval():
-        inputs = list(jax.random.normal(jax.random.key(0), (4, *shape), dtype))
-        both = {"cuDNN": candidate, "XLA": plain}
-        forms = {name: jax.jit(_with_gradients(form)) for name, form in both.items()}
+    ready, expected, reasons = {}, None, []
+    for name, form in forms.items():
+        run = jax.jit(_with_gradients(form))
         try:
-            found, expected = (jax.block_until_ready(form(*inputs)) for form in forms.values())
+            found = jax.block_until_ready(run(*inputs))
         except Exception as error:
-            # Libraries of a driver raise what they like, and plain attention needs none of them.
-            log.info("%s: XLA, since cuDNN has none (%s)", named, str(error).splitlines()[0])
-            return False
-        if not all(_is_close(f, e) for f, e in zip(found, expected, strict=True)):
-            log.info("%s: XLA, since cuDNN gives other numbers", named)
-            return False
-        seconds = {name: [] for name in forms}
-        for _ in range(REPEATS):
-            for name, form in forms.items():
-                begin = clock()
-                jax.block_until_ready(form(*inputs))
-                seconds[name].append(clock() - begin)
-    medians = {name: statistics.median(times) for name, times in seconds.items()}
-    winner = min(medians, key=medians.get)
-    log.info(
-        "%s: %s; %s",
-        named,
-        winner,
-        ", ".join(f"{name} {1e3 * median:.2f} ms" for name, median in medians.items()),
-    )
-    return winner == "cuDNN"
+            # Libraries of a driver raise what they like; the first form needs none of them.
+            if expected is None:
+                raise
+            reasons.append(f"{name} has none ({str(error).splitlines()[0]})")
+            continue
+        expected = found if expected is None else expected
+        if not jax.tree.all(jax.tree.map(_is_close, found, expected)):
+            reasons.append(f"{name} gives other numbers")
+            continue
+        ready[name] = run
+    seconds = {name: [] for name in ready}
+    for _ in range(REPEATS if len(ready) > 1 else 0):
+        for name, run in ready.items():
+            begin = clock()
+            jax.block_until_ready(run(*inputs))
+            seconds[name].append(clock() - begin)
+    medians = {name: statistics.median(times) for name, times in seconds.items() if times}
+    winner = min(medians, key=medians.get) if medians else next(iter(ready))
+    reasons = [f"{name} {1e3 * median:.2f} ms" for name, median in medians.items()] + reasons
+    log.info("%s: %s; %s", named, winner, ", ".join(reasons))
+    return winner
 
 
 def _with_gradients(form: Form):
-    def run(query, key, value, by_out):
-        out, pull_back = jax.vjp(form, query, key, value)
+    def run(query, key, value, by_out, bias, kept):
+        def from_projections(*tokens_first_and_bias):
+            *heads, bias = tokens_first_and_bias
+            heads = [x.swapaxes(-2, -3) for x in heads]
+            return form(*heads, bias, kept).swapaxes(-2, -3)
+
+        out, pull_back = jax.vjp(from_projections, query, key, value, bias)
         return out, *pull_back(by_out)
 
     return run

@@ -151,7 +151,10 @@ class SelfAttention(nn.Module):
         if train and self.dropout:
             shape = (*query.shape[:-1], key.shape[-2])
             kept = keep_mask(self.make_rng("dropout"), 1.0 - self.dropout, shape)
-        attended = attend(query, key, value, bias, kept, 1.0 - self.dropout)
+        # Parameters do not depend on it, and a form chosen for them would be tried in vain.
+        attended = value
+        if not self.is_initializing():
+            attended = attend(query, key, value, bias, kept, 1.0 - self.dropout)
         attended = attended.swapaxes(-2, -3).reshape(-1, width)
         out = Dense(width, ("heads", "embed"), dtype=self.dtype, name="out")
         return out(attended).reshape(x.shape)

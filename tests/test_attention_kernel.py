@@ -1,0 +1,117 @@
+"""The attention kernel against the plain formula, by Pallas's interpreter: tests have no GPU."""
+
+import functools
+import importlib.util
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from lumbarclip_jax.models.attention import attend_by_rows
+from lumbarclip_jax.models.attention_kernel import attend_by_kernel
+
+by_interpreter = functools.partial(attend_by_kernel, interpret=True)
+
+
+def with_gradients(form, shape, bias_shape, is_dropped, dtype=jnp.float32):
+    heads = jax.random.normal(jax.random.key(0), (4, *shape), dtype)
+    bias = None
+    if bias_shape is not None:
+        bias = jax.random.normal(jax.random.key(1), bias_shape)
+    kept = None
+    if is_dropped:
+        kept = jax.random.bernoulli(jax.random.key(2), 0.8, (*shape[:-1], shape[-2]))
+    out, pull_back = jax.vjp(lambda q, k, v, b: form(q, k, v, b, kept, 0.8), *heads[:3], bias)
+    return out, *pull_back(heads[3])
+
+
+@pytest.mark.parametrize("is_dropped", [False, True])
+@pytest.mark.parametrize(
+    ("shape", "bias_shape"),
+    [
+        pytest.param((3, 2, 16, 16), None, id="no bias"),
+        pytest.param((2, 3, 37, 16), (2, 1, 1, 37), id="BERT: a row for each text"),
+        pytest.param((2, 2, 130, 16), (2, 2, 1, 130), id="a row for each head, in three blocks"),
+        pytest.param((2, 2, 200, 16), None, id="four blocks"),
+        pytest.param((2, 4, 3, 49, 32), (1, 1, 3, 49, 49), id="Swin: one bias for all windows"),
+        pytest.param((4, 4, 3, 49, 32), (1, 4, 3, 49, 49), id="Swin: shifted windows"),
+        pytest.param((3, 1, 2, 49, 16), (1, 1, 1, 49, 49), id="one bias for all heads"),
+        pytest.param((3, 5, 2, 9, 16), (3, 5, 2, 9, 9), id="each its own"),
+    ],
+)
+def test_values_and_gradients_are_those_of_the_formula(shape, bias_shape, is_dropped):
+    case = (shape, bias_shape, is_dropped)
+    found, expected = (with_gradients(form, *case) for form in (by_interpreter, attend_by_rows))
+    names = ("out", "query", "key", "value", "bias")
+    for name, ours, theirs in zip(names, found, expected, strict=True):
+        if theirs is None:
+            assert ours is None
+            continue
+        assert ours.shape == theirs.shape
+        np.testing.assert_allclose(ours, theirs, atol=2e-5, err_msg=name)
+
+
+def test_bfloat16_stays_within_its_rounding():
+    case = ((2, 4, 3, 49, 32), (1, 4, 3, 49, 49), False, jnp.bfloat16)
+    found, expected = (with_gradients(form, *case) for form in (by_interpreter, attend_by_rows))
+    for ours, theirs in zip(found, expected, strict=True):
+        assert ours.dtype == theirs.dtype
+        ours, theirs = (np.asarray(x, np.float32) for x in (ours, theirs))
+        np.testing.assert_allclose(ours, theirs, atol=0.01 * abs(theirs).max())
+
+
+def test_a_query_that_may_see_one_key_alone_gets_its_value():
+    query, key, value = jax.random.normal(jax.random.key(0), (3, 1, 1, 20, 16))
+    bias = jnp.where(jnp.arange(20) == 7, 0.0, -1e30)[None, None, None]
+    out = by_interpreter(query, key, value, bias)
+    np.testing.assert_allclose(out, jnp.broadcast_to(value[:, :, 7:8], out.shape), atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("shape", "bias_shape"),
+    [
+        pytest.param((1, 1, 257, 16), None, id="too long"),
+        pytest.param((1, 1, 9, 24), None, id="no power of two"),
+        pytest.param((1, 1, 9, 8), None, id="too narrow"),
+        pytest.param((1, 1, 80, 16), (1, 1, 80, 80), id="a bias in several blocks"),
+        pytest.param((2, 3, 1, 9, 16), (2, 1, 1, 9, 9), id="a bias for each image"),
+    ],
+)
+def test_what_it_does_not_do_is_said(shape, bias_shape):
+    bias = None if bias_shape is None else jnp.zeros(bias_shape)
+    with pytest.raises(NotImplementedError, match="no attention kernel for"):
+        by_interpreter(*3 * [jnp.zeros(shape)], bias)
+
+
+@pytest.mark.skipif(
+    not any(importlib.util.find_spec(f"jax_cuda{n}_plugin") for n in (12, 13)),
+    reason="needs JAX's CUDA plugin",
+)
+def test_a_gpu_compiler_takes_it(monkeypatch):
+    """Compiled for a GPU that is not there."""
+    from jax._src.pallas.triton import pallas_call_registration
+
+    from lumbarclip_jax.bench.absent import devices_of
+
+    gpu_info = getattr(pallas_call_registration, "gpu_info_lib", None)
+    if gpu_info:  # of JAX 0.11, which asks the GPU that is there
+        h200 = gpu_info.get_gpu_info_from_version(gpu_info.GpuVersion.H200)
+        monkeypatch.setattr(gpu_info, "get_gpu_info", lambda: h200)
+    place = jax.sharding.SingleDeviceSharding(devices_of("h200:1")[0])
+
+    def arrays(*shape, dtype=jnp.bfloat16):
+        return jax.ShapeDtypeStruct(shape, dtype, sharding=place)
+
+    heads = arrays(2, 4, 3, 49, 32)
+    bias = arrays(1, 4, 3, 49, 49, dtype=jnp.float32)
+    kept = arrays(2, 4, 3, 49, 49, dtype=jnp.bool_)
+
+    def run(query, key, value, by_out, bias, kept):
+        form = functools.partial(attend_by_kernel, kept=kept, keep_rate=0.8)
+        out, pull_back = jax.vjp(form, query, key, value, bias)
+        return out, *pull_back(by_out)
+
+    traced = jax.jit(run).trace(*4 * [heads], bias, kept)
+    compiled = traced.lower(lowering_platforms=("cuda",)).compile()
+    assert compiled.as_text().count("triton") >= 2
