@@ -36,7 +36,8 @@ How to read the columns:
 - **memory**: peak while training, of the GPU's allocations or on CPU of the resident process.
 - **trace**: of JAX, Python to HLO, which every start pays.
 - **compile**: of JAX, HLO to a program; **from cache**: the same in a new process that finds it in
-  the persistent cache. PyTorch, what the first step took longer than the others.
+  the persistent cache. PyTorch, what the first step took longer than the others. On a GPU both
+  sides compile at the same time.
 
 On CPU both processes keep the memory they free (`lumbarclip_jax/host_memory.py`), as the commands
 of this package do and a PyTorch user may: page faults would else be up to half of a step.

@@ -5,13 +5,14 @@ import logging
 import pathlib
 import platform
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 from ml_collections import ConfigDict
 
 from lumbarclip_jax.bench.compare.options import Options, prepared
 from lumbarclip_jax.bench.compare.rows import ratio, relative_differences
-from lumbarclip_jax.bench.compare.worker import SIDES, Worker
+from lumbarclip_jax.bench.compare.worker import Worker
 from lumbarclip_jax.bench.machine import describe
 
 log = logging.getLogger(__name__)
@@ -57,18 +58,26 @@ def _run(config: ConfigDict, options: Options) -> dict:
         with (
             Worker("JAX", config, options, cache) as jax_side,
             Worker("PyTorch", config, options, cache) as torch_side,
+            ThreadPoolExecutor(2) as both,
         ):
-            versions = jax_side("versions") | torch_side("versions")
+            sides = {"JAX": jax_side, "PyTorch": torch_side}
+            ours, theirs = both.map(lambda side: side("versions"), sides.values())
             accelerator = torch_side("accelerator")
             matrix_library = torch_side("matrix_library")
             jax_side("create", folder)
             torch_side("create", folder)
-            cold = jax_side("compile")
+            compiling = both.submit(jax_side, "compile")
+            if options.device == "cpu":
+                compiling.result()  # PyTorch takes all cores for its first step
+            torch_side("reset_peak")
+            first = torch_side("take", 0, 1)  # in which PyTorch compiles
+            cold = compiling.result()
             log.info("%s: JAX compiled in %.1f s", config.name, cold["compile_s"])
-            sides = {"JAX": jax_side, "PyTorch": torch_side}
-            for side in sides.values():
-                side("reset_peak")
-            seconds, losses = _take_turns(sides, options, config.name if is_exact else None)
+            jax_side("reset_peak")
+            started = {"JAX": jax_side("take", 0, 1), "PyTorch": first}
+            seconds, losses = _take_turns(
+                sides, started, options, config.name if is_exact else None
+            )
             peaks = {name: side("peak_bytes") for name, side in sides.items()}
         with Worker("JAX", config, options, cache) as again:
             warm = again("compile")
@@ -99,21 +108,24 @@ def _run(config: ConfigDict, options: Options) -> dict:
             # What the first step took longer than the others.
             "PyTorch": {"first_step_s": seconds["PyTorch"][0] - float(np.median(timed["PyTorch"]))},
         },
-        "versions": versions | {"python": platform.python_version()},
+        "versions": ours | theirs | {"python": platform.python_version()},
         "machine": machine | {"accelerator": accelerator, "matrix_library": matrix_library},
     }
 
 
-def _take_turns(sides: dict[str, Worker], options: Options, exact: str | None) -> tuple:
-    """Seconds of every turn and losses of every step, by side.
+def _take_turns(
+    sides: dict[str, Worker], started: dict, options: Options, exact: str | None
+) -> tuple:
+    """Seconds of every turn and losses of every step, by side, from what they `started` with.
 
     The first turns are single steps, in which both sides settle. Sides swap the order from turn to
     turn, so that none always follows the other. `exact` names a config whose losses must agree.
     """
-    turns = [1] * WARM_UP_STEPS
+    turns = [1] * (WARM_UP_STEPS - 1)
     turns += [options.steps_per_turn] * max(1, options.steps // options.steps_per_turn)
-    seconds, losses = {name: [] for name in SIDES}, {name: [] for name in SIDES}
-    step = 0
+    seconds = {name: [took] for name, (took, _) in started.items()}
+    losses = {name: list(values) for name, (_, values) in started.items()}
+    step = 1
     for turn, count in enumerate(turns):
         for name in list(sides)[:: 1 if turn % 2 else -1]:
             took, values = sides[name]("take", step, count)
