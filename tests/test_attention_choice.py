@@ -11,6 +11,7 @@ from jax import lax
 
 from lumbarclip_jax.models import attention, attention_choice
 from lumbarclip_jax.models.attention_choice import fastest, made_up_inputs, trial
+from lumbarclip_jax.models.attention_kernel import attend_by_kernel
 
 SHAPE = (2, 3, 5, 4)
 PLAIN = attention.attend_by_rows
@@ -133,10 +134,11 @@ def test_a_kind_of_attention_is_tried_once_with_a_part_of_the_batch(on_gpu):
     assert len(on_gpu) == 4
 
 
-def test_a_trial_leaves_nothing_in_the_program_that_is_traced(monkeypatch):
+def test_a_trial_leaves_nothing_in_the_program_that_is_traced(monkeypatch, caplog):
     monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
     monkeypatch.setattr(attention_choice, "_winners", {})
-    monkeypatch.setattr(attention_choice, "CANDIDATES", {})
+    kernel = functools.partial(attend_by_kernel, interpret=True)
+    monkeypatch.setattr(attention_choice, "CANDIDATES", {"kernel": kernel})
     made, real = [], trial
 
     def seen(*arguments):
@@ -152,10 +154,12 @@ def test_a_trial_leaves_nothing_in_the_program_that_is_traced(monkeypatch):
 
         return jnp.sum(lax.scan(jax.checkpoint(layer), x, length=2)[0])
 
-    x = jnp.ones(SHAPE, jnp.bfloat16)
+    caplog.set_level("INFO", "lumbarclip_jax")
+    x = jnp.ones((2, 1, 9, 16), jnp.bfloat16)
     gradients = [jax.grad(functools.partial(program, tried)) for tried in (False, True)]
     without, tried = (str(jax.make_jaxpr(gradient)(x)) for gradient in gradients)
-    assert made == ["XLA"]
+    assert made == ["XLA"]  # much faster than an interpreter
+    assert " ms, kernel " in caplog.text
     assert tried == without
     assert np.isfinite(jax.jit(gradients[1])(x)).all()
 
