@@ -203,9 +203,3 @@ def test_a_winner_is_what_a_gpu_computes(monkeypatch):
     assert "1.234000e+03" in lowered("cuda")
     assert "1.234000e+03" not in lowered("tpu")
     assert "1.234000e+03" not in lowered("cpu")
-
-
-def test_the_kernel_is_not_for_several_devices():
-    assert jax.device_count() > 1
-    with pytest.raises(NotImplementedError, match="one GPU only"):
-        attention_choice.attend_by_kernel(*3 * [jnp.ones(SHAPE)])

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.sharding import NamedSharding, PartitionSpec
 
 from lumbarclip_jax.models.attention import attend_by_rows
 from lumbarclip_jax.models.attention_kernel import attend_by_kernel
@@ -14,7 +15,8 @@ from lumbarclip_jax.models.attention_kernel import attend_by_kernel
 by_interpreter = functools.partial(attend_by_kernel, interpret=True)
 
 
-def with_gradients(form, shape, bias_shape, is_dropped, dtype=jnp.float32):
+def made_up(shape, bias_shape, is_dropped, dtype=jnp.float32):
+    """Query, key, value and gradient of the output; bias; what is kept."""
     heads = jax.random.normal(jax.random.key(0), (4, *shape), dtype)
     bias = None
     if bias_shape is not None:
@@ -22,8 +24,20 @@ def with_gradients(form, shape, bias_shape, is_dropped, dtype=jnp.float32):
     kept = None
     if is_dropped:
         kept = jax.random.bernoulli(jax.random.key(2), 0.8, (*shape[:-1], shape[-2]))
-    out, pull_back = jax.vjp(lambda q, k, v, b: form(q, k, v, b, kept, 0.8), *heads[:3], bias)
-    return out, *pull_back(heads[3])
+    return heads, bias, kept
+
+
+def by_formula(form, query, key, value, by_out, bias, kept):
+    """The output and the gradients of query, key, value and bias."""
+    out, pull_back = jax.vjp(
+        lambda q, k, v, b: form(q, k, v, b, kept, 0.8), query, key, value, bias
+    )
+    return out, *pull_back(by_out)
+
+
+def with_gradients(form, *case):
+    heads, bias, kept = made_up(*case)
+    return by_formula(form, *heads, bias, kept)
 
 
 @pytest.mark.parametrize("is_dropped", [False, True])
@@ -50,6 +64,47 @@ def test_values_and_gradients_are_those_of_the_formula(shape, bias_shape, is_dro
             continue
         assert ours.shape == theirs.shape
         np.testing.assert_allclose(ours, theirs, atol=2e-5, err_msg=name)
+
+
+@pytest.mark.parametrize("is_dropped", [False, True])
+@pytest.mark.parametrize(
+    ("shape", "bias_shape"),
+    [
+        pytest.param((8, 2, 19, 16), None, id="no bias"),
+        pytest.param((8, 2, 19, 16), (8, 1, 1, 19), id="BERT"),
+        pytest.param((8, 4, 3, 9, 16), (1, 1, 3, 9, 9), id="Swin"),
+        pytest.param((8, 4, 3, 9, 16), (1, 4, 3, 9, 9), id="Swin, shifted"),
+    ],
+)
+def test_devices_take_their_own_sequences(shape, bias_shape, is_dropped):
+    mesh = jax.make_mesh((2, 4), ("data", "fsdp"), axis_types=2 * (jax.sharding.AxisType.Auto,))
+
+    def place(x):
+        spec = ("data", "fsdp") if x.shape[0] == shape[0] else None
+        return jax.device_put(x, NamedSharding(mesh, PartitionSpec(spec)))
+
+    heads, bias, kept = made_up(shape, bias_shape, is_dropped)
+    expected = by_formula(attend_by_rows, *heads, bias, kept)
+    heads, bias, kept = jax.tree.map(place, ([*heads], bias, kept))
+    compiled = jax.jit(functools.partial(by_formula, by_interpreter)).lower(*heads, bias, kept)
+    compiled = compiled.compile()
+    for ours, theirs in zip(compiled(*heads, bias, kept), expected, strict=True):
+        if theirs is not None:
+            np.testing.assert_allclose(ours, theirs, atol=2e-5)
+    assert "all-gather" not in compiled.as_text()
+
+
+def test_a_batch_that_devices_cannot_share_is_whole_on_each():
+    """Two images of four windows among eight devices, each of which would get one window."""
+    mesh = jax.make_mesh((8,), ("data",), axis_types=(jax.sharding.AxisType.Auto,))
+    by_window = NamedSharding(mesh, PartitionSpec(None, "data"))
+    heads, bias, _ = made_up((2, 8, 3, 9, 16), (1, 8, 3, 9, 9), False)
+    expected = by_formula(attend_by_rows, *heads, bias, None)
+    found = jax.jit(functools.partial(by_formula, by_interpreter), in_shardings=by_window)(
+        *heads, bias, None
+    )
+    for ours, theirs in zip(found, expected, strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=2e-5)
 
 
 def test_bfloat16_stays_within_its_rounding():

@@ -70,16 +70,12 @@ def attend_by_kernel(
     kept: Kept | None = None,
     keep_rate: float = 1.0,
 ) -> Heads:
-    """`attention_kernel.attend_by_kernel`.
+    """That of `attention_kernel`, imported when it is wanted.
 
-    Raises:
-      NotImplementedError: there are several devices, among which a kernel cannot be divided.
+    JAX 0.11 says that a later version will have no Triton backend: its absence is a lost trial.
     """
-    # JAX 0.11 says that a later version will have no Triton backend: no import is a lost trial.
     from lumbarclip_jax.models import attention_kernel
 
-    if jax.device_count() > 1:
-        raise NotImplementedError("one GPU only")
     return attention_kernel.attend_by_kernel(query, key, value, bias, kept, keep_rate)
 
 
