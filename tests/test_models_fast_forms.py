@@ -90,6 +90,18 @@ def test_layer_norm(offset):
     )
 
 
+def test_only_a_gpu_stores_the_row_sums_of_layer_norm():
+    norm = layer_norm(1e-6, dtype=jnp.float32, name="norm")
+    x = jnp.ones((4, 8))
+    variables = norm.init(jax.random.key(0), x)
+    traced = jax.jit(jax.grad(lambda x: norm.apply(variables, x).sum())).trace(x)
+
+    def has_barrier(platform: str) -> bool:
+        return "optimization_barrier" in traced.lower(lowering_platforms=(platform,)).as_text()
+
+    assert [has_barrier(platform) for platform in ("cuda", "cpu", "tpu")] == [True, False, False]
+
+
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
 @pytest.mark.parametrize("use_bias", [True, False])
 def test_dense(dtype, use_bias):
