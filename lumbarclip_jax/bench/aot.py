@@ -8,8 +8,8 @@ runs on a CPU, with the compiler of the package libtpu (the extra tpu-aot) or of
 
 Topologies are named by generation and shape in chips, v4:2x4x4, v5e:16x16, v5p:4x4x4, v6e:4x4, or
 by the number of GPUs in one machine: a100:1, h100:8, h200:8. A GPU's memory is the 75 % of it that
-JAX takes by default, and its attention is XLA's: cuDNN's takes less memory, but only a trial on the
-GPU chooses it.
+JAX takes by default, and its attention is XLA's: other forms take less memory and time, but only a
+trial on the GPU chooses them.
 """
 
 import json
