@@ -1,5 +1,7 @@
 """Operations whose gradients are written out, against autodiff of the plain formula."""
 
+import itertools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -142,10 +144,24 @@ def test_kept_shares():
         kept = keep_mask(key, rate, (300, 101))  # an odd width
         assert kept.shape == (300, 101)
         assert abs(float(kept.mean()) - rate) < 0.01
-        # Neighbours come from one 32-bit word and must not know of each other.
-        both = float((kept[:, 0:100:2] & kept[:, 1:101:2]).mean())
-        assert abs(both - rate**2) < 0.015
+        # Four neighbours come from one block and must not know of each other, nor may rows.
+        fours = kept[:, :100].reshape(300, 25, 4)
+        for i, j in itertools.combinations(range(4), 2):
+            assert abs(float((fours[:, :, i] & fours[:, :, j]).mean()) - rate**2) < 0.015
+        assert abs(float((kept[1:] & kept[:-1]).mean()) - rate**2) < 0.015
     assert keep_mask(key, 1.0, (40, 40)).all()
+    assert not (keep_mask(key, 0.5, (40, 40)) == keep_mask(jax.random.key(1), 0.5, (40, 40))).all()
+
+
+def test_devices_draw_what_one_draws_of_their_own_rows():
+    mesh = jax.make_mesh((8,), ("data",), axis_types=(jax.sharding.AxisType.Auto,))
+    by_rows = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec("data"))
+    draw = jax.jit(lambda key: keep_mask(key, 0.5, (16, 3, 10)), out_shardings=by_rows)
+    program = draw.lower(jax.random.key(0)).compile()
+    np.testing.assert_array_equal(
+        program(jax.random.key(0)), keep_mask(jax.random.key(0), 0.5, (16, 3, 10))
+    )
+    assert "all-" not in program.as_text()
 
 
 def test_dropout_keeps_the_mean_and_rests_outside_training():

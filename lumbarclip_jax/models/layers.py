@@ -20,6 +20,7 @@ Axes that are never worth sharding (kernel rows and columns, for one) have no na
 """
 
 import functools
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -27,6 +28,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 from jax import lax
+from jax.extend.random import threefry2x32_p
 from jaxtyping import Array, Bool, Float
 
 from lumbarclip_jax.models.attention import attend
@@ -98,12 +100,18 @@ def layer_norm(epsilon: float, *, dtype: Dtype, name: str) -> LayerNorm:
 def keep_mask(key: Array, keep_rate: float, shape: tuple[int, ...]) -> Bool[Array, "..."]:
     """True with probability `keep_rate`, to 1 in 65,536.
 
-    16 random bits a draw: drawing is half of what dropout costs on CPU, and
-    `jax.random.bernoulli` takes 32.
+    Drawing is half of what dropout costs on CPU, so a draw takes 16 bits, and a block of Threefry
+    (Salmon et al. 2011) serves four; `jax.random.bernoulli` takes a block each.
     """
-    words = jax.random.bits(key, (*shape[:-1], -(-shape[-1] // 2)), jnp.uint32)
-    halves = lax.bitcast_convert_type(words, jnp.uint16).reshape(*shape[:-1], -1)
-    return halves[..., : shape[-1]] < jnp.uint32(round(keep_rate * 2**16))
+    blocks = (*shape[:-1], -(-shape[-1] // 4))
+    key_words = jax.random.key_data(key)
+    # Counters of an element along the first axis need not know the others', which may be elsewhere.
+    first = lax.broadcasted_iota(jnp.uint32, blocks, 0)
+    others = lax.iota(jnp.uint32, math.prod(blocks[1:])).reshape(1, *blocks[1:])
+    words = threefry2x32_p.bind(key_words[0], key_words[1], first, jnp.broadcast_to(others, blocks))
+    draws = lax.bitcast_convert_type(jnp.stack(words, axis=-1), jnp.uint16)
+    draws = draws.reshape(*shape[:-1], -1)[..., : shape[-1]]
+    return draws < jnp.uint32(round(keep_rate * 2**16))
 
 
 class Dropout(nn.Module):
