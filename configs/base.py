@@ -35,8 +35,10 @@ def get_config() -> ConfigDict:
     data.level_prefix = True  # put the slice's disc level before the report, "L4-L5 : ..."
     data.one_level_a_batch = True  # all pairs of a batch show one disc level, see data/pipeline.py
     data.keep_sentence = 0.7  # probability that a training report keeps a sentence; 1.0 = all
-    data.read_threads = 2  # Grain reader threads
-    data.prefetch_batches = 4  # batches kept ready on the host
+    data.read_threads = 2  # that make batches, of each process
+    # That make batches; 0 = threads of the run itself, enough for one GPU and not for eight.
+    data.read_processes = 0
+    data.prefetch_batches = 4  # kept ready on the host, by each process
 
     data.augment = augment = ConfigDict()  # training images only, on the device
     augment.scale = 0.1  # zoom drawn from 1 - scale .. 1 + scale

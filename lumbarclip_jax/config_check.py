@@ -54,6 +54,7 @@ def _broken_rules(config: ConfigDict):
         "checkpoint.keep",
     ):
         yield from _range(config, field, low=1)
+    yield from _range(config, "data.read_processes", low=0)
     for field in ("optim.lr", "optim.weight_decay", "optim.clip_norm", "optim.warmup_steps"):
         yield from _range(config, field, low=0)
     for field in (

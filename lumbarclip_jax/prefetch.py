@@ -4,11 +4,11 @@ import collections
 from collections.abc import Iterator
 from typing import Any
 
-import grain
 import jax
 from jax.sharding import Mesh
 
 from lumbarclip_jax import sharding
+from lumbarclip_jax.data.batch_reader import BatchReader
 
 AHEAD = 2  # one crosses to the device while the one before it waits there
 
@@ -21,7 +21,7 @@ class DevicePrefetch(Iterator[dict[str, jax.Array]]):
     whatever is on its way: a run that goes on from there misses and repeats none.
     """
 
-    def __init__(self, batches: grain.DatasetIterator, mesh: Mesh):
+    def __init__(self, batches: BatchReader, mesh: Mesh):
         self._batches, self._mesh = batches, mesh
         self._placed: collections.deque[tuple[dict[str, jax.Array], Any]] = collections.deque()
         self._state = batches.get_state()
@@ -40,3 +40,7 @@ class DevicePrefetch(Iterator[dict[str, jax.Array]]):
         self._placed.clear()
         self._batches.set_state(state)
         self._state = state
+
+    def close(self) -> None:
+        """Ends what makes the batches."""
+        self._batches.close()

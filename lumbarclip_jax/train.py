@@ -75,6 +75,7 @@ def train_and_evaluate(config: ConfigDict, workdir: str | pathlib.Path) -> dict[
 
     model = build_model(config.model, tokenizer.vocab_size, train_step.compute_dtype(config))
     with contextlib.ExitStack() as stack:
+        stack.callback(batches.close)
         checkpointer = stack.enter_context(Checkpointer(workdir, config.checkpoint.keep))
         if checkpointer.latest_step is None:
             state, optimizer = train_step.create_train_state(model, config, mesh)

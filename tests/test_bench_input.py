@@ -12,8 +12,9 @@ from tests import tiny_runs
 def test_every_part_has_a_rate(tiny_dataset):
     config = tiny_runs.tiny_config(tiny_dataset)
     config.data.update(global_batch_size=4, one_level_a_batch=False)
-    rates = input_bench.measure(config, threads=[1], repeats=1)
-    assert list(rates) == ["read", "sentences", "tokenize", "batch", "iterator, 1 threads"]
+    rates = input_bench.measure(config, threads=[1], processes=[2], repeats=1)
+    parts = ["read", "sentences", "tokenize", "batch"]
+    assert list(rates) == [*parts, "iterator, 1 threads", "iterator, 2 processes"]
     assert all(rate["pairs_per_s"] > 0 and rate["per_cpu_s"] > 0 for rate in rates.values())
 
 

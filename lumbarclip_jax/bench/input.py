@@ -3,7 +3,8 @@
 
 Pairs a second that this machine can feed to a training step, and what each part of it could do
 alone: reading records, drawing sentences, tokenizing, batching, and the whole iterator by number of
-reader threads. A pair a CPU second is what one core does, whatever else the machine is busy with.
+reader threads or processes. A pair a CPU second is what one core does, whatever else the machine is
+busy with; of reader processes it counts what is left to the run itself.
 Writes input.json and input.md.
 """
 
@@ -36,6 +37,7 @@ BATCHES = 10  # an iterator hands out in a repeat
 def _define_flags() -> None:
     config_flags.DEFINE_config_file("config", None, "run file, e.g. configs/vit_linear.py")
     flags.DEFINE_list("threads", ["1", "2", "4"], "reader threads to try, with commas")
+    flags.DEFINE_list("processes", [], "reader processes to try, of one thread each")
     flags.DEFINE_integer("repeats", 5, "of each part; the median is quoted", 1)
     flags.DEFINE_string("out", "input", "path of the two files, without .json and .md")
     flags.mark_flag_as_required("config")
@@ -53,7 +55,12 @@ def main() -> None:
         "repeats": options.repeats,
         "machine": machine.describe(),
         "versions": {name: metadata.version(name) for name in PACKAGES},
-        "rates": measure(options.config, [int(n) for n in options.threads], options.repeats),
+        "rates": measure(
+            options.config,
+            [int(n) for n in options.threads],
+            [int(n) for n in options.processes],
+            options.repeats,
+        ),
     }
     out, page = pathlib.Path(options.out), render(row)
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -63,7 +70,9 @@ def main() -> None:
         log.info("%s", line)
 
 
-def measure(config: ConfigDict, threads: list[int], repeats: int) -> dict[str, dict[str, float]]:
+def measure(
+    config: ConfigDict, threads: list[int], processes: list[int], repeats: int
+) -> dict[str, dict[str, float]]:
     """Rates of the parts of the input pipeline on `config.data`, by name."""
     data = config.data
     dataset, size = Dataset(data.dir, data.resplit), data.global_batch_size
@@ -86,17 +95,15 @@ def measure(config: ConfigDict, threads: list[int], repeats: int) -> dict[str, d
         "tokenize": rate(lambda: tokenizer(texts), size),
         "batch": rate(lambda: np.stack([record["image"] for record in records]), size),
     }
-    for count in threads:
-        batches = train_iterator(
-            dataset,
-            tokenizer,
-            **(pipeline_options(config) | {"read_threads": count}),
-        )
+    forms = {f"iterator, {n} threads": {"read_threads": n, "read_processes": 0} for n in threads}
+    for n in processes:
+        forms[f"iterator, {n} processes"] = {"read_threads": 1, "read_processes": n}
+    for name, form in forms.items():
+        batches = train_iterator(dataset, tokenizer, **(pipeline_options(config) | form))
         # What was read ahead is used up first: only then is the rate that of reading.
-        _take(batches, data.prefetch_batches)
-        rates[f"iterator, {count} threads"] = rate(
-            lambda batches=batches: _take(batches, BATCHES), BATCHES * size
-        )
+        _take(batches, max(1, form["read_processes"]) * (data.prefetch_batches + 1))
+        rates[name] = rate(lambda batches=batches: _take(batches, BATCHES), BATCHES * size)
+        batches.close()
     return rates
 
 

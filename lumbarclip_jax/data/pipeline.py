@@ -7,6 +7,7 @@ import grain
 import numpy as np
 from ml_collections import ConfigDict
 
+from lumbarclip_jax.data.batch_reader import BatchReader
 from lumbarclip_jax.data.dataset import Dataset, read_text, with_level
 from lumbarclip_jax.data.sentences import sample_sentences
 from lumbarclip_jax.data.token_buckets import divide_by_length, token_lengths
@@ -22,6 +23,7 @@ def pipeline_options(config: ConfigDict) -> dict[str, Any]:
         "token_buckets",
         "keep_sentence",
         "read_threads",
+        "read_processes",
         "prefetch_batches",
     )
     return {"seed": config.seed, **{name: config.data[name] for name in names}}
@@ -39,10 +41,11 @@ def train_iterator(
     keep_sentence: float,
     read_threads: int,
     prefetch_batches: int,
+    read_processes: int = 0,
     process_index: int = 0,
     process_count: int = 1,
     split: str = "train",
-) -> grain.DatasetIterator:
+) -> BatchReader:
     """Endless batches of this process's rows; `get_state`/`set_state` hold the position.
 
     The order is drawn over indices, then each process takes its contiguous share of every global
@@ -116,5 +119,4 @@ def train_iterator(
         ],
         weights=[len(part) for part in parts],
     ).random_map(load, seed=seed)
-    options = grain.ReadOptions(num_threads=read_threads, prefetch_buffer_size=prefetch_batches)
-    return iter(batches.to_iter_dataset(options))
+    return BatchReader(batches, read_threads, read_processes, prefetch_batches)
