@@ -17,8 +17,8 @@ class BatchReader(Iterator[dict[str, Any]]):
     """The batches of a data set from any one on.
 
     The position is a number of batches, whatever makes them: Grain's own names every process, and a
-    run could not go on with another number of them. Threads share Python's lock, which caps them at
-    a few thousand pairs a second; processes start in seconds, and copy what they made.
+    run could not go on with another number of them. Threads share Python's lock; processes start in
+    seconds, and copy what they made.
     """
 
     def __init__(self, batches: grain.MapDataset, threads: int, processes: int, ahead: int):
