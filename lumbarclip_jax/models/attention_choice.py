@@ -43,10 +43,11 @@ def attend_by_cudnn(
     odd number of tokens: these get one more, which the lengths leave out.
 
     Raises:
-      RuntimeError, ValueError, NotImplementedError: not for this device, shape or type.
+      NotImplementedError: with bias or dropout, or for heads in windows.
+      RuntimeError, ValueError: not for this device, shape or type.
     """
     if bias is not None or kept is not None or query.ndim != 4:
-        raise NotImplementedError("no bias, no dropout")
+        raise NotImplementedError("no bias, no dropout, no windows")
     batch, _, tokens, _ = query.shape
     tokens_first = [x.swapaxes(1, 2) for x in (query, key, value)]
     lengths = None
@@ -62,21 +63,14 @@ def attend_by_cudnn(
     return out[:, :tokens].swapaxes(1, 2)
 
 
-def attend_by_kernel(
-    query: Heads,
-    key: Heads,
-    value: Heads,
-    bias: Bias | None = None,
-    kept: Kept | None = None,
-    keep_rate: float = 1.0,
-) -> Heads:
+def attend_by_kernel(*arguments, **options) -> Heads:
     """That of `attention_kernel`, imported when it is wanted.
 
     JAX 0.11 says that a later version will have no Triton backend: its absence is a lost trial.
     """
     from lumbarclip_jax.models import attention_kernel
 
-    return attention_kernel.attend_by_kernel(query, key, value, bias, kept, keep_rate)
+    return attention_kernel.attend_by_kernel(*arguments, **options)
 
 
 CANDIDATES: Mapping[str, Form] = {"cuDNN": attend_by_cudnn, "one kernel": attend_by_kernel}
