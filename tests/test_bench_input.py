@@ -44,3 +44,9 @@ def test_partial_records_are_those_of_the_source(tiny_dataset):
         assert record["level"] == whole[index]["level"]
     with pytest.raises(ValueError, match="no split 'night'"):
         dataset.partial_source("night", ("image",))
+
+
+@pytest.mark.parametrize("word", ["x", "0", "-1", ""])
+def test_a_number_that_is_none_is_named_with_its_flag(word):
+    with pytest.raises(ValueError, match=f"--threads: '{word}' is no number of threads, write"):
+        input_bench._counts("threads", ["1", word])

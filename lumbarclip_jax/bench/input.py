@@ -57,8 +57,8 @@ def main() -> None:
         "versions": {name: metadata.version(name) for name in PACKAGES},
         "rates": measure(
             options.config,
-            [int(n) for n in options.threads],
-            [int(n) for n in options.processes],
+            _counts("threads", options.threads),
+            _counts("processes", options.processes),
             options.repeats,
         ),
     }
@@ -68,6 +68,13 @@ def main() -> None:
     out.with_suffix(".md").write_text(page)
     for line in page.splitlines():
         log.info("%s", line)
+
+
+def _counts(flag: str, words: list[str]) -> list[int]:
+    for word in words:
+        if not word.isdecimal() or not int(word):
+            raise ValueError(f"--{flag}: {word!r} is no number of {flag}, write --{flag}=1,2,4")
+    return [int(word) for word in words]
 
 
 def measure(
