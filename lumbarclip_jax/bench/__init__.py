@@ -1,1 +1,1 @@
-"""What things cost: the train step beside PyTorch, rung by rung and on TPUs; input; evaluation."""
+"""Costs: the train step beside PyTorch, rung by rung, for absent chips; input; evaluation."""
