@@ -143,6 +143,7 @@ def test_what_it_does_not_do_is_said(shape, bias_shape):
     not any(importlib.util.find_spec(f"jax_cuda{n}_plugin") for n in (12, 13)),
     reason="needs JAX's CUDA plugin",
 )
+@pytest.mark.filterwarnings("ignore:The Pallas Triton backend is deprecated")
 def test_a_gpu_compiler_takes_it(monkeypatch):
     """Compiled for a GPU that is not there."""
     from jax._src.pallas.triton import pallas_call_registration
@@ -150,7 +151,7 @@ def test_a_gpu_compiler_takes_it(monkeypatch):
     from lumbarclip_jax.bench.absent import devices_of
 
     gpu_info = getattr(pallas_call_registration, "gpu_info_lib", None)
-    if gpu_info:  # of JAX 0.11, which asks the GPU that is there
+    if gpu_info:  # since JAX 0.11, which asks the GPU that is there
         h200 = gpu_info.get_gpu_info_from_version(gpu_info.GpuVersion.H200)
         monkeypatch.setattr(gpu_info, "get_gpu_info", lambda: h200)
     place = jax.sharding.SingleDeviceSharding(devices_of("h200:1")[0])
