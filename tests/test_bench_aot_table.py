@@ -58,23 +58,42 @@ def row_of(step: Step, fits: bool, needed_gib: float) -> dict:
 
 
 @pytest.mark.parametrize(
-    ("message", "needed"),
+    ("message", "lacking"),
     [
         (
             "RESOURCE_EXHAUSTED: Ran out of memory on HBM, the total memory required for HLO "
             "temporaries (17.31G) exceeds available HBM (15.75G).",
-            round(17.31 * 2**30),
+            {"hbm_bytes": round(15.75 * GIB), "needed_bytes": round(17.31 * GIB)},
         ),
         (
             "RESOURCE_EXHAUSTED: Ran out of memory in memory space hbm. Used 19.25G of 15.75G hbm. "
             "Exceeded hbm capacity by 3.50G.",
-            round(19.25 * 2**30),
+            {"hbm_bytes": round(15.75 * GIB), "needed_bytes": round(19.25 * GIB)},
         ),
         ("INTERNAL: Mosaic failed to compile", None),
     ],
 )
-def test_needed_memory_is_read_from_the_compilers_message(message, needed):
-    assert compile_step.needed_memory(message) == needed
+def test_lacking_memory_is_read_from_the_compilers_message(message, lacking):
+    assert compile_step.lacking_memory(message) == lacking
+
+
+def test_a_step_that_only_the_compilers_own_share_keeps_out_does_not_fit(monkeypatch):
+    class Lowered:
+        def compile(self, compiler_options):
+            raise jax.errors.JaxRuntimeError(
+                "RESOURCE_EXHAUSTED: Ran out of memory on HBM, the total memory required for HLO "
+                "temporaries (31.35G) exceeds available HBM (30.75G)."
+            )
+
+    monkeypatch.setattr(compile_step, "devices_of", lambda topology: jax.devices()[:1])
+    monkeypatch.setattr(compile_step, "compiler", lambda topology: {"stand-in": "1"})
+    monkeypatch.setattr(compile_step, "_lower", lambda *arguments: Lowered())
+    config = vit_linear.get_config("quick")
+    config.data.global_batch_size = 8
+    row = compile_step.compile_step(config, "v4:1x1x1", 100)
+    assert not row["fits"]
+    assert "roofline" not in row
+    assert aot.summary(row)[1] == "DOES NOT FIT: 31.35 GiB a chip of 30.75 GiB"
 
 
 @pytest.mark.parametrize(("topology", "extra"), [("v5e:2x2", "tpu-aot"), ("h200:8", "cuda13")])

@@ -48,7 +48,7 @@ def compile_step(config: ConfigDict, topology: str, vocab_size: int, effort: flo
     lower_start = time.perf_counter()
     lowered = _lower(config, mesh, vocab_size)
     wall_start, cpu_start = time.perf_counter(), time.process_time()
-    compiled, needed_bytes = _compile(lowered, chip, effort)
+    compiled, memory = _compile(lowered, chip, effort)
     compile_times = {
         "lower_s": wall_start - lower_start,
         "wall_s": time.perf_counter() - wall_start,
@@ -58,7 +58,7 @@ def compile_step(config: ConfigDict, topology: str, vocab_size: int, effort: flo
 
     batch = config.data.global_batch_size
     flops = step_flops(config, batch)
-    fits = needed_bytes <= chip.hbm_bytes
+    fits = compiled is not None and memory["needed_bytes"] <= memory["hbm_bytes"]
     row = {
         "config": config.name,
         "topology": topology,
@@ -76,7 +76,7 @@ def compile_step(config: ConfigDict, topology: str, vocab_size: int, effort: flo
             "vocab_size": vocab_size,
         },
         "fits": fits,
-        "memory": {"hbm_bytes": chip.hbm_bytes, "needed_bytes": needed_bytes},
+        "memory": memory,
         "flops": dataclasses.asdict(flops),
         "compile": compile_times,
         "versions": {
@@ -89,7 +89,7 @@ def compile_step(config: ConfigDict, topology: str, vocab_size: int, effort: flo
 
 
 def _compile(lowered, chip: Chip, effort: float):
-    """(program or None, bytes a chip that it needs): libtpu makes none that does not fit."""
+    """(program, bytes a chip that it needs and has); None where libtpu makes none: too large."""
     if isinstance(chip, Gpu):
         # Else products are Triton's, of a tile that no trial on a GPU has chosen.
         options = {"xla_gpu_enable_triton_gemm": False}
@@ -98,12 +98,13 @@ def _compile(lowered, chip: Chip, effort: float):
     try:
         compiled = lowered.compile(compiler_options=options)
     except jax.errors.JaxRuntimeError as error:
-        needed_bytes = needed_memory(str(error))
-        if needed_bytes is None:
+        memory = lacking_memory(str(error))
+        if memory is None:
             raise
-        return None, needed_bytes
+        return None, memory
     # The most that is in use at any time, arguments included.
-    return compiled, compiled.memory_analysis().peak_memory_in_bytes
+    needed_bytes = compiled.memory_analysis().peak_memory_in_bytes
+    return compiled, {"hbm_bytes": chip.hbm_bytes, "needed_bytes": needed_bytes}
 
 
 def _lower(config: ConfigDict, mesh: Mesh, vocab_size: int):
@@ -126,17 +127,26 @@ def _lower(config: ConfigDict, mesh: Mesh, vocab_size: int):
     return step.lower(state, batch, lr, key)
 
 
-def needed_memory(message: str) -> int | None:
-    """Bytes a chip that a step needs, from the compiler's message that there are not so many.
+def lacking_memory(message: str) -> dict[str, int] | None:
+    """Bytes a chip that a step needs and may have, as the compiler says of one that is too large.
 
-    They include the arguments. None: the message is about something else.
+    They include the arguments. What it may have is less than the chip's own: the compiler keeps
+    some. None: the message is about something else.
     """
     found = re.search(
-        r"RESOURCE_EXHAUSTED.*?(?:required for HLO temporaries \(|Used )([\d.]+)([KMGT]?)",
+        r"RESOURCE_EXHAUSTED.*?"
+        r"(?:required for HLO temporaries \(|Used )([\d.]+)([KMGT]?)"
+        r"(?:\) exceeds available HBM \(| of )([\d.]+)([KMGT]?)",
         message,
         re.DOTALL,
     )
-    return found and round(float(found[1]) * UNITS[found[2]])
+    if found is None:
+        return None
+    needed, needed_unit, available, available_unit = found.groups()
+    return {
+        "hbm_bytes": round(float(available) * UNITS[available_unit]),
+        "needed_bytes": round(float(needed) * UNITS[needed_unit]),
+    }
 
 
 def _of_program(row: dict, compiled, chip: Chip, flops: StepFlops) -> dict:
