@@ -144,10 +144,12 @@ def test_kept_shares():
         kept = keep_mask(key, rate, (300, 101))  # an odd width
         assert kept.shape == (300, 101)
         assert abs(float(kept.mean()) - rate) < 0.01
-        # Four neighbours come from one block and must not know of each other, nor may rows.
-        fours = kept[:, :100].reshape(300, 25, 4)
-        for i, j in itertools.combinations(range(4), 2):
-            assert abs(float((fours[:, :, i] & fours[:, :, j]).mean()) - rate**2) < 0.015
+        # Four come from one block, 26 blocks a row, and must not know of each other.
+        quarters = [kept[:, first : first + 23] for first in range(0, 101, 26)]
+        for one, other in itertools.combinations(quarters, 2):
+            assert abs(float((one & other).mean()) - rate**2) < 0.015
+        # Nor may neighbours or rows.
+        assert abs(float((kept[:, 1:] & kept[:, :-1]).mean()) - rate**2) < 0.015
         assert abs(float((kept[1:] & kept[:-1]).mean()) - rate**2) < 0.015
     assert keep_mask(key, 1.0, (40, 40)).all()
     assert not (keep_mask(key, 0.5, (40, 40)) == keep_mask(jax.random.key(1), 0.5, (40, 40))).all()

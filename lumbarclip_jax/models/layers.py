@@ -101,7 +101,9 @@ def keep_mask(key: Array, keep_rate: float, shape: tuple[int, ...]) -> Bool[Arra
     """True with probability `keep_rate`, to 1 in 65,536.
 
     Drawing is half of what dropout costs on CPU, so a draw takes 16 bits, and a block of Threefry
-    (Salmon et al. 2011) serves four; `jax.random.bernoulli` takes a block each.
+    (Salmon et al. 2011) serves four, of which each stands in a quarter of the last axis: as
+    neighbours they would be interleaved, for which accelerators write the bits to memory thrice.
+    `jax.random.bernoulli` takes a block each.
     """
     blocks = (*shape[:-1], -(-shape[-1] // 4))
     key_words = jax.random.key_data(key)
@@ -109,9 +111,9 @@ def keep_mask(key: Array, keep_rate: float, shape: tuple[int, ...]) -> Bool[Arra
     first = lax.broadcasted_iota(jnp.uint32, blocks, 0)
     others = lax.iota(jnp.uint32, math.prod(blocks[1:])).reshape(1, *blocks[1:])
     words = threefry2x32_p.bind(key_words[0], key_words[1], first, jnp.broadcast_to(others, blocks))
-    draws = lax.bitcast_convert_type(jnp.stack(words, axis=-1), jnp.uint16)
-    draws = draws.reshape(*shape[:-1], -1)[..., : shape[-1]]
-    return draws < jnp.uint32(round(keep_rate * 2**16))
+    below = jnp.uint32(round(keep_rate * 2**16))
+    kept = [half < below for word in words for half in (word & 0xFFFF, word >> 16)]
+    return jnp.concatenate(kept, axis=-1)[..., : shape[-1]]
 
 
 class Dropout(nn.Module):
