@@ -14,7 +14,6 @@ os.environ["TOKENIZERS_PARALLELISM"] = "false"
 import jax
 import pytest
 
-import lumbarclip_jax  # noqa: F401  (installs the XLA guard before JAX starts)
 from data_prep.build import build
 from tests import data_prep_cohort as cohort
 from tests import tiny_runs

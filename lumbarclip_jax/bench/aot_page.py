@@ -29,7 +29,7 @@ all-reduces of the forward pass's batch normalisation.
 How to read the columns:
 
 - **memory**: the most HBM in use at any time on one chip, arguments included, and the chip's own.
-  What does not fit is shown with what it would need and what the compiler leaves it.
+  What does not fit is shown with what it would need, as the compiler says it.
 - **largest**: twice this batch does not fit; the row below says how much it lacks.
 - **model**: FLOPs of the model a step on all chips: two a multiply-add, three times the forward
   pass. **extra**: what is done besides, as a share of it: blocks computed again, and the float32

@@ -43,11 +43,11 @@ def attend_by_cudnn(
     odd number of tokens: these get one more, which the lengths leave out.
 
     Raises:
-      NotImplementedError: with bias or dropout, or for heads in windows.
-      RuntimeError, ValueError: not for this device, shape or type.
+      ValueError: cuDNN's form takes no bias, no dropout and no heads in windows.
+      RuntimeError, ValueError: of JAX, not for this device, shape or type.
     """
     if bias is not None or kept is not None or query.ndim != 4:
-        raise NotImplementedError("no bias, no dropout, no windows")
+        raise ValueError("no bias, no dropout, no windows")
     batch, _, tokens, _ = query.shape
     tokens_first = [x.swapaxes(1, 2) for x in (query, key, value)]
     lengths = None

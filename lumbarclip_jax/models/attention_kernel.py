@@ -40,7 +40,7 @@ def attend_by_kernel(
     Devices that share the sequences of a batch take their own ones.
 
     Raises:
-      NotImplementedError: for none of this length, width or kind of bias is there a kernel.
+      ValueError: for none of this length, width or kind of bias is there a kernel.
     """
     plan = _plan(query.shape, None if bias is None else bias.shape, keep_rate, interpret)
     tokens_first = [
@@ -57,7 +57,7 @@ def attend_by_kernel(
 def _plan(shape, bias_shape, keep_rate, interpret) -> Plan:
     *batch, heads, tokens, width = shape
     if tokens > MAX_TOKENS or width < 16 or width & (width - 1):
-        raise NotImplementedError(f"no attention kernel for {tokens} tokens, {width} wide")
+        raise ValueError(f"no attention kernel for {tokens} tokens, {width} wide")
     windows, bias_heads, bias_rows = 1, 1, 0
     if bias_shape is not None:
         *bias_batch, bias_heads, bias_rows, _ = bias_shape
@@ -68,7 +68,7 @@ def _plan(shape, bias_shape, keep_rate, interpret) -> Plan:
                 repeated[axis] = batch[axis]
         is_whole = bias_rows == 1 or tokens <= QUERY_BLOCK  # its gradient is one sum
         if bias_batch != repeated or not is_whole:
-            raise NotImplementedError(f"no attention kernel for {shape} with a bias {bias_shape}")
+            raise ValueError(f"no attention kernel for {shape} with a bias {bias_shape}")
     groups = math.prod(batch)
     return Plan(groups, heads, tokens, width, windows, bias_heads, bias_rows, keep_rate, interpret)
 

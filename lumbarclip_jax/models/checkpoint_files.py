@@ -7,7 +7,6 @@ import json
 import pathlib
 from typing import Any
 
-import ml_dtypes  # noqa: F401  (teaches numpy the bfloat16 that safetensors asks for)
 import numpy as np
 import safetensors.numpy
 from huggingface_hub import snapshot_download
