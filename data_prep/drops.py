@@ -25,11 +25,23 @@ class Reason(enum.StrEnum):
 
     REPORT_EMPTY = "report_empty", "the row has no report text"
     REPORT_BAD_ID = "report_bad_id", "the row has no usable patient id"
-    REPORT_REPEATED = "report_repeated", "an earlier row holds this patient's report"
+    REPORT_REPEATED = (
+        "report_repeated",
+        "another row holds another report under its ids: "
+        "name --accession_column or --study_column, too",
+    )
     REPORT_WITHOUT_IMAGE = "report_without_image", "no usable image of this patient"
     IMAGE_WITHOUT_REPORT = "image_without_report", "no report of this image's patient"
     FINDINGS_WITHOUT_IMAGE = "findings_without_image", "labels of a patient who has no record"
     GRADES_WITHOUT_IMAGE = "grades_without_image", "grades of a patient who has no record"
+    LABELS_AMBIGUOUS = (
+        "labels_ambiguous",
+        "labels of a patient with several studies or reports that name none of them",
+    )
+    LABELS_OF_ANOTHER = (
+        "labels_of_another",
+        "labels of another study or report of the patient than the one that was taken",
+    )
     BAD_GRADE = "bad_grade", "a grade is not a whole number from 1 to 5"
     UNKNOWN_FILE = "unknown_file", "a file or folder that the layout does not know"
     MISSING_IMAGE = "missing_image", "an image that a table names and that is not there"
@@ -57,6 +69,15 @@ class Reason(enum.StrEnum):
     NOT_AXIAL = "not_axial", "a sagittal or coronal series"
     UNKNOWN_SEQUENCE = "unknown_sequence", "neither T1 nor T2 by description, TE and TR"
     SERIES_NOT_CHOSEN = "series_not_chosen", "another series of the same sequence was chosen"
+    STUDY_AMBIGUOUS = (
+        "study_ambiguous",
+        "its report may be that of another study: name --accession_column or --study_column",
+    )
+    TWO_PERSONS = (
+        "two_persons",
+        "its patient id is that of two persons, by issuer, birth date or name: "
+        "give each one of their own",
+    )
     STUDY_NOT_CHOSEN = "study_not_chosen", "a later study of the patient was chosen"
     NO_PATIENT_ID = "no_patient_id", "no patient id, which splits need to keep patients together"
     BAD_LEVEL = "bad_level", "a level is not one of L3-L4, L4-L5, L5-S1"

@@ -6,12 +6,13 @@ import pathlib
 from collections.abc import Iterator, Mapping
 
 from data_prep import labels
-from data_prep.drops import Drop
+from data_prep.drops import Drop, Reason
 from data_prep.grades import read_grades
 from data_prep.labels import Findings
+from data_prep.pairing import Record, pair
 from data_prep.scan import ImageRef, Inputs
 from data_prep.sources import SOURCES
-from data_prep.text.reports import read_reports, scrub_reports
+from data_prep.text.reports import read_reports, report_group, scrub_reports
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,15 +54,32 @@ def read_inputs(
             report_column=origin.REPORT_COLUMN,
             patient_key=origin.patient_key,
         )
-    grades, findings = {}, {}
+    grade_lines, finding_lines = [], []
     if grades_file:
-        grades, grade_drops = read_grades(grades_file, patient_key=origin.patient_key)
-        drops = [*drops, *grade_drops]
+        grade_lines, grade_drops = read_grades(
+            grades_file, patient_key=origin.patient_key, columns=inputs.columns
+        )
+        drops += grade_drops
     if findings_file:
-        findings = labels.read_findings(findings_file, patient_key=origin.patient_key)
+        finding_lines = labels.read_findings(findings_file, patient_key=origin.patient_key)
     with _without_names_below(inputs.images_dir):
         scan = origin.scan(inputs)
     written = reports if scan.reports is None else scan.reports
+    records = {
+        patient: scan.records.get(patient) or Record(report_group(text))
+        for patient, text in written.items()
+    }
+    grades, more = pair(grade_lines, records, what="grades", unpaired=Reason.GRADES_WITHOUT_IMAGE)
+    drops += more
+    findings, more = pair(
+        finding_lines, records, what="findings", unpaired=Reason.FINDINGS_WITHOUT_IMAGE
+    )
+    drops += more
+    if finding_lines and not findings:
+        raise ValueError(
+            f"{findings_file} labels none of the reports: make it from this table of reports with "
+            "data_prep.label_reports, or correct its ids"
+        )
     reports, removed = scrub_reports(written, scan.identities)
     patients = {image.patient for image in scan.images} & reports.keys()
     return Material(

@@ -2,10 +2,11 @@
 
     python -m data_prep.label_reports --reports=FILE --out=findings.jsonl
 
-Writes one JSON object a patient, in the form that ``python -m data_prep.build --findings`` reads:
-``{"id": 1, "findings": {name: "present" | "absent" | "uncertain"}, "levels": {level: [name]}}``.
-What a report does not speak of is left out. The rules are the TOML files of
-data_prep/labeling/rules.
+Writes one JSON object a report, in the form that ``python -m data_prep.build --findings`` reads:
+``{"id": 1, "report": DIGEST, "findings": {name: "present" | "absent" | "uncertain"}, "levels":
+{level: [name]}}``. The digest of the text keeps labels with the report that they were made from,
+where a patient has several. What a report does not speak of is left out. The rules are the TOML
+files of data_prep/labeling/rules.
 
 ``--compare=FILE`` holds the findings against labels that people gave, in the same form, and shows
 precision, recall and every disagreement with the words it comes from. ``--explain`` shows for each
@@ -17,7 +18,8 @@ import json
 import os
 import pathlib
 import textwrap
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from typing import TypeVar
 
 from absl import flags
 
@@ -25,11 +27,13 @@ from data_prep import labels
 from data_prep.findings import FINDINGS
 from data_prep.labeling import compare, rules
 from data_prep.labeling.reader import Evidence, Reader, Reading
+from data_prep.pairing import Subject
 from data_prep.sources import mendeley
-from data_prep.text.reports import read_reports
+from data_prep.text.reports import read_all_reports
 from lumbarclip_jax import cli
 
 _SHOWN_LETTERS = 200
+Key = TypeVar("Key")
 
 
 def run(
@@ -53,17 +57,23 @@ def run(
     """
     if not out_file and not truth_file:
         raise ValueError("nothing to do: give --out=FILE, --compare=FILE or both")
-    truth = read_truth(truth_file) if truth_file else {}
-    reports, drops = read_reports(
+    truth = read_truth(truth_file) if truth_file else []
+    all_reports, drops = read_all_reports(
         reports_file,
         patient_column=patient_column,
         report_column=report_column,
         patient_key=patient_key,
     )
+    reports = {
+        Subject(patient, group): report.text
+        for patient, found in all_reports.items()
+        for group, report in found.items()
+    }
     readings = dict(label(reports, rules_dir))
     lines = []
     if explain:
-        lines += [explanation(*item) for item in readings.items()]
+        names = _names(readings)
+        lines += [explanation(names[subject], said) for subject, said in readings.items()]
     if truth_file:
         lines += comparison(readings, truth)
     if out_file:
@@ -73,28 +83,35 @@ def run(
 
 
 def label(
-    reports: Mapping[str, str], rules_dir: pathlib.Path = rules.FOLDER
-) -> Iterator[tuple[str, Reading]]:
-    """Reads the report of each patient.
+    reports: Mapping[Key, str], rules_dir: pathlib.Path = rules.FOLDER
+) -> Iterator[tuple[Key, Reading]]:
+    """Reads each report.
 
     Raises:
       FileNotFoundError: a rule file is missing.
       ValueError: a rule file is wrong.
     """
     reader = Reader(rules_dir)
-    for patient, text in reports.items():
-        yield patient, reader.read(text)
+    for key, text in reports.items():
+        yield key, reader.read(text)
 
 
-def write(path: pathlib.Path, readings: Mapping[str, Reading]) -> None:
-    """Writes the findings of all patients, one JSON object a line; whole or not at all.
+def write(path: pathlib.Path, readings: Mapping[Subject, Reading]) -> None:
+    """Writes the findings of all reports, one JSON object a line; whole or not at all.
 
     Raises:
       ValueError: the file cannot be written.
     """
     lines = [
-        json.dumps({"id": _id(patient), "findings": said.findings, "levels": said.levels})
-        for patient, said in readings.items()
+        json.dumps(
+            {
+                "id": _id(subject.patient),
+                "report": subject.report,
+                "findings": said.findings,
+                "levels": said.levels,
+            }
+        )
+        for subject, said in readings.items()
     ]
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
@@ -107,22 +124,20 @@ def write(path: pathlib.Path, readings: Mapping[str, Reading]) -> None:
         ) from error
 
 
-def read_truth(path: pathlib.Path) -> dict[str, dict]:
-    """Labels given by people: id -> {"findings", "levels"}.
+def read_truth(path: pathlib.Path) -> list[tuple[Subject, dict]]:
+    """Labels given by people: whose they are, and {"findings", "levels"}.
 
     Raises:
       FileNotFoundError: there is no such file.
       ValueError: a line is not of the form of this module's output; the sentence names it.
     """
-    if not path.is_file():
-        raise FileNotFoundError(f"there is no file {path}: correct --compare")
     # The reader of the build checks every line.
-    labels.read_findings(path, patient_key=patient_key)
+    lines = labels.read_findings(path, patient_key=patient_key, option="--compare")
     rows = (json.loads(line) for line in path.read_text("utf-8").splitlines() if line.strip())
-    return {
-        patient_key(str(row["id"])): {"findings": row["findings"], "levels": row.get("levels", {})}
-        for row in rows
-    }
+    return [
+        (line.subject, {"findings": row["findings"], "levels": row.get("levels", {})})
+        for line, row in zip(lines, rows, strict=True)
+    ]
 
 
 def patient_key(cell: str) -> str | None:
@@ -130,20 +145,32 @@ def patient_key(cell: str) -> str | None:
     return cell.strip().removesuffix(".0") or None
 
 
-def explanation(patient: str, reading: Reading) -> str:
+def explanation(name: str, reading: Reading) -> str:
     """The statements of a report, each with its words and the rule that decided."""
-    lines = [f"patient {patient}"]
+    lines = [f"patient {name}"]
     lines += [_shown(evidence) for evidence in reading.evidence]
     return "\n".join(lines if reading.evidence else [*lines, "  nothing found"])
 
 
-def comparison(readings: Mapping[str, Reading], truth: Mapping[str, Mapping]) -> Iterator[str]:
+def comparison(
+    readings: Mapping[Subject, Reading], truth: Sequence[tuple[Subject, Mapping]]
+) -> Iterator[str]:
     """Each label that differs, with the statements that led to it; then the scores."""
+    names = _names(readings)
+    said = {names[subject]: reading for subject, reading in readings.items()}
+    of_patient: dict[str, list[Subject]] = {}
+    for subject in readings:
+        of_patient.setdefault(subject.patient, []).append(subject)
+    read = {}
+    for subject, row in truth:
+        reports = of_patient.get(subject.patient, [])
+        own = [other for other in reports if subject.report in ("", other.report)]
+        if len(own) == 1:
+            read[names[own[0]]] = row
     found = {
-        patient: {"findings": reading.findings, "levels": reading.levels}
-        for patient, reading in readings.items()
+        name: {"findings": reading.findings, "levels": reading.levels}
+        for name, reading in said.items()
     }
-    read = {patient: row for patient, row in truth.items() if patient in readings}
     agreement = compare.compare(found, read)
     for item in agreement.disagreements:
         where = f" at {item.level}" if item.level else ""
@@ -152,13 +179,24 @@ def comparison(readings: Mapping[str, Reading], truth: Mapping[str, Mapping]) ->
             f"patient {item.patient}: {item.finding}{where} is {item.found or 'not mentioned'}, "
             f"in the labels {item.true or 'not mentioned'}{flip}"
         )
-        evidence = readings[item.patient].evidence
+        evidence = said[item.patient].evidence
         yield from (
             _shown(statement) for statement in evidence if statement.finding == item.finding
         )
     yield compare.table(agreement)
     if len(read) < len(truth):
-        yield f"labels of patients without a report, left out: {len(truth) - len(read)}"
+        yield f"labels without one report that is theirs, left out: {len(truth) - len(read)}"
+
+
+def _names(subjects: Collection[Subject]) -> dict[Subject, str]:
+    """What to call each report: its patient, or one of a patient's several."""
+    reports = collections.Counter(subject.patient for subject in subjects)
+    return {
+        subject: subject.patient
+        if reports[subject.patient] == 1
+        else f"{subject.patient} report {subject.report}"
+        for subject in subjects
+    }
 
 
 def summary(readings: Iterable[Reading], dropped: Mapping[str, int]) -> str:
@@ -191,10 +229,10 @@ def _id(patient: str) -> int | str:
 
 def _define_flags() -> None:
     flags.DEFINE_string(
-        "reports", None, "table of reports: .xlsx, .csv or .parquet, a row a patient"
+        "reports", None, "table of reports: .xlsx, .csv or .parquet, a row a report"
     )
     flags.DEFINE_string("out", None, "JSON lines of findings to write; optional with --compare")
-    flags.DEFINE_string("patient_column", mendeley.PATIENT_COLUMN, "header of the patient ids")
+    flags.DEFINE_string("patient_column", mendeley.PATIENT_COLUMN, "header of the reports' ids")
     flags.DEFINE_string("report_column", mendeley.REPORT_COLUMN, "header of the report texts")
     flags.DEFINE_string(
         "rules",

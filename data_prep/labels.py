@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 
 from data_prep import schema
 from data_prep.findings import FINDINGS, LEVEL_FINDINGS, STATUS
+from data_prep.pairing import Line, Subject, normal_id
 
 ABSENT, PRESENT, UNCERTAIN = (STATUS[name] for name in ("absent", "present", "uncertain"))
 NOT_MENTIONED = STATUS["not_mentioned"]
@@ -51,39 +52,48 @@ class Findings:
 
 
 def read_findings(
-    path: pathlib.Path, *, patient_key: Callable[[str], str | None]
-) -> dict[str, Findings]:
+    path: pathlib.Path,
+    *,
+    patient_key: Callable[[str], str | None],
+    option: str = "--findings",
+) -> list[Line[Findings]]:
     """Reads one JSON object a line.
 
     Each is ``{"id": patient, "findings": {name: status}, "levels": {level: [name]}}``, where the
-    levels list the findings present there.
+    levels list the findings present there. ``"report"`` (the `report_group` of the text),
+    ``"study"`` and ``"accession"`` may say which of a patient's reports the labels are of.
 
     Args:
       path: the .jsonl file.
       patient_key: maps the id, as text, to the id that the images use, or to None.
+      option: the option that names the file, for messages.
 
     Raises:
       FileNotFoundError: there is no such file.
       ValueError: a line is not of this form; the sentence names the line.
     """
     if not path.is_file():
-        raise FileNotFoundError(f"there is no file {path}: correct --findings")
-    findings = {}
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
-        if not line.strip():
+        raise FileNotFoundError(f"there is no file {path}: correct {option}")
+    found: dict[Subject, Line[Findings]] = {}
+    for number, text in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+        if not text.strip():
             continue
+        place = f"{path} line {number}"
         try:
-            row = json.loads(line)
+            row = json.loads(text)
             patient = patient_key(str(row["id"]))
+            subject = Subject(
+                patient or "",
+                str(row.get("report", "")),
+                *(normal_id(str(row.get(kind, ""))) for kind in ("study", "accession")),
+            )
             codes = _codes(row["findings"], row.get("levels", {}))
         except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise ValueError(
-                f"{path} line {number} is not a findings object: correct it"
-            ) from error
-        if patient is None or patient in findings:
-            raise ValueError(f"{path} line {number} has no id or one seen before: correct it")
-        findings[patient] = codes
-    return findings
+            raise ValueError(f"{place} is not a findings object: correct it") from error
+        if patient is None or subject in found:
+            raise ValueError(f"{place} has no id or one seen before: correct it")
+        found[subject] = Line(place, subject, codes)
+    return list(found.values())
 
 
 def _codes(statuses: Mapping[str, str], levels: Mapping[str, list[str]]) -> Findings:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from data_prep.drops import Drop
 from data_prep.labels import Findings
+from data_prep.pairing import Record
 
 LEVEL_METHODS = ("auto", "blocks", "table", "column")
 
@@ -63,8 +64,9 @@ class Scan:
     `reports` holds the texts (patient -> text) of a source that reads its reports itself, or that
     has none and makes them from its grades, which is `templated`; it is None where they are read
     from a table of one row a patient. `findings` and `grades` are what the source's grades say.
-    `identities` holds what the headers of each patient say of persons, to be taken out of the
-    report: it is for memory alone, never for a file, a log or a message.
+    `records` tells whose study and report a patient's records hold, where patients may have
+    several. `identities` holds what the headers of each patient say of persons, to be taken out of
+    the report: it is for memory alone, never for a file, a log or a message.
     """
 
     form: str
@@ -74,4 +76,5 @@ class Scan:
     templated: bool = False
     findings: Mapping[str, Findings] = dataclasses.field(default_factory=dict)
     grades: Mapping[str, Mapping[str, int]] = dataclasses.field(default_factory=dict)
+    records: Mapping[str, Record] = dataclasses.field(default_factory=dict)
     identities: Mapping[str, frozenset[str]] = dataclasses.field(default_factory=dict, repr=False)

@@ -62,6 +62,10 @@ class Table:
             )
         return names.index(_plain(name))
 
+    def has(self, name: str) -> bool:
+        """Whether there is a column of this name."""
+        return _plain(name) in map(_plain, self.columns)
+
     def shown_columns(self) -> str:
         """The names of the columns, for a message; those that could be a person's are not shown.
 

@@ -54,7 +54,7 @@ class Archive:
         ids["StudyDate"] = date
         self.series(ids, "T1", **options)
         self.series(ids, "T2", **options)
-        self.series(ids, "T2", view="sag")
+        self.series(ids, "T2", view="sag", **options)
         return study
 
     def series(self, ids: dict, sequence: str, *, view: str = "axial", slices: int = 9, **fields):

@@ -28,7 +28,8 @@ def inputs(tmp_path_factory):
     root = tmp_path_factory.mktemp("cohort")
     cohort.write_slices(root / "png", PATIENTS, SIZE_PX)
     cohort.write_studies(root / "raw", 6, SIZE_PX)
-    extra = [(90, "a report of nobody"), (91, ""), (92, "nan"), (1, "again"), ("x", "whose?")]
+    extra = [(90, "a report of nobody"), (91, ""), (92, "nan"), ("x", "whose?")]
+    extra += [(93, "one report"), (93, "another report"), (93, "One report.")]
     cohort.write_reports(root / "reports.xlsx", PATIENTS, extra)
     cohort.write_labels(root / "grades.csv", root / "findings.jsonl", PATIENTS)
     (root / "key").write_text("ab" * 32)
@@ -123,7 +124,7 @@ def test_every_row_left_out_is_counted_and_found(built):
     assert manifest["dropped_by_reason"] == {
         "report_empty": 2,
         "report_bad_id": 1,
-        "report_repeated": 1,
+        "report_repeated": 2,
         "report_without_image": 1,
     }
     private = (folder.parent / "set.dropped.csv").read_text().splitlines()
@@ -156,7 +157,7 @@ def test_raw_studies_give_the_middle_slice_of_each_disc(inputs, tmp_path):
     assert manifest["dropped_by_reason"] == {
         "report_empty": 2,
         "report_bad_id": 1,
-        "report_repeated": 1,
+        "report_repeated": 2,
         "report_without_image": 7,
         "localizer": 6,
         "derived_or_secondary": 6,

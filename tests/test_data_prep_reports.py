@@ -8,6 +8,7 @@ from openpyxl import Workbook
 from data_prep import labels, tables
 from data_prep.drops import Reason
 from data_prep.grades import read_grades
+from data_prep.pairing import Subject
 from data_prep.sources import mendeley
 from data_prep.text import reports
 
@@ -100,8 +101,9 @@ def test_findings_become_codes_of_the_patient_and_of_each_level(tmp_path):
         "levels": {"L4-L5": ["disc_bulge"], "L1-L2": ["disc_bulge"]},
     }
     (tmp_path / "findings.jsonl").write_text(json.dumps(row) + "\n\n")
-    found = labels.read_findings(tmp_path / "findings.jsonl", patient_key=mendeley.patient_key)
-    findings = found["0007"]
+    (line,) = labels.read_findings(tmp_path / "findings.jsonl", patient_key=mendeley.patient_key)
+    assert line.subject == Subject("0007")
+    findings = line.codes
     assert findings.patient == (1, 1, 2, 0, 0, 0, 0, 3, 0, 0, 0, 0, 0, 0, 1, 0, 0)
     # The protrusion is stated without a level and the tear is hedged: either may be at any level.
     assert findings.levels["L4-L5"] == (1, 3, 2, 0, 0, 0, 0, 3)
@@ -129,8 +131,8 @@ def test_a_patient_labelled_twice_is_named(tmp_path):
 
 def test_grades_join_by_disc(tmp_path):
     (tmp_path / "grades.csv").write_text("Patient_ID,D5,D4,D3\n1,5,,3\n2,6,1,1\n3,1,1,x\n")
-    grades, drops = read_grades(tmp_path / "grades.csv", patient_key=mendeley.patient_key)
-    assert grades == {"0001": {"L5-S1": 5, "L3-L4": 3}}
+    (line,), drops = read_grades(tmp_path / "grades.csv", patient_key=mendeley.patient_key)
+    assert (line.subject, line.codes) == (Subject("0001"), {"L5-S1": 5, "L3-L4": 3})
     assert [(drop.location, drop.reason) for drop in drops] == [
         ("grades row 3", Reason.BAD_GRADE),
         ("grades row 4", Reason.BAD_GRADE),

@@ -9,6 +9,7 @@ import pytest
 
 from data_prep import label_reports, labels
 from data_prep.labeling import compare
+from data_prep.text.reports import report_group
 
 ROWS = [
     ("Patient ID", "Clinician's Notes"),
@@ -60,6 +61,7 @@ def test_the_file_is_what_the_build_reads(run, folder):
     assert [json.loads(line) for line in lines] == [
         {
             "id": 1,
+            "report": report_group(ROWS[1][1]),
             "findings": {
                 "disc_bulge": "present",
                 "thecal_sac_compression": "present",
@@ -67,11 +69,16 @@ def test_the_file_is_what_the_build_reads(run, folder):
             },
             "levels": {"L4-L5": ["disc_bulge", "thecal_sac_compression"]},
         },
-        {"id": 2, "findings": {"annular_tear": "uncertain"}, "levels": {}},
-        {"id": "007", "findings": {}, "levels": {}},
+        {
+            "id": 2,
+            "report": report_group(ROWS[2][1]),
+            "findings": {"annular_tear": "uncertain"},
+            "levels": {},
+        },
+        {"id": "007", "report": report_group(ROWS[3][1]), "findings": {}, "levels": {}},
     ]
     read = labels.read_findings(folder / "findings.jsonl", patient_key=lambda cell: cell)
-    assert set(read) == {"1", "2", "007"}
+    assert [line.subject.patient for line in read] == ["1", "2", "007"]
     assert {path.name for path in folder.iterdir()} >= {"findings.jsonl"}
     assert not list(folder.glob(".*"))
 
@@ -96,7 +103,7 @@ def test_disagreements_are_shown_with_their_words(run):
     assert "canal_stenosis is absent, in the labels present, the reverse\n" in run
     assert '"No canal stenosis."  <- canal + stenos* [no]' in run
     assert "disc_bulge at L4-L5 is present, in the labels not mentioned\n" in run
-    assert "labels of patients without a report, left out: 1" in run
+    assert "labels without one report that is theirs, left out: 1" in run
     assert "present taken for absent or the reverse: 1" in run
 
 
@@ -138,6 +145,38 @@ def test_help_names_every_option():
         "compare",
     ):
         assert f"--{'[no]' if option == 'explain' else ''}{option}" in text
+
+
+def test_every_report_of_a_patient_is_labelled_and_compared(tmp_path):
+    rows = [
+        ("Patient ID", "Clinician's Notes"),
+        ("1", "Disc bulge at L4-5."),
+        ("1", "No disc bulge."),
+        ("1", "no  disc bulge"),
+        ("2", "Disc bulge."),
+    ]
+    with (tmp_path / "r.csv").open("w", newline="") as file:
+        csv.writer(file).writerows(rows)
+    truth = [
+        {"id": 1, "report": report_group(rows[2][1]), "findings": {"disc_bulge": "present"}},
+        {"id": 1, "findings": {"disc_bulge": "present"}},
+        {"id": 2, "findings": {"disc_bulge": "present"}},
+    ]
+    (tmp_path / "truth.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in truth))
+    shown = "\n".join(
+        label_reports.run(
+            tmp_path / "r.csv", out_file=tmp_path / "f.jsonl", truth_file=tmp_path / "truth.jsonl"
+        )
+    )
+    found = [json.loads(line) for line in (tmp_path / "f.jsonl").read_text().splitlines()]
+    assert [(line["id"], line["findings"]) for line in found] == [
+        (1, {"disc_bulge": "present"}),
+        (1, {"disc_bulge": "absent"}),
+        (2, {"disc_bulge": "present"}),
+    ]
+    report = report_group(rows[2][1])
+    assert f"patient 1 report {report}: disc_bulge is absent, in the labels present" in shown
+    assert "labels without one report that is theirs, left out: 1" in shown
 
 
 def test_agreement():

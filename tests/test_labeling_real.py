@@ -7,7 +7,9 @@ from data_prep.text.reports import read_reports
 
 
 def test_findings_agree_with_the_labels(real_data):
-    truth = read_truth(real_data / "report_findings.jsonl")
+    truth = {
+        subject.patient: row for subject, row in read_truth(real_data / "report_findings.jsonl")
+    }
     reports, _ = read_reports(
         real_data / "Radiologists Report.xlsx",
         patient_column=mendeley.PATIENT_COLUMN,

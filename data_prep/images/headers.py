@@ -2,18 +2,21 @@
 
 import dataclasses
 import pathlib
+import re
 
 import pydicom
 
 from data_prep.drops import Reason
-from data_prep.images import dicom, quarantine
+from data_prep.images import dicom, persons, quarantine
 from data_prep.images.geometry import Plane, plane
+from data_prep.images.persons import Person, person
 from data_prep.text import scrub
 
 T1_MAX_TR_MS, T1_MAX_TE_MS, T2_MIN_TR_MS, T2_MIN_TE_MS = 1200.0, 35.0, 1500.0, 60.0
 
 FIELDS = (
     *quarantine.FIELDS,
+    *persons.FIELDS,
     *scrub.IDENTITY_FIELDS,
     "ContrastBolusAgent",
     "EchoTime",
@@ -32,6 +35,7 @@ FIELDS = (
     "SpacingBetweenSlices",
     "StudyDate",
     "StudyInstanceUID",
+    "StudyTime",
 )
 
 
@@ -41,8 +45,8 @@ class Header:
 
     `kind` is None for an original MR image, else the reason to leave it out. `plane` is None
     without a valid geometry, and `sequence` for what is neither T1 nor T2. `patient`, `accession`
-    and the UIDs are as the file has them: they leave as keyed pseudonyms alone. `identities` are
-    the names and numbers to take out of the report.
+    and the UIDs are as the file has them: they leave as keyed pseudonyms alone. `study_start` is
+    date and time in digits. `identities` are the names and numbers to take out of the report.
     """
 
     kind: Reason | None
@@ -57,7 +61,8 @@ class Header:
     accession: str = ""
     series: str = ""
     image: str = ""
-    study_date: str = ""
+    study_start: str = ""
+    person: Person = dataclasses.field(default_factory=Person)
     frame_of_reference: str = ""
     identities: frozenset[str] = dataclasses.field(default=frozenset(), repr=False)
 
@@ -119,10 +124,17 @@ def _header(dataset: pydicom.Dataset, kind: Reason | None, frame: int) -> Header
         accession=_text(dataset, "AccessionNumber"),
         series=_text(dataset, "SeriesInstanceUID"),
         image=_text(dataset, "SOPInstanceUID"),
-        study_date=_text(dataset, "StudyDate"),
+        study_start=_start(dataset),
+        person=person(dataset),
         frame_of_reference=_text(dataset, "FrameOfReferenceUID"),
         identities=scrub.identities(dataset),
     )
+
+
+def _start(dataset: pydicom.Dataset) -> str:
+    """Date and time of the study, in digits that sort; old files write 2020.01.31 and 10:30:00."""
+    date, time = (re.sub(r"\D", "", _text(dataset, f"Study{part}")) for part in ("Date", "Time"))
+    return date and date + time
 
 
 def _text(dataset: pydicom.Dataset, field: str) -> str:

@@ -11,19 +11,23 @@ from collections.abc import Mapping, Sequence
 
 from data_prep import schema
 from data_prep.drops import Drop, Reason
+from data_prep.images import quarantine
 from data_prep.images.dicom import Rejected
 from data_prep.images.headers import Header, read_headers
+from data_prep.pairing import Record, normal_id
 from data_prep.parallel import ordered_map
 from data_prep.scan import Inputs, Scan
 from data_prep.slices import levels, series
 from data_prep.slices.series import Candidate, Slice
-from data_prep.sources.joining import ReportIds, join, normal_id
+from data_prep.sources.joining import Exam, ReportIds, join, with_several
 from data_prep.tables import read_table
-from data_prep.text.reports import read_reports
+from data_prep.text.reports import read_reports, report_group
 
 # Named by the user, and read by `scan`, since rows are joined to studies by what headers say.
 PATIENT_COLUMN = REPORT_COLUMN = ""
 FILES_A_TASK = 256
+# What shows that a patient was examined by MR, usable or not.
+SCANNED = (None, Reason.LOCALIZER, Reason.OVERLAY, *quarantine.DOUBTFUL)
 
 
 def patient_key(cell: str) -> str | None:
@@ -35,8 +39,8 @@ def scan(inputs: Inputs) -> Scan:
     """Finds the axial T1 and T2 slice of each of the three lowest discs of every reported study.
 
     Images and reports are joined on every id whose column is named: of the patient, the study and
-    the accession. Of several reported studies of a patient the latest is taken, since a record
-    stands for one patient and one report.
+    the accession; what could belong to another is left out. Of several reported studies of a
+    patient the latest is taken, since a record stands for one patient and one report.
 
     Raises:
       FileNotFoundError: there is no such folder or table.
@@ -59,10 +63,10 @@ def scan(inputs: Inputs) -> Scan:
     level_of_image = None
     if ids.levels_by_column(inputs.levels):
         level_of_image = _levels_of_images(inputs, drops)
-    studies = _read_studies(inputs, drops)
+    studies, exams = _read_studies(inputs, drops)
     if not studies:
         raise ValueError(f"{root} holds no axial T1 or T2 MR slices: point --images to another")
-    chosen, reports_of, join_drops = join(studies, reports, ids)
+    chosen, reports_of, join_drops = join(studies, exams, reports, ids)
     drops += join_drops
     images = []
     for patient, study in chosen.items():
@@ -70,7 +74,17 @@ def scan(inputs: Inputs) -> Scan:
     way = "as the table says" if level_of_image else "counted from below"
     identities = {patient: series.identities(studies[study]) for patient, study in chosen.items()}
     form = f"DICOM of any layout, levels {way}"
-    return Scan(form, images, drops, reports_of, identities=identities)
+    several = with_several(exams) | ids.with_several(reports)
+    records = {
+        patient: _record(studies[study][0].header, reports_of[patient], patient not in several)
+        for patient, study in chosen.items()
+    }
+    return Scan(form, images, drops, reports_of, records=records, identities=identities)
+
+
+def _record(header: Header, report: str, alone: bool) -> Record:
+    study, accession = normal_id(header.study), normal_id(header.accession)
+    return Record(report_group(report), study, accession, alone)
 
 
 def level_named(text: str) -> str | None:
@@ -98,8 +112,10 @@ def _levels_of_images(inputs: Inputs, drops: list[Drop]) -> dict[str, str]:
     return found
 
 
-def _read_studies(inputs: Inputs, drops: list[Drop]) -> dict[tuple[str, str], list[Slice]]:
-    """The axial slices of every study, by (patient id, study UID)."""
+def _read_studies(
+    inputs: Inputs, drops: list[Drop]
+) -> tuple[dict[tuple[str, str], list[Slice]], set[Exam]]:
+    """The axial slices of every study, by (patient id, study UID), and all examinations."""
     paths = sorted(
         os.path.relpath(os.path.join(folder, name), inputs.images_dir)
         for folder, _, names in os.walk(inputs.images_dir)
@@ -113,26 +129,29 @@ def _read_studies(inputs: Inputs, drops: list[Drop]) -> dict[tuple[str, str], li
         label="reading headers",
     )
     studies: dict[tuple[str, str], list[Slice]] = {}
+    exams: set[Exam] = set()
     rejected: dict[tuple[str, Reason], str] = {}
-    for slices, file_drops, series_drops in results:
+    for slices, file_exams, file_drops, series_drops in results:
         drops += file_drops
+        exams |= file_exams
         for key, place in series_drops.items():
             rejected.setdefault(key, place)
         for item in slices:
             study = (normal_id(item.header.patient), item.header.study)
             studies.setdefault(study, []).append(item)
     drops += [Drop(place, reason) for (_, reason), place in rejected.items()]
-    return studies
+    return studies, exams
 
 
 def _read_files(
     root: pathlib.Path, keep_doubtful: bool, paths: Sequence[str]
-) -> tuple[list[Slice], list[Drop], dict[tuple[str, Reason], str]]:
-    """The usable slices of some files, the files left out, and the series left out.
+) -> tuple[list[Slice], set[Exam], list[Drop], dict[tuple[str, Reason], str]]:
+    """The usable slices of some files, their MR exams, the files left out, and the series.
 
     A series is left out as one: (its UID, reason) -> the place of its first file.
     """
     slices: list[Slice] = []
+    exams: set[Exam] = set()
     drops: list[Drop] = []
     whole_series: dict[tuple[str, Reason], str] = {}
     for path in paths:
@@ -145,13 +164,15 @@ def _read_files(
             continue
         for header in headers:
             reason = series.reason_against(header)
+            if header.kind in SCANNED:
+                exams.add(Exam.of(header))
             if reason is None and not header.patient:
                 reason = Reason.NO_PATIENT_ID
             if reason:
                 whole_series.setdefault((header.series or path, reason), path)
             else:
                 slices.append(Slice(path, header))
-    return slices, drops, whole_series
+    return slices, exams, drops, whole_series
 
 
 def _unreadable(root: pathlib.Path, path: str, rejected: Rejected) -> Drop:

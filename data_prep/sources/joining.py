@@ -3,9 +3,15 @@
 No message here shows an id, since an id may be a record number.
 """
 
-from collections.abc import Mapping, Sequence
+import collections
+import dataclasses
+import itertools
+from collections.abc import Collection, Mapping, Sequence
 
 from data_prep.drops import Drop, Reason
+from data_prep.images.headers import Header
+from data_prep.images.persons import Person
+from data_prep.pairing import normal_id
 from data_prep.scan import Columns
 from data_prep.slices.series import Slice
 from data_prep.tables import Table
@@ -13,6 +19,23 @@ from data_prep.tables import Table
 KINDS = {"patient": "patient id", "study": "study UID", "accession": "accession number"}
 
 Study = tuple[str, str]  # patient id and study UID, as the headers have them
+
+
+@dataclasses.dataclass(frozen=True)
+class Exam:
+    """An MR examination that an archive holds, whether or not its images can be used.
+
+    `number` tells the exams of a patient apart: one may have been filed as two studies.
+    """
+
+    patient: str
+    number: str
+    person: Person
+
+    @classmethod
+    def of(cls, header: Header) -> "Exam":
+        number = normal_id(header.accession) or header.study
+        return cls(normal_id(header.patient), number, header.person)
 
 
 class IdClash(ValueError):
@@ -81,6 +104,13 @@ class ReportIds:
         ]
         return "\0".join(parts) if all(parts) else None
 
+    def with_several(self, keys: Collection[str]) -> frozenset[str]:
+        """The patients who have several of the rows with these keys, where rows name patients."""
+        if "patient" not in self.columns:
+            return frozenset()
+        rows = collections.Counter(key.split("\0")[0] for key in keys)
+        return frozenset(patient for patient, number in rows.items() if number > 1)
+
     def _normal(self, kind: str, text: str) -> str:
         text = text.strip()
         normal = normal_id(text)
@@ -93,35 +123,39 @@ class ReportIds:
         return normal
 
 
-def normal_id(text: str) -> str:
-    """An id without blanks around it, leading zeros and case."""
-    return text.strip().lstrip("0").casefold() or text.strip()
-
-
 def join(
-    studies: Mapping[Study, Sequence[Slice]], reports: Mapping[str, str], ids: ReportIds
+    studies: Mapping[Study, Sequence[Slice]],
+    exams: Collection[Exam],
+    reports: Mapping[str, str],
+    ids: ReportIds,
 ) -> tuple[dict[str, Study], dict[str, str], list[Drop]]:
     """Finds the report of every study, and the latest reported study of every patient.
+
+    What could belong to another is left out: every study of a patient who has several, where rows
+    name the patient alone; studies of several patients that one row names; and all of a patient id
+    that two persons have.
 
     Returns:
       (patient -> study, patient -> report, what was left out).
 
     Raises:
-      ValueError: no study has a report.
+      ValueError: no study has a report that is surely its own.
     """
     key_of = {study: ids.of_study(slices) for study, slices in studies.items()}
+    doubts = _doubts(key_of, exams, ids)
     drops = []
     reported: dict[str, list[Study]] = {}
     for study, key in key_of.items():
-        if key in reports:
-            reported.setdefault(study[0], []).append(study)
+        reason = Reason.IMAGE_WITHOUT_REPORT if key not in reports else doubts.get(study)
+        if reason:
+            drops.append(Drop(studies[study][0].path, reason))
         else:
-            drops.append(Drop(studies[study][0].path, Reason.IMAGE_WITHOUT_REPORT))
+            reported.setdefault(study[0], []).append(study)
     if not reported:
-        raise ValueError(_no_match(studies, reports, ids))
+        raise ValueError(_no_match(studies, reports, ids, drops))
     chosen, text_of = {}, {}
     for patient, candidates in reported.items():
-        latest = max(candidates, key=lambda study: (studies[study][0].header.study_date, study))
+        latest = max(candidates, key=lambda study: (studies[study][0].header.study_start, study))
         chosen[patient] = latest
         text_of[patient] = reports[key_of[latest]]
         drops += [
@@ -134,8 +168,40 @@ def join(
     return chosen, text_of, drops
 
 
+def with_several(exams: Collection[Exam]) -> frozenset[str]:
+    """The patients who were examined more than once."""
+    numbers: dict[str, set[str]] = {}
+    for exam in exams:
+        numbers.setdefault(exam.patient, set()).add(exam.number)
+    return frozenset(patient for patient, found in numbers.items() if len(found) > 1)
+
+
+def _doubts(
+    key_of: Mapping[Study, str | None], exams: Collection[Exam], ids: ReportIds
+) -> dict[Study, Reason]:
+    """The studies whose report may be another's, and why."""
+    persons: dict[str, set[Person]] = {}
+    for exam in exams:
+        persons.setdefault(exam.patient, set()).add(exam.person)
+    owners: dict[str | None, set[str]] = {}
+    for (patient, _), key in key_of.items():
+        owners.setdefault(key, set()).add(patient)
+    several = with_several(exams) if list(ids.columns) == ["patient"] else frozenset()
+    doubts = {}
+    for study, key in key_of.items():
+        patient = study[0]
+        if any(a.differs(b) for a, b in itertools.combinations(persons[patient], 2)):
+            doubts[study] = Reason.TWO_PERSONS
+        elif patient in several or len(owners[key]) > 1:
+            doubts[study] = Reason.STUDY_AMBIGUOUS
+    return doubts
+
+
 def _no_match(
-    studies: Mapping[Study, Sequence[Slice]], reports: Mapping[str, str], ids: ReportIds
+    studies: Mapping[Study, Sequence[Slice]],
+    reports: Mapping[str, str],
+    ids: ReportIds,
+    drops: Sequence[Drop],
 ) -> str:
     """Says what was compared with what, in counts, and which other column would have matched."""
     headers = [slices[0].header for slices in studies.values()]
@@ -154,9 +220,17 @@ def _no_match(
             + "".join(f" ({hint})" for hint in hints)
         )
     together = " and no row matches in all of them" if len(tried) > 1 else ""
+    counts = {
+        reason: sum(drop.reason == reason for drop in drops)
+        for reason in (Reason.STUDY_AMBIGUOUS, Reason.TWO_PERSONS)
+    }
+    doubtful = "".join(
+        f"; {number} left out, {reason.meaning}" for reason, number in counts.items() if number
+    )
     return (
         f"none of {len(reports)} reports belongs to one of {len(studies)} studies: "
         + "; ".join(tried)
         + together
+        + doubtful
         + ": name the columns that hold these ids"
     )

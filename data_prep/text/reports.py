@@ -1,6 +1,7 @@
 """The report table: reading, clean-up, and the normal form that makes two reports equal."""
 
 import collections
+import dataclasses
 import hashlib
 import pathlib
 import re
@@ -14,6 +15,14 @@ from data_prep.text.scrub import scrub
 EMPTY_TEXTS = frozenset({"", "nan", "none", "null", "n/a", "-"})
 
 
+@dataclasses.dataclass(frozen=True)
+class Report:
+    """A cleaned text and the row that it is from, for the list of what was left out."""
+
+    row: str
+    text: str
+
+
 def read_reports(
     path: pathlib.Path,
     *,
@@ -22,7 +31,7 @@ def read_reports(
     patient_key: Callable[..., str | None],
     further_id_columns: Sequence[str] = (),
 ) -> tuple[dict[str, str], list[Drop]]:
-    """Reads the one report of each patient.
+    """Reads the one report of each patient; of several none, since nothing says which is meant.
 
     Args:
       path: .xlsx or .csv; the first sheet counts.
@@ -38,23 +47,52 @@ def read_reports(
       FileNotFoundError: there is no such file.
       ValueError: it is not a table of the stated columns.
     """
+    all_reports, drops = read_all_reports(
+        path,
+        patient_column=patient_column,
+        report_column=report_column,
+        patient_key=patient_key,
+        further_id_columns=further_id_columns,
+    )
+    reports = {}
+    for patient, found in all_reports.items():
+        if len(found) == 1:
+            reports[patient] = next(iter(found.values())).text
+        else:
+            drops += [Drop(report.row, Reason.REPORT_REPEATED) for report in found.values()]
+    return reports, drops
+
+
+def read_all_reports(
+    path: pathlib.Path,
+    *,
+    patient_column: str,
+    report_column: str,
+    patient_key: Callable[..., str | None],
+    further_id_columns: Sequence[str] = (),
+) -> tuple[dict[str, dict[str, Report]], list[Drop]]:
+    """As `read_reports`, but with all different reports of a patient.
+
+    Returns:
+      (patient id -> `report_group` -> the first such report, rows left out).
+    """
     table = read_table(path, option="--reports")
     id_indices = [table.column(column) for column in (patient_column, *further_id_columns)]
     report_index = table.column(report_column)
-    reports: dict[str, str] = {}
+    reports: dict[str, dict[str, Report]] = {}
     drops = []
     for number, cells in table.rows:
-        where = f"reports row {number}"
+        row = f"reports row {number}"
         ids = [cells[index] for index in id_indices]
         patient = patient_key(*ids)
         text = clean(cells[report_index])
         if patient is None:
             if text or any(cell.strip() for cell in ids):
-                drops.append(Drop(where, Reason.REPORT_BAD_ID))
+                drops.append(Drop(row, Reason.REPORT_BAD_ID))
         elif text.casefold() in EMPTY_TEXTS:
-            drops.append(Drop(where, Reason.REPORT_EMPTY))
-        elif reports.setdefault(patient, text) != text:
-            drops.append(Drop(where, Reason.REPORT_REPEATED))
+            drops.append(Drop(row, Reason.REPORT_EMPTY))
+        else:
+            reports.setdefault(patient, {}).setdefault(report_group(text), Report(row, text))
     return reports, drops
 
 
