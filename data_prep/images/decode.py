@@ -14,7 +14,7 @@ from data_prep.drops import Reason
 from data_prep.images import dicom, lossless_jpeg
 from data_prep.images.codestream import jpeg_2000_shape, jpeg_shape, rle_exceeds
 from data_prep.images.dicom import Rejected
-from data_prep.images.headers import per_frame
+from data_prep.images.fields import number, number_if_any, numbers, per_frame
 
 FIELDS = (
     "PerFrameFunctionalGroupsSequence",
@@ -81,8 +81,7 @@ def read_pixels(path: pathlib.Path, frame: int = 0, *, display: bool = False) ->
         dataset = dicom.read(path, FIELDS, with_pixels=True)
         if frame >= dicom.frames(dataset):
             raise Rejected(Reason.UNREADABLE_DICOM, "no such frame")
-        spacing = per_frame(dataset, frame, "PixelMeasuresSequence", "PixelSpacing")
-        spacing_mm = tuple(float(value) for value in spacing or ())
+        spacing_mm = numbers(dataset, "PixelSpacing", frame, "PixelMeasuresSequence")
         if len(spacing_mm) != 2 or not all(0.05 < mm < 10 for mm in spacing_mm):
             raise Rejected(Reason.NO_GEOMETRY, "pixel spacing missing or out of range")
         values = _rescaled(dataset, frame, _decoded(dataset, frame))
@@ -138,8 +137,8 @@ def _check_codestream(dataset: pydicom.Dataset, data: bytes, syntax: uid.UID) ->
 
 def _rescaled(dataset: pydicom.Dataset, frame: int, stored: np.ndarray) -> np.ndarray:
     group = "PixelValueTransformationSequence"
-    slope = per_frame(dataset, frame, group, "RescaleSlope") or 1
-    intercept = per_frame(dataset, frame, group, "RescaleIntercept") or 0
+    slope = number(dataset, "RescaleSlope", frame, group) or 1
+    intercept = number(dataset, "RescaleIntercept", frame, group) or 0
     return stored.astype(np.float32) * np.float32(slope) + np.float32(intercept)
 
 
@@ -150,8 +149,9 @@ def _displayed(dataset: pydicom.Dataset, frame: int, values: np.ndarray) -> np.n
         steps = 2.0 ** table[0].LUTDescriptor[2] - 1
         return (apply_voi(np.round(values).astype(np.int32), dataset) / steps).astype(np.float32)
     group = "FrameVOILUTSequence"
-    center = _first(per_frame(dataset, frame, group, "WindowCenter"))
-    width = _first(per_frame(dataset, frame, group, "WindowWidth"))
+    # The first of several windows is the one that a viewer opens with.
+    center = number_if_any(dataset, "WindowCenter", frame, group)
+    width = number_if_any(dataset, "WindowWidth", frame, group)
     function = str(per_frame(dataset, frame, group, "VOILUTFunction") or "LINEAR")
     if center is None or width is None or width <= 0:
         return None
@@ -161,10 +161,3 @@ def _displayed(dataset: pydicom.Dataset, frame: int, values: np.ndarray) -> np.n
         # A window of 256 greys has its ends 255 apart, half a step around its centre.
         center, width = center - 0.5, width - 1
     return np.clip((values - center) / width + 0.5, 0, 1)
-
-
-def _first(value: object) -> float | None:
-    """The first of several windows is the one that a viewer opens with."""
-    if value is None or value == "":
-        return None
-    return float(value if isinstance(value, str | float | int) else value[0])

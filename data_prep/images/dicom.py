@@ -84,7 +84,10 @@ def _tags(fields: tuple[str | int, ...], with_pixels: bool) -> list[BaseTag]:
 
 def frames(dataset: pydicom.Dataset) -> int:
     """The number of images in a file."""
-    return int(dataset.get("NumberOfFrames") or 1)
+    try:
+        return int(dataset.get("NumberOfFrames") or 1)
+    except (TypeError, ValueError):
+        raise Rejected(Reason.UNREADABLE_DICOM, "NumberOfFrames is no number") from None
 
 
 @contextlib.contextmanager

@@ -8,6 +8,7 @@ import pydicom
 
 from data_prep.drops import Reason
 from data_prep.images import dicom, persons, quarantine
+from data_prep.images.fields import number, number_if_any, numbers
 from data_prep.images.geometry import Plane, plane
 from data_prep.images.persons import Person, person
 from data_prep.text import scrub
@@ -85,39 +86,21 @@ def read_headers(path: pathlib.Path, *, keep_doubtful: bool = False) -> list[Hea
         return [_header(dataset, kind, frame) for frame in range(dicom.frames(dataset))]
 
 
-def per_frame(
-    dataset: pydicom.Dataset, frame: int, groups: str, field: str, default: object = None
-) -> object:
-    """A value of one frame.
-
-    An enhanced image holds it in a functional group, of the frame or shared by all (PS3.3
-    C.7.6.16); any other image holds it at its top.
-    """
-    per_frame_groups = dataset.get("PerFrameFunctionalGroupsSequence") or ()
-    places = [*per_frame_groups[frame : frame + 1]]
-    places += dataset.get("SharedFunctionalGroupsSequence") or ()
-    for place in places:
-        for group in place.get(groups) or ():
-            if field in group:
-                return group[field].value
-    return dataset.get(field, default)
-
-
 def _header(dataset: pydicom.Dataset, kind: Reason | None, frame: int) -> Header:
-    position = per_frame(dataset, frame, "PlanePositionSequence", "ImagePositionPatient")
+    position = numbers(dataset, "ImagePositionPatient", frame, "PlanePositionSequence")
     if dicom.frames(dataset) > 1 and "PerFrameFunctionalGroupsSequence" not in dataset:
         # The position is that of the first frame; nothing says how the others follow.
-        position = None
-    orientation = per_frame(dataset, frame, "PlaneOrientationSequence", "ImageOrientationPatient")
-    spacing = per_frame(dataset, frame, "PixelMeasuresSequence", "PixelSpacing")
-    gap_mm = per_frame(dataset, frame, "PixelMeasuresSequence", "SpacingBetweenSlices")
+        position = ()
+    orientation = numbers(dataset, "ImageOrientationPatient", frame, "PlaneOrientationSequence")
+    spacing = numbers(dataset, "PixelSpacing", frame, "PixelMeasuresSequence")
+    gap_mm = number_if_any(dataset, "SpacingBetweenSlices", frame, "PixelMeasuresSequence")
     return Header(
         kind=kind,
         sequence=_sequence(dataset, frame),
         plane=plane(position, orientation, spacing, (dataset.Rows, dataset.Columns)),
-        slice_gap_mm=abs(float(gap_mm or 0)) or None,
+        slice_gap_mm=abs(gap_mm or 0) or None,
         frame=frame,
-        instance=int(dataset.get("InstanceNumber") or 0),
+        instance=int(number_if_any(dataset, "InstanceNumber") or 0),
         contrast=bool(dataset.get("ContrastBolusAgent")),
         patient=_text(dataset, "PatientID"),
         study=_text(dataset, "StudyInstanceUID"),
@@ -158,9 +141,9 @@ def _sequence(dataset: pydicom.Dataset, frame: int) -> str | None:
     if len(named) == 1:
         return named[0]
     timing = "MRTimingAndRelatedParametersSequence"
-    echo_ms = per_frame(dataset, frame, "MREchoSequence", "EffectiveEchoTime")
-    echo_ms = float(echo_ms or dataset.get("EchoTime") or 0)
-    repetition_ms = float(per_frame(dataset, frame, timing, "RepetitionTime") or 0)
+    echo_ms = number(dataset, "EffectiveEchoTime", frame, "MREchoSequence")
+    echo_ms = echo_ms or number(dataset, "EchoTime") or 0
+    repetition_ms = number(dataset, "RepetitionTime", frame, timing) or 0
     if echo_ms >= T2_MIN_TE_MS and repetition_ms >= T2_MIN_TR_MS:
         return "T2"
     if 0 < echo_ms <= T1_MAX_TE_MS and 0 < repetition_ms <= T1_MAX_TR_MS:
