@@ -124,6 +124,12 @@ def test_images_that_are_no_slices_of_a_patient(fields, kind, tmp_path):
         ({"NumberOfFrames": 10**9}, Reason.TOO_LARGE),
         ({"SamplesPerPixel": 3}, Reason.UNSUPPORTED_PIXELS),
         ({"BitsAllocated": 32}, Reason.UNSUPPORTED_PIXELS),
+        ({"PhotometricInterpretation": "PALETTE COLOR"}, Reason.UNSUPPORTED_PIXELS),
+        ({"PhotometricInterpretation": "YBR_FULL"}, Reason.UNSUPPORTED_PIXELS),
+        (
+            {"PhotometricInterpretation": "", "RedPaletteColorLookupTableDescriptor": [8, 0, 16]},
+            Reason.UNSUPPORTED_PIXELS,
+        ),
         ({"Rows": None}, Reason.NO_IMAGE),
         ({"HighBit": 15}, Reason.UNSUPPORTED_PIXELS),
         ({"PixelData": b"\0\0"}, Reason.UNREADABLE_DICOM),
@@ -179,6 +185,21 @@ def test_rescale_and_inverted_grey(tmp_path):
     assert read_pixels(path).values.tolist() == [[-10, -8, -6]]
     path = saved(tmp_path, shape=(1, 3), PhotometricInterpretation="MONOCHROME1")
     assert pixels.read(path, 3)[1, :, 0].tolist() == [255, 128, 0]
+
+
+@pytest.mark.filterwarnings("ignore:Invalid value for VR CS")
+@pytest.mark.parametrize("said", [None, "", "MONOCHROME2", "monochrome2 "])
+def test_pixels_that_are_plainly_grey_are_read(said, tmp_path):
+    path = saved(tmp_path, shape=(1, 3), PhotometricInterpretation=said)
+    assert read_header(path).kind is None
+    assert pixels.read(path, 3)[1, :, 0].tolist() == [0, 128, 255]
+
+
+@pytest.mark.parametrize("said", ["PALETTE COLOR", "RGB", "ARGB", "X"])
+def test_colours_are_refused_by_their_header(said, tmp_path):
+    with pytest.raises(dicom.Rejected) as caught:
+        read_headers(saved(tmp_path, PhotometricInterpretation=said))
+    assert caught.value.reason == Reason.UNSUPPORTED_PIXELS
 
 
 def test_another_spacing_is_resampled(tmp_path):

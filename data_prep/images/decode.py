@@ -18,7 +18,6 @@ from data_prep.images.fields import number, number_if_any, numbers, per_frame
 
 FIELDS = (
     "PerFrameFunctionalGroupsSequence",
-    "PhotometricInterpretation",
     "PixelRepresentation",
     "PixelSpacing",
     "PlanarConfiguration",
@@ -88,7 +87,7 @@ def read_pixels(path: pathlib.Path, frame: int = 0, *, display: bool = False) ->
         if values.ndim != 2 or not np.isfinite(values).all():
             raise Rejected(Reason.UNSUPPORTED_PIXELS)
         shown = _displayed(dataset, frame, values) if display else None
-        if dataset.get("PhotometricInterpretation") == "MONOCHROME1":
+        if dataset.PhotometricInterpretation == "MONOCHROME1":
             values, shown = -values, None if shown is None else 1 - shown
         return Pixels(values if shown is None else shown, spacing_mm, shown is not None)
 

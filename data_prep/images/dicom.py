@@ -40,6 +40,8 @@ FORMAT_FIELDS = (
     "Columns",
     "HighBit",
     "NumberOfFrames",
+    "PhotometricInterpretation",
+    "RedPaletteColorLookupTableDescriptor",
     "Rows",
     "SamplesPerPixel",
     "SOPClassUID",
@@ -141,6 +143,13 @@ def _check_pixel_format(dataset: pydicom.Dataset) -> None:
         raise Rejected(Reason.TOO_LARGE)
     if dataset.get("SamplesPerPixel", 1) != 1 or dataset.get("BitsAllocated") not in (8, 16):
         raise Rejected(Reason.UNSUPPORTED_PIXELS)
+    # PS3.3 C.7.6.3.1.2. A file that does not say, and brings no palette, is taken for a grey one.
+    said = str(dataset.get("PhotometricInterpretation") or "").strip().upper()
+    if not said and "RedPaletteColorLookupTableDescriptor" not in dataset:
+        said = "MONOCHROME2"
+    if said not in ("MONOCHROME1", "MONOCHROME2"):
+        raise Rejected(Reason.UNSUPPORTED_PIXELS, "not grey")
+    dataset.PhotometricInterpretation = said
     bits = dataset.get("BitsStored") or dataset.BitsAllocated
     if (dataset.get("HighBit") or bits - 1) != bits - 1:
         raise Rejected(Reason.UNSUPPORTED_PIXELS, "bits stored high")
