@@ -11,12 +11,13 @@ from pydicom.encaps import get_frame
 from pydicom.pixels import apply_voi, pixel_array
 
 from data_prep.drops import Reason
-from data_prep.images import dicom, lossless_jpeg
+from data_prep.images import dicom, lossless_jpeg, padding
 from data_prep.images.codestream import jpeg_2000_shape, jpeg_shape, rle_exceeds
 from data_prep.images.dicom import Rejected
 from data_prep.images.fields import number, number_if_any, numbers, per_frame
 
 FIELDS = (
+    *padding.FIELDS,
     "PerFrameFunctionalGroupsSequence",
     "PixelRepresentation",
     "PixelSpacing",
@@ -56,12 +57,14 @@ class Pixels:
     """One decoded image, brighter meaning more signal.
 
     `values` is float32 [H, W] after the rescale, or in [0, 1] when `displayed`; `spacing_mm` is
-    that of (rows, columns).
+    that of (rows, columns). `padded`, bool [H, W], marks values that are no part of the picture;
+    it is None where all are.
     """
 
     values: np.ndarray
     spacing_mm: tuple[float, float]
     displayed: bool
+    padded: np.ndarray | None = None
 
 
 def read_pixels(path: pathlib.Path, frame: int = 0, *, display: bool = False) -> Pixels:
@@ -83,13 +86,17 @@ def read_pixels(path: pathlib.Path, frame: int = 0, *, display: bool = False) ->
         spacing_mm = numbers(dataset, "PixelSpacing", frame, "PixelMeasuresSequence")
         if len(spacing_mm) != 2 or not all(0.05 < mm < 10 for mm in spacing_mm):
             raise Rejected(Reason.NO_GEOMETRY, "pixel spacing missing or out of range")
-        values = _rescaled(dataset, frame, _decoded(dataset, frame))
+        stored = _decoded(dataset, frame)
+        values = _rescaled(dataset, frame, stored)
         if values.ndim != 2 or not np.isfinite(values).all():
             raise Rejected(Reason.UNSUPPORTED_PIXELS)
         shown = _displayed(dataset, frame, values) if display else None
         if dataset.PhotometricInterpretation == "MONOCHROME1":
             values, shown = -values, None if shown is None else 1 - shown
-        return Pixels(values if shown is None else shown, spacing_mm, shown is not None)
+        displayed = shown is not None
+        values = shown if displayed else values
+        padded = padding.padded(dataset, stored, values, displayed=displayed)
+        return Pixels(values, spacing_mm, displayed, padded)
 
 
 def _decoded(dataset: pydicom.Dataset, frame: int) -> np.ndarray:

@@ -80,8 +80,11 @@ def to_8_bit(image: np.ndarray, low: float, high: float) -> np.ndarray:
 
 
 def _rendered(pixels: Pixels, rendering: Rendering) -> np.ndarray:
-    """Resamples to the spacing, smoothed first where that shrinks it, then takes the window."""
-    image = pixels.values
+    """Resamples to the spacing, smoothed first where that shrinks it, then takes the window.
+
+    Padding has no part in either, and is black.
+    """
+    image, padded = pixels.values, pixels.padded
     height, width = (
         max(1, round(length * mm / rendering.spacing_mm))
         for length, mm in zip(image.shape, pixels.spacing_mm, strict=True)
@@ -89,16 +92,30 @@ def _rendered(pixels: Pixels, rendering: Rendering) -> np.ndarray:
     if height * width > dicom.MAX_PIXELS:
         raise Rejected(Reason.TOO_LARGE)
     if (height, width) != image.shape:
-        # Pillow widens its kernel by the factor that it shrinks by, so nothing is aliased.
-        resized = PIL.Image.fromarray(image).resize((width, height), PIL.Image.Resampling.BILINEAR)
-        image = np.asarray(resized)
+        if padded is None:
+            image = _resampled(image, height, width)
+        else:
+            # Each value is the mean of its neighbours that are no padding.
+            weights = _resampled(np.float32(~padded), height, width)
+            image = _resampled(np.where(padded, np.float32(0), image), height, width)
+            image, padded = image / np.maximum(weights, 0.5), weights < 0.5
+    inside = image if padded is None else image[~padded]
+    if not inside.size:
+        raise Rejected(Reason.NO_IMAGE, "all of it is padding")
     if pixels.displayed:
         low, high = 0.0, 1.0
     elif rendering.window == "percentile":
-        low, high = np.percentile(image, PERCENTILES)
+        low, high = np.percentile(inside, PERCENTILES)
     else:
-        low, high = image.min(), image.max()
-    return to_8_bit(image, float(low), float(high))
+        low, high = inside.min(), inside.max()
+    shown = to_8_bit(image, float(low), float(high))
+    return shown if padded is None else np.where(padded, np.uint8(0), shown)
+
+
+def _resampled(image: np.ndarray, height: int, width: int) -> np.ndarray:
+    # Pillow widens its kernel by the factor that it shrinks by, so nothing is aliased.
+    resized = PIL.Image.fromarray(image).resize((width, height), PIL.Image.Resampling.BILINEAR)
+    return np.asarray(resized)
 
 
 def _read_png(path: pathlib.Path) -> np.ndarray:
