@@ -8,7 +8,6 @@ import pytest
 from pydicom.uid import (
     JPEG2000,
     MPEG2MPML,
-    EnhancedMRImageStorage,
     JPEGBaseline8Bit,
     JPEGExtended12Bit,
     JPEGLSNearLossless,
@@ -18,11 +17,10 @@ from data_prep.drops import Reason
 from data_prep.images import dicom
 from data_prep.images.decode import read_pixels
 from data_prep.images.headers import read_headers
-from tests import data_prep_cohort as cohort
 from tests import dicom_syntaxes
 from tests.dicom_syntaxes import saved
+from tests.enhanced_files import enhanced
 
-AXIAL = cohort.ORIENTATIONS["axial"]
 KINDS = {
     # bits stored, type, offset and factor of values between -1000 and 1000
     "8 bits": (8, np.uint8, 1000, 1 / 8),
@@ -109,51 +107,6 @@ def test_unused_high_bits_are_not_pixels(tmp_path):
     array = np.array([[0x7001, 0x0FFF]], np.uint16)
     path = saved(tmp_path, array, dicom_syntaxes.ExplicitVRLittleEndian, bits=12)
     assert read_pixels(path).values.tolist() == [[1, 4095]]
-
-
-def enhanced(tmp_path, *, shared_slope=None):
-    """An enhanced MR of three frames: positions, slopes and windows of their own."""
-    array = np.arange(3 * 4 * 5, dtype=np.uint16).reshape(3, 4, 5)
-    dataset = cohort.slice_dataset([9, 9, 9], array[0], orientation=AXIAL)
-    dataset.SOPClassUID = dataset.file_meta.MediaStorageSOPClassUID = EnhancedMRImageStorage
-    dataset.ImageType = ["ORIGINAL", "PRIMARY", "M", "NONE"]
-    for name in ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing"):
-        delattr(dataset, name)
-    delattr(dataset, "SpacingBetweenSlices")
-    dicom_syntaxes.set_pixels(dataset, array, dicom_syntaxes.ExplicitVRLittleEndian)
-
-    def group(name, **values):
-        item = pydicom.Dataset()
-        for field, value in values.items():
-            setattr(item, field, value)
-        holder = pydicom.Dataset()
-        setattr(holder, name, [item])
-        return holder
-
-    shared = pydicom.Dataset()
-    for part in (
-        group("PlaneOrientationSequence", ImageOrientationPatient=AXIAL),
-        group("PixelMeasuresSequence", PixelSpacing=[1.5, 0.5], SpacingBetweenSlices=4.4),
-        group("MREchoSequence", EffectiveEchoTime=95.0),
-        group("MRTimingAndRelatedParametersSequence", RepetitionTime=4000.0),
-    ):
-        shared.update(part)
-    dataset.SharedFunctionalGroupsSequence = [shared]
-    frames = []
-    for number in range(3):
-        frame = group("PlanePositionSequence", ImagePositionPatient=[0, 0, 10.0 * number])
-        frame.update(
-            group("FrameVOILUTSequence", WindowCenter=30.0, WindowWidth=10.0 * (number + 1))
-        )
-        frame.update(
-            group(
-                "PixelValueTransformationSequence", RescaleSlope=number + 1, RescaleIntercept=number
-            )
-        )
-        frames.append(frame)
-    dataset.PerFrameFunctionalGroupsSequence = frames
-    dicom_syntaxes.save(dataset, tmp_path / "enhanced.dcm")
-    return tmp_path / "enhanced.dcm", array
 
 
 def test_an_enhanced_image_is_judged_frame_by_frame(tmp_path):

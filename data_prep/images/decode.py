@@ -11,13 +11,14 @@ from pydicom.encaps import get_frame
 from pydicom.pixels import apply_voi, pixel_array
 
 from data_prep.drops import Reason
-from data_prep.images import dicom, lossless_jpeg, padding
+from data_prep.images import dicom, geometry, lossless_jpeg, padding
 from data_prep.images.codestream import jpeg_2000_shape, jpeg_shape, rle_exceeds
 from data_prep.images.dicom import Rejected
 from data_prep.images.fields import number, number_if_any, numbers, per_frame
 
 FIELDS = (
     *padding.FIELDS,
+    "ImageOrientationPatient",
     "PerFrameFunctionalGroupsSequence",
     "PixelRepresentation",
     "PixelSpacing",
@@ -58,13 +59,15 @@ class Pixels:
 
     `values` is float32 [H, W] after the rescale, or in [0, 1] when `displayed`; `spacing_mm` is
     that of (rows, columns). `padded`, bool [H, W], marks values that are no part of the picture;
-    it is None where all are.
+    it is None where all are. Arrays lie as in the file, and `upright` turns them as radiologists
+    look at them.
     """
 
     values: np.ndarray
     spacing_mm: tuple[float, float]
     displayed: bool
     padded: np.ndarray | None = None
+    upright: geometry.Turn = geometry.AS_IT_LIES
 
 
 def read_pixels(path: pathlib.Path, frame: int = 0, *, display: bool = False) -> Pixels:
@@ -96,7 +99,14 @@ def read_pixels(path: pathlib.Path, frame: int = 0, *, display: bool = False) ->
         displayed = shown is not None
         values = shown if displayed else values
         padded = padding.padded(dataset, stored, values, displayed=displayed)
-        return Pixels(values, spacing_mm, displayed, padded)
+        return Pixels(values, spacing_mm, displayed, padded, _upright(dataset, frame))
+
+
+def _upright(dataset: pydicom.Dataset, frame: int) -> geometry.Turn:
+    """How a frame is turned upright: not at all where it does not say how it lies."""
+    group = "PlaneOrientationSequence"
+    along = geometry.directions(numbers(dataset, "ImageOrientationPatient", frame, group))
+    return geometry.AS_IT_LIES if along is None else geometry.upright(along)
 
 
 def _decoded(dataset: pydicom.Dataset, frame: int) -> np.ndarray:

@@ -6,6 +6,13 @@ from collections.abc import Sequence
 import numpy as np
 
 VIEWS = ("sagittal", "coronal", "axial")
+# The directions [2, 3] of a growing column and row index as radiologists look at a picture: seen
+# from the feet, from the patient's left and from the front.
+UPRIGHT = {
+    "axial": np.array([[1, 0, 0], [0, 1, 0]]),
+    "sagittal": np.array([[0, 1, 0], [0, 0, -1]]),
+    "coronal": np.array([[1, 0, 0], [0, 0, -1]]),
+}
 
 
 @dataclasses.dataclass(frozen=True, slots=True, eq=False)
@@ -32,7 +39,7 @@ class Plane:
     @property
     def view(self) -> str:
         """The anatomical plane that is nearest."""
-        return VIEWS[int(np.argmax(np.abs(self.normal)))]
+        return _view(self.along_row, self.along_column)
 
     @property
     def center_mm(self) -> np.ndarray:
@@ -69,22 +76,65 @@ def plane(
 
     None when one of them is missing or is no geometry.
     """
+    along = directions(orientation)
     try:
         corner = np.array(position, np.float64).reshape(3)
-        along_row, along_column = np.array(orientation, np.float64).reshape(2, 3)
         row_mm, column_mm = (float(value) for value in spacing)
     except (TypeError, ValueError):
         return None
-    lengths = np.array(
-        [
-            np.linalg.norm(along_row),
-            np.linalg.norm(along_column),
-            np.linalg.norm(np.cross(along_row, along_column)),
-        ]
-    )
-    # Direction cosines are unit vectors at right angles, so their product has length 1 too.
-    if not (np.isfinite(corner).all() and (np.abs(lengths - 1) < 0.01).all()):
+    if along is None or not np.isfinite(corner).all():
         return None
     if not (0.05 < row_mm < 10 and 0.05 < column_mm < 10):
         return None
-    return Plane(corner, along_row, along_column, (row_mm, column_mm), shape)
+    return Plane(corner, *along, (row_mm, column_mm), shape)
+
+
+def directions(orientation: Sequence[float] | None) -> np.ndarray | None:
+    """The unit directions [2, 3] of a growing column and row index of ImageOrientationPatient.
+
+    None when it is missing or is no orientation.
+    """
+    try:
+        along_row, along_column = along = np.array(orientation, np.float64).reshape(2, 3)
+    except (TypeError, ValueError):
+        return None
+    # Direction cosines are unit vectors at right angles, so their product has length 1 too.
+    lengths = np.linalg.norm([along_row, along_column, np.cross(along_row, along_column)], axis=1)
+    return along if (np.abs(lengths - 1) < 0.01).all() else None
+
+
+@dataclasses.dataclass(frozen=True)
+class Turn:
+    """A turn by quarters, or a mirroring, of pictures [H, W]: no value is changed."""
+
+    transposed: bool = False
+    rows_reversed: bool = False
+    columns_reversed: bool = False
+
+    def __call__(self, image: np.ndarray) -> np.ndarray:
+        image = image.T if self.transposed else image
+        image = image[:: -1 if self.rows_reversed else 1, :: -1 if self.columns_reversed else 1]
+        return np.ascontiguousarray(image)
+
+    def spacing_mm(self, spacing_mm: tuple[float, float]) -> tuple[float, float]:
+        """The spacing of (rows, columns) of the turned picture."""
+        return spacing_mm[::-1] if self.transposed else spacing_mm
+
+
+AS_IT_LIES = Turn()
+
+
+def upright(along: np.ndarray) -> Turn:
+    """The turn that brings a picture nearest to `UPRIGHT` of its view.
+
+    Args:
+      along: the directions [2, 3] of its growing column and row index.
+    """
+    towards = along @ UPRIGHT[_view(*along)].T
+    transposed = abs(towards[0, 1]) + abs(towards[1, 0]) > abs(towards[0, 0]) + abs(towards[1, 1])
+    column, row = towards.diagonal() if not transposed else (towards[1, 0], towards[0, 1])
+    return Turn(bool(transposed), rows_reversed=bool(row < 0), columns_reversed=bool(column < 0))
+
+
+def _view(along_row: np.ndarray, along_column: np.ndarray) -> str:
+    return VIEWS[int(np.argmax(np.abs(np.cross(along_row, along_column))))]

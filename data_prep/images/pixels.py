@@ -42,7 +42,8 @@ def render(path: pathlib.Path, rendering: Rendering, frame: int = 0) -> np.ndarr
     """Reads a .png as it is, frame `frame` of a DICOM file, or slice `frame` of a .mha volume.
 
     Returns:
-      uint8 [S, S, 1]: the centre of the image, with zeros around it where it is too small.
+      uint8 [S, S, 1]: the centre of the image, with zeros around it where it is too small; but for
+      a .png, upright as `geometry.UPRIGHT` has it where the file says how it lies.
 
     Raises:
       Rejected: the file cannot be used.
@@ -80,15 +81,15 @@ def to_8_bit(image: np.ndarray, low: float, high: float) -> np.ndarray:
 
 
 def _rendered(pixels: Pixels, rendering: Rendering) -> np.ndarray:
-    """Resamples to the spacing, smoothed first where that shrinks it, then takes the window.
+    """Turned upright, resampled to the spacing (smoothed first where that shrinks it), windowed.
 
-    Padding has no part in either, and is black.
+    Padding has no part in these, and is black.
     """
-    image, padded = pixels.values, pixels.padded
-    height, width = (
-        max(1, round(length * mm / rendering.spacing_mm))
-        for length, mm in zip(image.shape, pixels.spacing_mm, strict=True)
-    )
+    image = pixels.upright(pixels.values)
+    padded = None if pixels.padded is None else pixels.upright(pixels.padded)
+    row_mm, column_mm = pixels.upright.spacing_mm(pixels.spacing_mm)
+    height = max(1, round(image.shape[0] * row_mm / rendering.spacing_mm))
+    width = max(1, round(image.shape[1] * column_mm / rendering.spacing_mm))
     if height * width > dicom.MAX_PIXELS:
         raise Rejected(Reason.TOO_LARGE)
     if (height, width) != image.shape:
