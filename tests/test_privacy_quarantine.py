@@ -8,6 +8,7 @@ from data_prep.drops import Reason
 from data_prep.images import quarantine
 from data_prep.images.headers import read_headers
 from tests import data_prep_cohort as cohort
+from tests.enhanced_files import enhanced
 
 MR = "1.2.840.10008.5.1.4.1.1.4"
 USUAL = {
@@ -143,6 +144,27 @@ def test_keeping_the_doubtful_keeps_nothing_else(fields, kind, tmp_path):
     image.save_as(tmp_path / "a.dcm", enforce_file_format=True)
     assert read_headers(tmp_path / "a.dcm", keep_doubtful=True)[0].kind == kind
     assert read_headers(tmp_path / "a.dcm")[0].kind is not None
+
+
+@pytest.mark.parametrize("image_type", ["ORIGINAL", "MIXED"])
+def test_frames_are_judged_by_their_own_type(image_type, tmp_path):
+    types = {
+        0: ["ORIGINAL", "PRIMARY", "T2", "NONE"],
+        1: ["DERIVED", "SECONDARY", "T2", "NONE"],
+        2: ["DERIVED", "PRIMARY", "M", "MPR"],
+    }
+    path, _ = enhanced(tmp_path, frame_types=types, image_type=image_type)
+    derived = Reason.DERIVED_OR_SECONDARY
+    assert [header.kind for header in read_headers(path)] == [None, derived, derived]
+
+
+def test_frames_of_a_derived_or_mixed_file_that_say_nothing_are_left_out(tmp_path):
+    types = {0: ["ORIGINAL", "PRIMARY", "T2", "NONE"]}
+    path, _ = enhanced(tmp_path, frame_types=types, image_type="DERIVED")
+    assert {header.kind for header in read_headers(path)} == {Reason.DERIVED_OR_SECONDARY}
+    path, _ = enhanced(tmp_path, frame_types=types, image_type="MIXED")
+    doubtful = Reason.DOUBTFUL_ORIGIN
+    assert [header.kind for header in read_headers(path)] == [None, doubtful, doubtful]
 
 
 def test_only_the_doubtful_can_be_kept():

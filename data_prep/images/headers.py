@@ -80,10 +80,10 @@ def read_headers(path: pathlib.Path, *, keep_doubtful: bool = False) -> list[Hea
     """
     with dicom.failures_are_rejections():
         dataset = dicom.read(path, FIELDS, with_pixels=False)
-        kind = quarantine.kind(dataset)
-        if keep_doubtful and kind in quarantine.DOUBTFUL:
-            kind = None
-        return [_header(dataset, kind, frame) for frame in range(dicom.frames(dataset))]
+        kinds = [quarantine.kind(dataset, frame) for frame in range(dicom.frames(dataset))]
+        if keep_doubtful:
+            kinds = [None if kind in quarantine.DOUBTFUL else kind for kind in kinds]
+        return [_header(dataset, kind, frame) for frame, kind in enumerate(kinds)]
 
 
 def _header(dataset: pydicom.Dataset, kind: Reason | None, frame: int) -> Header:

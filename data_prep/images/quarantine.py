@@ -10,6 +10,7 @@ import pydicom
 from pydicom.multival import MultiValue
 
 from data_prep.drops import Reason
+from data_prep.images.fields import per_frame
 
 # An overlay is a group of its own, 6000, 6002 ... 601E (PS3.3 C.9.2).
 OVERLAY_GROUPS = range(0x6000, 0x6020, 2)
@@ -22,7 +23,9 @@ FIELDS = (
     "DateOfSecondaryCapture",
     "ImageType",
     "Modality",
+    "PerFrameFunctionalGroupsSequence",
     "SeriesDescription",
+    "SharedFunctionalGroupsSequence",
     "SOPClassUID",
     *(
         group << 16 | element
@@ -47,9 +50,13 @@ _SCREEN_DESCRIPTION = re.compile(
 _LOCALIZER_DESCRIPTION = re.compile(r"locali[sz]er|survey|scout")
 
 
-def kind(dataset: pydicom.Dataset) -> Reason | None:
-    """None for an original image, else the reason to leave it out; one that is sure comes first."""
-    types = {value.upper() for value in _values(dataset, "ImageType")}
+def kind(dataset: pydicom.Dataset, frame: int = 0) -> Reason | None:
+    """None for an original image, else the reason to leave it out; one that is sure comes first.
+
+    The frames of an enhanced image may differ, and say so themselves.
+    """
+    frame_types = _types(per_frame(dataset, frame, "MRImageFrameTypeSequence", "FrameType"))
+    types = {*_types(dataset.get("ImageType")), *frame_types}
     description = " ".join(_values(dataset, "SeriesDescription")).lower()
     if _burned_in(dataset).startswith("Y"):
         return Reason.BURNED_IN
@@ -73,13 +80,20 @@ def kind(dataset: pydicom.Dataset) -> Reason | None:
         return Reason.OVERLAY
     if overlays:
         return Reason.DOUBTFUL_OVERLAY
-    if _burned_in(dataset) != "NO" and _is_unusual(dataset):
+    if _burned_in(dataset) != "NO" and _is_unusual(dataset, frame_types):
         return Reason.DOUBTFUL_ORIGIN
     return None
 
 
 def _values(dataset: pydicom.Dataset, field: str) -> list[str]:
-    value = dataset.get(field)
+    return _texts(dataset.get(field))
+
+
+def _types(value: object) -> list[str]:
+    return [text.upper() for text in _texts(value)]
+
+
+def _texts(value: object) -> list[str]:
     values = value if isinstance(value, MultiValue | list | tuple) else [value]
     return [str(value).strip() for value in values if value is not None and str(value).strip()]
 
@@ -104,10 +118,12 @@ def _lies_in_pixels(dataset: pydicom.Dataset, group: int) -> bool:
     )
 
 
-def _is_unusual(dataset: pydicom.Dataset) -> bool:
+def _is_unusual(dataset: pydicom.Dataset, frame_types: list[str]) -> bool:
     """Whether what the file says of its making is not what a scanner says, or is nothing."""
-    classes, types = _values(dataset, "SOPClassUID"), _values(dataset, "ImageType")
+    classes, types = _values(dataset, "SOPClassUID"), _types(dataset.get("ImageType"))
     if not (classes or types or _values(dataset, "Modality")):
         return True
-    original = [value.upper() for value in types[:2]] == ["ORIGINAL", "PRIMARY"]
+    if types[:1] == ["MIXED"]:  # of a file whose frames differ (PS3.3 C.8.13.3.1.1)
+        types = frame_types or types
+    original = types[:2] == ["ORIGINAL", "PRIMARY"]
     return bool(classes and classes[0] not in _MR) or bool(types and not original)
