@@ -1,10 +1,14 @@
 """Files that are there whole or not at all, and errors that say which file it was."""
 
 import contextlib
+import errno
 import os
 import pathlib
 import socket
 from collections.abc import Iterator
+
+# The libraries that write data sets and checkpoints give no number.
+FULL = (None, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
 
 def write_whole(path: pathlib.Path, content: bytes, *, private: bool = False) -> None:
@@ -16,7 +20,7 @@ def write_whole(path: pathlib.Path, content: bytes, *, private: bool = False) ->
       OSError: it cannot be written; the sentence names it.
     """
     partial = own_name(path)
-    with disk_errors_name(path):
+    with disk_errors_name(path, size_bytes=len(content)):
         try:
             mode = 0o600 if private else 0o666
             with open(os.open(partial, os.O_CREAT | os.O_TRUNC | os.O_WRONLY, mode), "wb") as file:
@@ -34,8 +38,12 @@ def own_name(path: pathlib.Path) -> pathlib.Path:
 
 
 @contextlib.contextmanager
-def disk_errors_name(path: pathlib.Path) -> Iterator[None]:
+def disk_errors_name(path: pathlib.Path, *, size_bytes: int | None = None) -> Iterator[None]:
     """Turns what a full or failing disk raises into one sentence about `path`.
+
+    Args:
+      path: what is being written.
+      size_bytes: its size, where that is known.
 
     Raises:
       OSError: the sentence.
@@ -44,7 +52,9 @@ def disk_errors_name(path: pathlib.Path) -> Iterator[None]:
         yield
     except (OSError, RuntimeError, ValueError) as error:  # ArrayRecord raises the latter two
         cause = getattr(error, "strerror", None) or str(error).split("\n")[0]
-        raise OSError(
-            f"{path} cannot be written ({cause}): make room on that disk and run the command "
-            "again, it continues"
-        ) from error
+        size = "" if size_bytes is None else f"{size_bytes:,} bytes, "
+        if getattr(error, "errno", None) in FULL:
+            remedy = "make room on that disk and run the command again, it continues"
+        else:
+            remedy = "choose a place that can be written, or correct its permissions"
+        raise OSError(f"{path} cannot be written ({size}{cause}): {remedy}") from error

@@ -42,8 +42,8 @@ def main() -> None:
         log_metrics(metrics)
         if OUT.value and jax.process_index() == 0:
             out = pathlib.Path(OUT.value)
-            save_metrics(metrics, out)
             kept.save_kept(evaluators, kept.beside(out))
+            save_metrics(metrics, out)
 
 
 if __name__ == "__main__":

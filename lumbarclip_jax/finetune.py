@@ -84,8 +84,9 @@ def main() -> None:
     measurement = measuring.Measurement(name, SPLIT.value, found, resamples=RESAMPLES.value)
     metrics = beside | dict(measurement.run())
     suite.log_metrics(metrics)
-    save_metrics(metrics, out / METRICS_FILE)
+    # The metrics last: a folder that has them has all.
     kept.save_kept({name: measurement}, out / kept.FILE)
+    save_metrics(metrics, out / METRICS_FILE)
 
 
 def _name() -> str:

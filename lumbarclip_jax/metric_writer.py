@@ -1,11 +1,20 @@
 """Scalars to `metrics.jsonl` and TensorBoard, from process 0 only."""
 
-import json
+import contextlib
+import logging
+import os
 import pathlib
 
-import tensorboardX
+from tensorboardX.event_file_writer import EventsWriter
+from tensorboardX.proto.event_pb2 import Event, SessionLog
+from tensorboardX.summary import scalar
 
+from data_prep.files import disk_errors_name, write_whole
 from lumbarclip_jax.metrics_file import from_json, to_json
+
+FILE = "metrics.jsonl"
+
+log = logging.getLogger(__name__)
 
 
 class MetricWriter:
@@ -18,46 +27,77 @@ class MetricWriter:
       start_step: rows beyond it are dropped first, so that a run resumed from an older checkpoint
         has no row twice.
       active: False writes nothing (processes other than 0).
+
+    Raises:
+      OSError: a file cannot be written, here or in `write`; the sentence names it.
     """
 
     def __init__(self, workdir: pathlib.Path, start_step: int, active: bool = True):
         self._active = active
         if not active:
             return
-        path = workdir / "metrics.jsonl"
+        self._path = workdir / FILE
         kept = [row for row in read_history(workdir) if row["step"] <= start_step]
-        path.write_text("".join(to_json(row) + "\n" for row in kept))
-        self._file = path.open("a")
-        # TensorBoard hides what an earlier run wrote beyond purge_step.
-        self._board = tensorboardX.SummaryWriter(
-            str(workdir / "tensorboard"), purge_step=start_step + 1
-        )
+        write_whole(self._path, "".join(to_json(row) + "\n" for row in kept).encode())
+        board = workdir / "tensorboard"
+        with disk_errors_name(self._path):
+            self._file = self._path.open("a")
+        with disk_errors_name(board):
+            board.mkdir(exist_ok=True)
+            # Written here and now: the thread of tensorboardX's usual writer dies of a full disk
+            # without a word, and the next row waits for it for ever.
+            self._board = EventsWriter(str(board / "events"), f".{os.getpid()}")
+        # TensorBoard hides what an earlier run wrote beyond this step.
+        purge = {"step": start_step + 1, "session_log": SessionLog(status=SessionLog.START)}
+        self._write_events(Event(**purge))
 
     def __enter__(self) -> "MetricWriter":
         return self
 
     def __exit__(self, *exception) -> None:
         if self._active:
-            self._file.close()
-            self._board.close()
+            # Every row is on disk, but for one that could not be written, as was said then.
+            with contextlib.suppress(OSError):
+                self._file.close()
+            with contextlib.suppress(OSError):
+                self._board.close()
 
     def write(self, step: int, scalars: dict[str, float]) -> None:
         """Writes one row; it is on disk when the call returns."""
         if not self._active:
             return
-        self._file.write(to_json({"step": step, **scalars}) + "\n")
-        self._file.flush()
-        for name, value in scalars.items():
-            self._board.add_scalar(name, value, step)
+        row = to_json({"step": step, **scalars}) + "\n"
+        with disk_errors_name(self._path, size_bytes=len(row)):
+            self._file.write(row)
+            self._file.flush()
+        self._write_events(
+            *(Event(step=step, summary=scalar(name, value)) for name, value in scalars.items())
+        )
+
+    def _write_events(self, *events: Event) -> None:
+        with disk_errors_name(self._path.parent / "tensorboard"):
+            for event in events:
+                self._board.write_event(event)
+            self._board.flush()
 
 
 def read_history(workdir: pathlib.Path) -> list[dict]:
-    """The rows of `metrics.jsonl`, oldest first; a last line cut by a crash is left out."""
-    path = workdir / "metrics.jsonl"
-    rows = []
-    for line in path.read_text().splitlines() if path.is_file() else []:
+    """The rows of `metrics.jsonl`, oldest first; what is no row is left out, and said."""
+    path = workdir / FILE
+    rows, bad = [], []
+    lines = path.read_text(errors="replace").splitlines() if path.is_file() else []
+    for number, line in enumerate(lines, start=1):
         try:
-            rows.append(from_json(line))
-        except json.JSONDecodeError:
-            break
+            rows.append(_row(line))
+        except (ValueError, TypeError, KeyError, AttributeError):
+            bad.append(number)
+    if bad:
+        log.warning(
+            "%s: %d lines are damaged and left out, the first is %d", path, len(bad), bad[0]
+        )
     return rows
+
+
+def _row(line: str) -> dict[str, float]:
+    row = from_json(line)
+    return {"step": int(row.pop("step")), **{name: float(value) for name, value in row.items()}}

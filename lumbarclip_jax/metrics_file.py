@@ -5,6 +5,8 @@ import math
 import pathlib
 from collections.abc import Mapping
 
+from data_prep.files import disk_errors_name, write_whole
+
 # Beside what `evaluate` and `finetune` measure: how far the run was trained that they measured.
 TRAINED_STEPS = "trained_steps"
 
@@ -21,11 +23,24 @@ def from_json(text: str) -> dict[str, float]:
 
 
 def save_metrics(metrics: Mapping[str, float], path: pathlib.Path) -> None:
-    """Writes the metrics as JSON, sorted by name."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(to_json(dict(sorted(metrics.items())), indent=2) + "\n")
+    """Writes the metrics as JSON, sorted by name; whole or not at all.
+
+    Raises:
+      OSError: the file cannot be written.
+    """
+    text = to_json(dict(sorted(metrics.items())), indent=2) + "\n"
+    with disk_errors_name(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(path, text.encode())
 
 
 def read_metrics(path: pathlib.Path) -> dict[str, float]:
-    """Reads a file of `save_metrics`."""
-    return from_json(path.read_text())
+    """Reads a file of `save_metrics`.
+
+    Raises:
+      ValueError: the file is damaged.
+    """
+    try:
+        return from_json(path.read_text())
+    except (ValueError, AttributeError, TypeError) as error:
+        raise ValueError(f"{path} is damaged: measure again, which writes it anew") from error

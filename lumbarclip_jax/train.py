@@ -15,6 +15,7 @@ from lumbarclip_jax import (
     optim,
     preemption,
     run,
+    run_lock,
     sharding,
     train_step,
     warm_start,
@@ -47,9 +48,11 @@ def train_and_evaluate(config: ConfigDict, workdir: str | pathlib.Path) -> dict[
       The final metrics, empty when a signal stopped the run early.
 
     Raises:
-      ValueError: the config or the data cannot be trained; the message says what to change.
+      ValueError: the config or the data cannot be trained, or another process trains in the folder;
+        the message says what to change.
       FileNotFoundError: the data set does not exist.
       FloatingPointError: the loss is no longer finite.
+      OSError: the folder cannot be written.
     """
     config_check.validate(config)
     workdir = pathlib.Path(workdir)
@@ -76,6 +79,8 @@ def train_and_evaluate(config: ConfigDict, workdir: str | pathlib.Path) -> dict[
     model = build_model(config.model, tokenizer.vocab_size, train_step.compute_dtype(config))
     with contextlib.ExitStack() as stack:
         stack.callback(batches.close)
+        if jax.process_index() == 0:
+            stack.enter_context(run_lock.held(workdir))
         checkpointer = stack.enter_context(Checkpointer(workdir, config.checkpoint.keep))
         if checkpointer.latest_step is None:
             state, optimizer = train_step.create_train_state(model, config, mesh)
@@ -143,8 +148,8 @@ def train_and_evaluate(config: ConfigDict, workdir: str | pathlib.Path) -> dict[
     trained = run.Run(workdir, config, mesh, tokenizer, model, state)
     examples = find_examples(trained, embedder, split)  # encodes, which takes every process
     if is_writer:
-        save_metrics(metrics, workdir / run.METRICS_FILE)
         kept.save_kept(evaluators, workdir / kept.FILE)
+        save_metrics(metrics, workdir / run.METRICS_FILE)
         page = write_report(workdir, examples=examples)
         log.info("open %s", page)
     return metrics

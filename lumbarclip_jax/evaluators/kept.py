@@ -6,11 +6,15 @@ pooled, without the model. Nothing in it is pickled.
 """
 
 import dataclasses
+import io
 import pathlib
+import zipfile
+import zlib
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from data_prep.files import disk_errors_name, write_whole
 from lumbarclip_jax.evaluators.classification import Predictions, joined
 
 FILE = "predictions.npz"
@@ -36,7 +40,11 @@ def beside(metrics_file: pathlib.Path) -> pathlib.Path:
 
 
 def save_kept(evaluators: Mapping[str, object], path: pathlib.Path) -> None:
-    """Writes what evaluators (by name) kept in `predictions` or `ranks` after a run."""
+    """Writes what evaluators (by name) kept in `predictions` or `ranks`; whole or not at all.
+
+    Raises:
+      OSError: the file cannot be written.
+    """
     arrays = {}
     for name, evaluator in evaluators.items():
         for what, predicted in getattr(evaluator, "predictions", {}).items():
@@ -45,9 +53,11 @@ def save_kept(evaluators: Mapping[str, object], path: pathlib.Path) -> None:
         for what, (rank, patient_id) in getattr(evaluator, "ranks", {}).items():
             arrays[f"{evaluator.split}/{name}/{what}/rank"] = rank
             arrays[f"{evaluator.split}/{name}/{what}/patient_id"] = patient_id
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("wb") as file:
-        np.savez_compressed(file, **arrays)
+    content = io.BytesIO()
+    np.savez_compressed(content, **arrays)
+    with disk_errors_name(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(path, content.getvalue())
 
 
 def load_kept(path: pathlib.Path) -> Kept:
@@ -55,16 +65,20 @@ def load_kept(path: pathlib.Path) -> Kept:
 
     Raises:
       FileNotFoundError: there is none.
+      ValueError: it is damaged.
     """
     if not path.is_file():
         raise FileNotFoundError(
             f"{path} does not exist: it is written beside metrics.json when a run is evaluated"
         )
     fields: dict[str, dict[str, np.ndarray]] = {}
-    with np.load(path, allow_pickle=False) as arrays:
-        for name in arrays.files:
-            key, _, field = name.rpartition("/")
-            fields.setdefault(key, {})[field] = arrays[name]
+    try:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+            for name in arrays.files:
+                key, _, field = name.rpartition("/")
+                fields.setdefault(key, {})[field] = arrays[name]
+    except (zipfile.BadZipFile, zlib.error, EOFError, ValueError, KeyError) as error:
+        raise ValueError(f"{path} is damaged: measure again, which writes it anew") from error
     predictions, ranks = {}, {}
     for key, of in fields.items():
         if "rank" in of:

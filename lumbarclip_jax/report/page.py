@@ -6,6 +6,7 @@ import pathlib
 import jinja2
 
 import lumbarclip_jax
+from data_prep.files import disk_errors_name, write_whole
 from lumbarclip_jax.data import resplit
 from lumbarclip_jax.evaluators.task_rows import FEWEST_PATIENTS
 from lumbarclip_jax.metric_writer import read_history
@@ -47,6 +48,8 @@ def write_report(
 
     Raises:
       FileNotFoundError: the folder is not a run's.
+      ValueError: a file of numbers in it is damaged.
+      OSError: the page cannot be written.
     """
     folder = pathlib.Path(folder)
     config, manifest = read_definition(folder)
@@ -81,8 +84,9 @@ def write_report(
         )
     )
     path = folder / FILE if out is None else pathlib.Path(out)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(page, encoding="utf-8")
+    with disk_errors_name(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(path, page.encode())
     return path
 
 

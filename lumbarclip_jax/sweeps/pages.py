@@ -2,6 +2,7 @@
 
 import csv
 import dataclasses
+import io
 import itertools
 import math
 import pathlib
@@ -9,6 +10,7 @@ from collections.abc import Iterator, Sequence
 
 import jinja2
 
+from data_prep.files import disk_errors_name, write_whole
 from lumbarclip_jax.data.resplit import WARNING
 from lumbarclip_jax.report.tables import title
 from lumbarclip_jax.sweeps.sampling import Sampled
@@ -64,7 +66,8 @@ class Page:
 
 def write_pages(page: Page, out: pathlib.Path) -> list[pathlib.Path]:
     """Writes table.md, table.csv and table.html to `out` and returns their paths."""
-    out.mkdir(parents=True, exist_ok=True)
+    with disk_errors_name(out):
+        out.mkdir(parents=True, exist_ok=True)
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(pathlib.Path(__file__).parent),
         autoescape=jinja2.select_autoescape(["html.j2"]),
@@ -75,14 +78,15 @@ def write_pages(page: Page, out: pathlib.Path) -> list[pathlib.Path]:
     paths = []
     for name in ("table.md", "table.html"):
         text = environment.get_template(f"{name}.j2").render(page=page, warning=WARNING)
-        (out / name).write_text(text, encoding="utf-8")
+        write_whole(out / name, text.encode())
         paths.append(out / name)
     tables = {CLEAN: page.table, LEAKY: page.leaky}
     lines = [line for splits, table in tables.items() for line in _csv_lines(splits, table)]
-    with (out / "table.csv").open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, list(lines[0]) if lines else [])
-        writer.writeheader()
-        writer.writerows(lines)
+    csv_text = io.StringIO(newline="")
+    writer = csv.DictWriter(csv_text, list(lines[0]) if lines else [])
+    writer.writeheader()
+    writer.writerows(lines)
+    write_whole(out / "table.csv", csv_text.getvalue().encode())
     return [*paths, out / "table.csv"]
 
 

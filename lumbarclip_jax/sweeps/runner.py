@@ -8,11 +8,13 @@ import dataclasses
 import fcntl
 import json
 import logging
+import pathlib
 import subprocess
 import sys
 import time
 from collections.abc import Sequence
 
+from data_prep.files import disk_errors_name, write_whole
 from lumbarclip_jax.evaluators import kept
 from lumbarclip_jax.report import page
 from lumbarclip_jax.run import METRICS_FILE
@@ -35,13 +37,20 @@ def check_earlier(runs: Sequence[PlannedRun]) -> None:
     """Raises ValueError when a folder holds a run that was asked for with another config."""
     for run in runs:
         path = run.folder / ASKED_FILE
-        before = json.loads(path.read_text()) if path.is_file() else run.config
+        before = _read_json(path) if path.is_file() else run.config
         if before != run.config:
             field, was, now = next(_differences(before, run.config))
             raise ValueError(
                 f"{run.folder} was trained with {field}={was!r}, not {now!r}: choose another "
                 "--out, or remove this folder"
             )
+
+
+def _read_json(path: pathlib.Path) -> dict:
+    try:
+        return json.loads(path.read_text())
+    except ValueError as error:
+        raise ValueError(f"{path} is damaged: remove it and run the sweep again") from error
 
 
 def _differences(before: dict, after: dict, prefix: str = ""):
@@ -104,7 +113,8 @@ def train(runs: Sequence[PlannedRun], jobs: int) -> dict[str, str]:
 
 def _start(run: PlannedRun) -> subprocess.Popen | None:
     """Starts a run; None when it is being trained already."""
-    run.folder.mkdir(parents=True, exist_ok=True)
+    with disk_errors_name(run.folder):
+        run.folder.mkdir(parents=True, exist_ok=True)
     # The lock lives as long as a process has the file open: the run's own, even if the sweep that
     # started it is killed. Two processes must not train in one folder.
     with (run.folder / LOG_FILE).open("a") as output:
@@ -112,7 +122,7 @@ def _start(run: PlannedRun) -> subprocess.Popen | None:
             fcntl.flock(output, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             return None
-        (run.folder / ASKED_FILE).write_text(json.dumps(run.config, indent=2) + "\n")
+        write_whole(run.folder / ASKED_FILE, (json.dumps(run.config, indent=2) + "\n").encode())
         command = [*TRAIN, *run.arguments, f"--workdir={run.folder}"]
         return subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT)
 
