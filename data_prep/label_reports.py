@@ -149,7 +149,8 @@ def explanation(name: str, reading: Reading) -> str:
     """The statements of a report, each with its words and the rule that decided."""
     lines = [f"patient {name}"]
     lines += [_shown(evidence) for evidence in reading.evidence]
-    return "\n".join(lines if reading.evidence else [*lines, "  nothing found"])
+    nothing = "  nothing found" if reading.is_english else "  not in English"
+    return "\n".join(lines if reading.evidence else [*lines, nothing])
 
 
 def comparison(
@@ -200,7 +201,7 @@ def _names(subjects: Collection[Subject]) -> dict[Subject, str]:
 
 
 def summary(readings: Iterable[Reading], dropped: Mapping[str, int]) -> str:
-    """Counts by finding and status, and of the rows left out."""
+    """Counts by finding and status, of the reports in other languages, and of the rows left out."""
     readings = list(readings)
     counts = collections.Counter(pair for reading in readings for pair in reading.findings.items())
     statuses = ("present", "absent", "uncertain")
@@ -211,6 +212,15 @@ def summary(readings: Iterable[Reading], dropped: Mapping[str, int]) -> str:
     ]
     silent = sum(not reading.evidence for reading in readings)
     lines.append(f"{len(readings)} reports read; nothing found in {silent}")
+    foreign = [str(at) for at, reading in enumerate(readings, start=1) if not reading.is_english]
+    if foreign:
+        lines.append(
+            f"{len(foreign)} reports are not in English and were left unlabelled; "
+            f"of the findings, lines {', '.join(foreign)}"
+        )
+    mixed = sum(reading.is_english and reading.unread > 0 for reading in readings)
+    if mixed:
+        lines.append(f"{mixed} reports hold sentences in another language, which were not read")
     lines += [f"rows left out, {reason}: {count}" for reason, count in dropped.items()]
     return "\n".join(lines)
 

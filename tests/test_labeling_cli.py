@@ -99,6 +99,29 @@ def test_counts_are_printed(run):
     assert row.split() == ["annular_tear", "0", "0", "1"]
 
 
+def test_reports_in_other_languages_are_counted(tmp_path):
+    rows = [
+        ("1", "Bulge at L4-5."),
+        ("2", "Keine Protrusion.\nStenose L3/4."),
+        ("3", "Klinik und Praxis der Radiologie\nNo disc bulge."),
+        ("4", "Pas de protrusion discale."),
+    ]
+    with (tmp_path / "reports.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([ROWS[0], *rows])
+    findings = tmp_path / "findings.jsonl"
+    lines = label_reports.run(tmp_path / "reports.csv", out_file=findings, explain=True)
+    printed = "\n".join(lines)
+    assert (
+        "2 reports are not in English and were left unlabelled; of the findings, lines 2, 4"
+        in printed
+    )
+    assert "1 reports hold sentences in another language, which were not read" in printed
+    assert "patient 2\n  not in English" in printed
+    assert "Stenose" not in printed
+    labelled = [json.loads(line)["findings"] for line in findings.read_text().splitlines()]
+    assert labelled == [{"disc_bulge": "present"}, {}, {"disc_bulge": "absent"}, {}]
+
+
 def test_disagreements_are_shown_with_their_words(run):
     assert "canal_stenosis is absent, in the labels present, the reverse\n" in run
     assert '"No canal stenosis."  <- canal + stenos* [no]' in run

@@ -111,6 +111,9 @@ def test_real_words_are_no_slips(loaded, word):
         ("L3/L4/&L4/L5", "L3-L4 L4-L5"),
         ("L4-L5 L5-S1", "L4-L5 L5-S1"),
         ("L4/5 & 5/S1", "L4-L5 L5-S1"),
+        ("L4-5 > L3-4", "L3-L4 L4-L5"),
+        ("L2-3 < L3-4 << L4-5", "L2-L3 L3-L4 L4-L5"),
+        ("between L4 and L5", "L4-L5"),
         ("L3 to S1", "L3-L4 L4-L5 L5-S1"),
         ("L3-S1", "L3-L4 L4-L5 L5-S1"),
         ("L2-L3 to L5-S1", "L2-L3 L3-L4 L4-L5 L5-S1"),
@@ -219,6 +222,9 @@ def test_clean_up():
         ("levels.toml", "pair_words", "pairs", "levels.toml has no entry 'pair_words'"),
         ("spelling.toml", "[aliases]", "[aliases", "spelling.toml is not a TOML file"),
         ("sections.toml", "[titles]", "[title]", "sections.toml"),
+        ("assertions.toml", "[signs.opening]", "[signs.open]", "assertions.toml has no entry"),
+        ("levels.toml", "after_all =", "after =", "levels.toml has no entry 'after_all'"),
+        ("languages.toml", "denials =", "denial =", "languages.toml has no entry 'denials'"),
     ],
 )
 def test_rules_that_cannot_be_read(tmp_path, file, old, new, sentence):
@@ -228,6 +234,36 @@ def test_rules_that_cannot_be_read(tmp_path, file, old, new, sentence):
     (folder / file).write_text(text.replace(old, new, 1))
     with pytest.raises(ValueError, match=sentence):
         Reader(folder)
+
+
+@pytest.mark.parametrize(
+    ("text", "read", "unread"),
+    [
+        ("L4-5 bulge", 1, 0),
+        ("Protrusion L4/5. Bulging L5/S1.", 2, 0),
+        ("Protrusion L4/5. Kein Bulging.", 0, 2),
+        ("MR-Klinik für Radiologie\nBulge at L4-5.\nNo tear.", 2, 1),
+        ("Patient 김철수 has a bulge at the L4-5 level.", 1, 0),
+        ("L4-5 bulge, stenosis 없음.", 0, 1),
+        ("Signal α of the disc at L4-5 is low, 5 µm.", 1, 0),
+        ("Nepastebėta jokių protrusio požymių", 0, 1),
+        ("Qwert asdf zxcv protrusion poiu", 0, 1),
+        ("Technique: Séquences et coupes sans contraste.\nFindings: bulge.", 1, 0),
+    ],
+)
+def test_languages(text, read, unread):
+    reading = Reader().read(text)
+    assert (reading.read, reading.unread) == (read, unread)
+    assert reading.is_english == (read >= unread or bool(reading.evidence))
+    assert read or not reading.findings
+
+
+def test_words_written_as_escapes_stay_words(splitter):
+    assert splitter.sentences("Canal\\normal\\nNo tear\\tin L4") == [
+        "Canal\\normal",
+        "No tear",
+        "in L4",
+    ]
 
 
 def test_edited_rules_count(tmp_path):

@@ -17,16 +17,20 @@ _NAMES = {
 # D11-D12 and D12-L1 are on every lumbar study; what is higher belongs to another one.
 _FIRST_LUMBAR_STUDY = _FIRST["t"] + 10
 _SEPARATORS = frozenset("-–—−‐‑/\\_.")
-_LIST_MARKS = frozenset(",&+/-–—")
+_LIST_MARKS = frozenset(",&+/-–—<>")
 _MAX_LIST_WORDS = 5
 _MAX_SEPARATORS = 3
 
 
 @dataclasses.dataclass(frozen=True)
 class Place:
-    """The discs that an expression names; none for "multilevel" and the like."""
+    """The discs that an expression names; none for "multilevel" and the like.
+
+    `order` holds them as they were named, which "respectively" refers to.
+    """
 
     discs: frozenset[int] = frozenset()
+    order: tuple[int, ...] = dataclasses.field(default=(), compare=False)
 
     @property
     def levels(self) -> tuple[str, ...]:
@@ -38,7 +42,10 @@ class Place:
         return bool(self.discs) and max(self.discs) < _FIRST_LUMBAR_STUDY
 
     def __or__(self, other: "Place") -> "Place":
-        return Place(self.discs | other.discs)
+        return Place(self.discs | other.discs, (*self.order, *other.order))
+
+    def __sub__(self, other: "Place") -> "Place":
+        return Place(self.discs - other.discs)
 
 
 def place_of(names: Iterable[str]) -> Place:
@@ -51,6 +58,7 @@ class LevelReader:
     """Reads level expressions from words in which letters and digits stand apart."""
 
     def __init__(self, rules: LevelRules):
+        self._between = rules.between
         self._joining_words = rules.pair_words | rules.range_words
         self._range_words = rules.range_words
         self._list_words = rules.list_words
@@ -61,18 +69,21 @@ class LevelReader:
         if first is None:
             return None
         discs, end = first
+        order = sorted(discs)
         while True:
             after = self._skip(words, end, self._range_words, _SEPARATORS)
             last = self._discs(words, after) if self._has_range_word(words, end, after) else None
             if last:
                 low, high = min(discs | last[0]), max(discs | last[0])
                 discs, end = frozenset(range(low, high + 1)), last[1]
+                order = sorted(discs)
                 continue
             after = self._skip(words, end, self._list_words, _LIST_MARKS)
             more = self._discs(words, after) or self._bare_pair(words, after, end)
             if more is None:
-                return Place(discs), end
+                return Place(discs, tuple(order)), end
             discs, end = discs | more[0], more[1]
+            order += sorted(more[0])
 
     def vertebra(self, words: Sequence[str], at: int) -> tuple[int, int] | None:
         """The index of the vertebra named at a word ("L" "4"), and where its name ends."""
@@ -93,7 +104,10 @@ class LevelReader:
         bottom = top
         while True:
             after = self._skip(words, end, frozenset(), _SEPARATORS)
-            if bottom == top and after == end and self._word(words, end) in self._joining_words:
+            is_joined = self._word(words, end) in self._joining_words or (
+                at > 0 and words[at - 1] in self._between and self._word(words, end) == "and"
+            )
+            if bottom == top and after == end and is_joined:
                 after += 1
             found = self.vertebra(words, after) or self._number(words, after, end, bottom)
             if found is None or found[0] == bottom:

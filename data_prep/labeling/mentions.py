@@ -84,11 +84,7 @@ class _Pairs:
 
     def __init__(self, words, reach: Reach, rules: Rules, found, phrases: list[Mention]):
         self._words = words
-        cues = [
-            cue
-            for cue in reach.cues
-            if cue.payload.side == "before" and cue.payload.status != "neutral"
-        ]
+        cues = [cue for cue in reach.forward.values() if cue.payload.status != "present"]
         change_starts = {match.start for match in found if match.payload.kind == "change"}
         # "abuts but does not compress the root": of two changes one is denied.
         self._denied_changes = {cue.start: cue.end for cue in cues if cue.end in change_starts}

@@ -15,6 +15,7 @@ _EMPHASIS_WORDS = 5
 _RELATIVE_WORDS = 2
 _BREAKS = frozenset([",", ";", ":", ".", "with", "where", "associated", "causing", "while"])
 _JOINTS = frozenset([",", ".", "-", "–", "—"])
+_RESPECTIVE = "respectively"
 _ARTICLES = frozenset(["the", "level", "levels", "of", "both"])
 
 
@@ -72,7 +73,7 @@ class Places:
         elif context.heading and not self._is_unnamed(anchors):
             anchors.insert(0, _Anchor(-1, -1, context.heading))
         plain = self._merge(tokens, anchors, mentions)
-        located = [
+        located = self._respective_places(tokens, mentions) or [
             self._relative_place(tokens, anchors, mention) or self._place(tokens, plain, mention)
             for mention in mentions
         ]
@@ -80,6 +81,15 @@ class Places:
         if not heading and named and tokens[-1].word != ":":
             context = Context(None, named[-1])
         return located, context
+
+    def _respective_places(
+        self, tokens: Sequence[Token], mentions: Sequence[Mention]
+    ) -> list[Place | None]:
+        """One level for each finding, in turn: "bulge and tear at L4-5 and L5-S1 respectively"."""
+        discs = [disc for token in tokens if token.place for disc in token.place.order]
+        if len(discs) != len(mentions) or all(token.word != _RESPECTIVE for token in tokens):
+            return []
+        return [Place(frozenset([disc])) for disc in discs]
 
     def _relative_place(
         self, tokens: Sequence[Token], anchors: list[_Anchor], mention: Mention

@@ -3,37 +3,34 @@
 import dataclasses
 import functools
 import pathlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from data_prep.findings import FINDINGS, LEVEL_FINDINGS
 from data_prep.labeling import rules as rule_files
-from data_prep.labeling.assertion import Reach
-from data_prep.labeling.levels import Place
-from data_prep.labeling.mentions import Mention, find_mentions
-from data_prep.labeling.places import Context, Places
-from data_prep.labeling.sections import Splitter
-from data_prep.labeling.tokens import Token, Tokenizer
+from data_prep.labeling.languages import Languages
+from data_prep.labeling.sections import Section, Splitter
+from data_prep.labeling.statements import Evidence, Memory, Statements
+from data_prep.labeling.tokens import Tokenizer
 
 # The strongest statement of a report counts.
 _STRENGTH = ("absent", "uncertain", "present")
 
 
 @dataclasses.dataclass(frozen=True)
-class Evidence:
-    """One statement of a report on a finding: what, where, in which words, by which rule."""
-
-    finding: str
-    status: str
-    levels: tuple[str, ...]
-    text: str
-    rule: str
-
-
-@dataclasses.dataclass(frozen=True)
 class Reading:
-    """What a report says, by its statements in the order of the text."""
+    """What a report says, by its statements in the order of the text.
+
+    `read` and `unread` count its sentences: those in English, and those in another language.
+    """
 
     evidence: tuple[Evidence, ...]
+    read: int = 0
+    unread: int = 0
+
+    @property
+    def is_english(self) -> bool:
+        """Whether the report could be read; of one with parts in English those count."""
+        return bool(self.evidence) or self.read >= self.unread
 
     @functools.cached_property
     def findings(self) -> dict[str, str]:
@@ -65,73 +62,33 @@ class Reader:
     """
 
     def __init__(self, folder: pathlib.Path = rule_files.FOLDER):
-        self._rules = rule_files.load(folder)
+        rules = rule_files.load(folder)
         self._splitter = Splitter(folder)
-        self._tokens = Tokenizer(self._rules)
-        self._places = Places(self._rules.levels)
+        self._languages = Languages(folder, rules.speller.knows)
+        self._tokens = Tokenizer(rules)
+        self._statements = Statements(rules, self._splitter.region)
 
     def read(self, text: str) -> Reading:
-        """The findings of one report of a lumbar study."""
-        evidence = []
-        for section in self._splitter.sections(text):
-            if not section.is_lumbar:
-                continue
-            context = Context()
-            wanted = self._splitter.reads.get(section.kind)
-            for sentence in section.sentences:
-                for tokens in self._places.statements(self._tokens(sentence)):
-                    said, context = self._statement(sentence, tokens, context)
-                    evidence += [e for e in said if wanted is None or e.finding in wanted]
-        return Reading(tuple(evidence))
+        """The findings of one report of a lumbar study, from its sentences in English."""
+        sections = [s for s in self._splitter.sections(text) if s.is_lumbar and self._wants(s)]
+        sentences = [sentence for section in sections for sentence in section.sentences]
+        is_english = self._languages.english(sentences)
+        evidence, at = [], 0
+        for section in sections:
+            end = at + len(section.sentences)
+            pairs = zip(section.sentences, is_english[at:end], strict=True)
+            evidence += self._section(section.kind, [sentence for sentence, said in pairs if said])
+            at = end
+        return Reading(tuple(evidence), sum(is_english), len(is_english) - sum(is_english))
 
-    def _statement(
-        self, sentence: str, tokens: Sequence[Token], context: Context
-    ) -> tuple[list[Evidence], Context]:
-        words = [token.word for token in tokens]
-        reach = Reach(words, [token.place is not None for token in tokens], self._rules.assertions)
-        mentions = find_mentions(words, reach, self._rules)
-        places, next_context = self._places.locate(tokens, mentions, context)
-        region = self._splitter.region(words)
-        said = []
-        for mention, place in zip(mentions, places, strict=True):
-            if region == "other" and not (place and place.discs):
-                continue
-            place = place or context.last or Place()
-            verdict = self._judge(mention, words, reach, mentions)
-            if verdict is None or place.elsewhere:
-                continue
-            status, cue = verdict
-            text = sentence[tokens[0].start : tokens[-1].end]
-            rule = f"{mention.rule} [{cue}]" if cue else mention.rule
-            said.append(Evidence(mention.finding, status, place.levels, text, rule))
-        return said, next_context
+    def _wants(self, section: Section) -> bool:
+        return bool(self._splitter.reads.get(section.kind, FINDINGS))
 
-    def _judge(
-        self, mention: Mention, words: Sequence[str], reach: Reach, mentions: Iterable[Mention]
-    ) -> tuple[str, str] | None:
-        """(status, the cue that decided), or None for what is not stated of this study."""
-        verdict = reach.of(*mention.spans)
-        if mention.is_normal:
-            return None if verdict else ("absent", "called normal")
-        if verdict is None:
-            if _is_alternative(mention, words, mentions):
-                return "uncertain", "or, without a denial"
-            return "present", ""
-        if verdict.status == "past":
-            keeps = self._rules.assertions.past_keeps
-            return ("present", "") if mention.finding in keeps else None
-        return verdict.status, verdict.cue
-
-
-def _is_alternative(mention: Mention, words: Sequence[str], mentions: Iterable[Mention]) -> bool:
-    """Whether the finding is stated as one of two: "A or B".
-
-    Reports say so when they deny or doubt; where neither cue is found, a slip has cost it.
-    """
-    start, end = mention.spans[0]
-    heads = [m.spans[0] for m in mentions if m.finding != mention.finding]
-    return any(
-        (first[1] < second[0] <= first[1] + 2 and "or" in words[first[1] : second[0]])
-        for other in heads
-        for first, second in ([(start, end), other], [other, (start, end)])
-    )
+    def _section(self, kind: str, sentences: Sequence[str]) -> list[Evidence]:
+        evidence, memory = [], Memory()
+        for sentence in sentences:
+            for tokens in self._statements.of(self._tokens(sentence)):
+                said, memory = self._statements.read(sentence, tokens, memory)
+                evidence += said
+        wanted = self._splitter.reads.get(kind, FINDINGS)
+        return [e for e in (*evidence, *memory.title) if e.finding in wanted]

@@ -11,6 +11,9 @@ from data_prep.labeling.phrases import PhraseBook, parse
 from data_prep.labeling.spelling import Speller
 
 MIN_STEM_LETTERS = 4
+# The tables of cues in assertions.toml, and the lists of each.
+STATUSES = ("absent", "uncertain", "neutral", "past", "aside", "present")
+SIDES = ("before", "after", "next", "either", "around", "answers")
 FOLDER = pathlib.Path(__file__).with_name("rules")
 
 
@@ -29,7 +32,7 @@ class Term:
 
 @dataclasses.dataclass(frozen=True)
 class Cue:
-    """A phrase of assertions.toml: `status` is absent, uncertain, neutral or past."""
+    """A phrase of assertions.toml: its table is `status`, its list `side`."""
 
     status: str
     side: str
@@ -46,7 +49,10 @@ class Assertions:
     closers: frozenset[str]
     certain: frozenset[str]
     continues: frozenset[str]
+    relatives: frozenset[str]
     past_keeps: frozenset[str]
+    prefixes: frozenset[str]
+    signs: Mapping[str, Mapping[str, str]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,6 +60,7 @@ class LevelRules:
     """The words around level names; `phrases` holds the names in words."""
 
     pair_words: frozenset[str]
+    between: frozenset[str]
     range_words: frozenset[str]
     list_words: frozenset[str]
     prepositions: frozenset[str]
@@ -61,6 +68,22 @@ class LevelRules:
     level_words: PhraseBook[str]
     emphasis: PhraseBook[str]
     phrases: PhraseBook[tuple[str, ...]]
+
+
+@dataclasses.dataclass(frozen=True)
+class ItemRules:
+    """What an item of a list is made of that names a level and no finding, and its exceptions."""
+
+    fillers: frozenset[str]
+    sides: frozenset[str]
+    degrees: PhraseBook[str]
+    denials: frozenset[str]
+    contrasts: PhraseBook[str]
+    exceptions: PhraseBook[str]
+    after_all: frozenset[str]
+    all_words: frozenset[str]
+    behind: frozenset[str]
+    followers: frozenset[str]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,6 +95,7 @@ class Rules:
     barriers: PhraseBook[str]
     assertions: Assertions
     levels: LevelRules
+    items: ItemRules
     speller: Speller
 
 
@@ -93,8 +117,10 @@ def load(folder: pathlib.Path = FOLDER) -> Rules:
         normal = assertions["normal"]
     with _named(folder / "levels.toml"):
         level_rules = _level_rules(levels)
+        item_rules = _item_rules(levels)
     with _named(folder / "spelling.toml"):
-        speller = _speller(spelling, concepts, [assertions, levels, sections["regions"]])
+        others = [{**assertions, "signs": {}}, levels, sections["regions"]]
+        speller = _speller(spelling, concepts, others)
     return Rules(
         terms=PhraseBook(terms),
         normal=PhraseBook(
@@ -104,6 +130,7 @@ def load(folder: pathlib.Path = FOLDER) -> Rules:
         barriers=_book(normal["barriers"]),
         assertions=cues,
         levels=level_rules,
+        items=item_rules,
         speller=speller,
     )
 
@@ -154,9 +181,9 @@ def _terms(concepts: Mapping[str, Mapping]) -> list[tuple[str, Term]]:
 def _cues(table: Mapping) -> Assertions:
     cues = [
         (phrase, Cue(status, side))
-        for status in ("absent", "uncertain", "neutral", "past")
-        for side in ("before", "after")
-        for phrase in table[status][side]
+        for status in STATUSES
+        for side in SIDES
+        for phrase in table[status].get(side, ())
     ]
     reach = table["reach"]
     return Assertions(
@@ -167,7 +194,13 @@ def _cues(table: Mapping) -> Assertions:
         closers=frozenset(reach["closers"]),
         certain=frozenset(reach["certain"]),
         continues=frozenset(reach["continues"]),
+        relatives=frozenset(reach["relatives"]),
         past_keeps=frozenset(table["past"]["keeps"]),
+        prefixes=frozenset(phrase for phrase, cue in cues if cue.side == "next"),
+        signs={
+            where: {sign: word for word, signs in table["signs"][where].items() for sign in signs}
+            for where in ("anywhere", "opening", "closing")
+        },
     )
 
 
@@ -178,12 +211,24 @@ def _level_rules(table: Mapping) -> LevelRules:
         for phrase in list_
     ]
     unnamed = [(phrase, ()) for phrase in table["unnamed"]["phrases"]]
-    words = ("pair_words", "range_words", "list_words", "prepositions", "relative_words")
+    words = ("pair_words", "between", "range_words", "list_words", "prepositions", "relative_words")
     return LevelRules(
         **{name: frozenset(table[name]) for name in words},
         level_words=_book(table["level_words"]),
         emphasis=_book(table["emphasis"]),
         phrases=PhraseBook(named + unnamed),
+    )
+
+
+def _item_rules(table: Mapping) -> ItemRules:
+    items, exceptions = table["items"], table["exceptions"]
+    words = ("after_all", "all_words", "behind", "followers")
+    return ItemRules(
+        **{name: frozenset(items[name]) for name in ("fillers", "sides", "denials")},
+        **{name: frozenset(exceptions[name]) for name in words},
+        degrees=_book(items["degrees"]),
+        contrasts=_book(items["contrasts"]),
+        exceptions=_book(exceptions["before"]),
     )
 
 

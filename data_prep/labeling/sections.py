@@ -22,9 +22,15 @@ WRAPPED_LINE_LENGTH = 60
 _TAG = re.compile(
     r"</?(?:p|br|div|span|li|ul|ol|b|i|u|strong|em|font|table|tr|td|h[1-6])\b[^<>]{0,200}>", re.I
 )
+# Line breaks as spreadsheets write them into their files.
+_CELL_BREAK = re.compile("_x000[ABCDabcd]_")
 _STOP = re.compile(r"[.;!]+")
-_LIST_MARK = re.compile(r"^[\s.,\-–—*•]*(?:\d{1,2}[.)]\s+|\(?[a-z]\)\s+)?[\s.,\-–—*•]*", re.I)
+_LIST_MARK = re.compile(
+    r"^{0}(?:\d{{1,2}}[.)]\s+|\(?[a-z]\)\s+)?{0}".format(r"(?:[\s.,–—*•]|-(?!ve\b))*"), re.I
+)
 _WORD = re.compile(r"[^\W_]+")
+_TABLE_HEAD = re.compile(r"levels?\s*\|", re.I)
+_ENUMERATOR = re.compile(r"(?<=\s)(?:[a-h]|\d{1,2})\)\s", re.I)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,6 +68,9 @@ class Splitter:
             cleaning = table["cleaning"]
             self._separators = tuple(cleaning["separators"])
             self._abbreviations = frozenset(cleaning["abbreviations"])
+            no_escapes = "|".join(map(re.escape, cleaning["no_escapes"]))
+            escapes = "|".join(map(re.escape, cleaning["escapes"]))
+            self._escape = re.compile(f"(?!{no_escapes})(?:{escapes})")
             self._open_ends = frozenset(cleaning["open_ends"])
             self._continuations = frozenset(cleaning["continuations"])
             self.reads = {kind: frozenset(names) for kind, names in table["reads"].items()}
@@ -105,7 +114,9 @@ class Splitter:
     def sentences(self, text: str) -> list[str]:
         """Sentences and lines of a text, without bullets and numbering."""
         found = []
-        for line in self._lines(clean_up(text)):
+        for line in self._lines(clean_up(self._escape.sub("\n", text))):
+            if _TABLE_HEAD.match(line):
+                continue
             for sentence in self._statements(line):
                 found += _pieces(_without_mark(sentence))
         return found
@@ -144,12 +155,23 @@ class Splitter:
         )
 
     def _statements(self, line: str) -> Iterator[str]:
-        for part in self._inner_title.split(line):
+        for part in self._parts(line):
             start = 0
             for stop in _STOP.finditer(part):
                 if self._ends_sentence(part, stop):
                     yield part[start : stop.end()]
                     start = stop.end()
+            yield part[start:]
+
+    def _parts(self, line: str) -> Iterator[str]:
+        """A line cut at titles in capitals and before "b)" where no bracket is open."""
+        for part in self._inner_title.split(line):
+            start = 0
+            for mark in _ENUMERATOR.finditer(part):
+                before = part[start : mark.start()]
+                if before.count("(") <= before.count(")"):
+                    yield before
+                    start = mark.end()
             yield part[start:]
 
     def _ends_sentence(self, text: str, stop: re.Match) -> bool:
@@ -191,9 +213,9 @@ def clean_up(text: str) -> str:
 
     Words are left as written.
     """
-    text = html.unescape(_TAG.sub("\n", text.replace("_x000D_", "\n")))
+    text = html.unescape(_TAG.sub("\n", _CELL_BREAK.sub("\n", text)))
     text = unicodedata.normalize("NFKC", text)
-    text = re.sub(r"\r\n?|[\u2028\u2029\v\f]", "\n", text)
+    text = re.sub(r"\r\n?|[\u2028\u2029\x85\v\f\x1c-\x1e]", "\n", text)
     text = "".join(
         " " if char.isspace() and char != "\n" else char
         for char in text

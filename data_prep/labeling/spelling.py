@@ -19,7 +19,7 @@ class Speller:
     Args:
       words: slips are undone to these.
       keep: other real words.
-      aliases: a word and the one it stands for.
+      aliases: a word and the one, or the ones, it stands for.
       stems: a word that starts with one of these is understood as it is.
     """
 
@@ -48,9 +48,13 @@ class Speller:
             self._memo[word] = self._correct(word)
         return self._memo[word]
 
+    def knows(self, word: str) -> bool:
+        """Whether a word, corrected, is one of the rules or of the other real words."""
+        return self._known.issuperset(self(word))
+
     def _correct(self, word: str) -> tuple[str, ...]:
         if word in self._known or not MIN_LETTERS <= len(word) <= MAX_LETTERS:
-            return (self._aliases.get(word, word),)
+            return self._meant(word)
         for cut in range(MIN_HALF_LETTERS, len(word) - MIN_HALF_LETTERS + 1):
             halves = word[:cut], word[cut:]
             # "not" and the like are no halves: "notable" denies nothing.
@@ -58,8 +62,10 @@ class Speller:
                 return halves
         if word.startswith(self._stems):
             return (word,)
-        nearest = self._nearest(word)
-        return (self._aliases.get(nearest, nearest),)
+        return self._meant(self._nearest(word))
+
+    def _meant(self, word: str) -> tuple[str, ...]:
+        return tuple(self._aliases.get(word, word).split())
 
     def _nearest(self, word: str) -> str:
         found = set()
