@@ -53,6 +53,7 @@ def test_xlsx_and_csv_tables_say_the_same(tmp_path):
     [
         ("L4-L5 :  Bulge.", "L4-L5 : Bulge."),
         ("a\r\nb\rc\n\n\nd", "a\nb\nc\nd"),
+        ("a\vb\fc\x85d\u2028e", "a\nb\nc\nd\ne"),
         ("zero\u200bwidth\u00a0space\x07", "zerowidth space"),
         ("e\u0301", "\u00e9"),
         ("line_x000D_\nfeed", "line\nfeed"),

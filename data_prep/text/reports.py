@@ -122,7 +122,7 @@ def clean(text: str) -> str:
     Line breaks stay: they separate a report's statements.
     """
     text = unicodedata.normalize("NFC", text.replace("_x000D_", ""))
-    text = text.replace("\r\n", "\n").replace("\r", "\n")
+    text = re.sub(r"\r\n?|[\v\f\x1c-\x1e\x85\u2028\u2029]", "\n", text)
     text = "".join(
         " " if char.isspace() and char != "\n" else char
         for char in text
