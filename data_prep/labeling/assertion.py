@@ -81,8 +81,9 @@ class Reach:
         """ "Resolved protrusion", where "the protrusion resolved" has none."""
         following = self._word(cue.end)
         is_noun = following.isalpha() or following == LEVEL
-        no_nouns = self._rules.continues | self._rules.verbs
-        return cue.payload.side == "either" and is_noun and following not in no_nouns
+        is_noun &= following not in self._rules.continues | self._rules.verbs
+        is_title = following == ":" and cue.start == 0
+        return cue.payload.side == "either" and (is_noun or is_title)
 
     def _statement_starts(self) -> set[int]:
         words, rules = self._words, self._rules

@@ -55,7 +55,7 @@ class Items:
         """The item that a whole statement is; below a title a bare level is one, too."""
         words = [token.word for token in tokens if token.word not in _MARKS]
         places = [token.place for token in tokens if token.place]
-        if len(places) != 1 or self._run_end(words, 0) < len(words):
+        if len(places) != 1 or self._run_end(words, 0, self._degrees(words)) < len(words):
             return None
         is_denied = not self._rules.denials.isdisjoint(words)
         if is_denied or has_title or self._rules.degrees.find(words):
@@ -66,12 +66,12 @@ class Items:
         """The parts of a statement."""
         words = [token.word for token in tokens]
         leads = {m.start: m.end for m in longest(self._rules.contrasts.find(words))}
-        exceptions = self._exceptions(words)
+        exceptions, degrees = self._exceptions(words), self._degrees(words)
         kept: list[Token] = []
         parts = Parts(kept, [], [])
         at = 0
         while at < len(tokens):
-            end = self._run_end(words, exceptions.get(at, leads.get(at, at)))
+            end = self._run_end(words, exceptions.get(at, leads.get(at, at)), degrees)
             places = [token.place for token in tokens[at:end] if token.place]
             following = _word(words, end)
             if at in exceptions and len(places) == 1 and following in self._followers:
@@ -104,11 +104,13 @@ class Items:
                 found[at] = at + 1
         return found
 
-    def _run_end(self, words: Sequence[str], at: int) -> int:
+    def _degrees(self, words: Sequence[str]) -> set[int]:
+        return {match.start for match in self._rules.degrees.find(words)}
+
+    def _run_end(self, words: Sequence[str], at: int, degrees: set[int]) -> int:
         """Where the words end, from `at` on, that an item may be made of."""
-        degrees = {match.start for match in self._rules.degrees.find(words[at:])}
         end, depth = at, 0
-        while end < len(words) and (words[end] in self._fillers or end - at in degrees):
+        while end < len(words) and (words[end] in self._fillers or end in degrees):
             depth += (words[end] == "(") - (words[end] == ")")
             if depth < 0:
                 break
