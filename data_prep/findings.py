@@ -19,6 +19,14 @@ FINDINGS = (
     "marrow_lesion",
     "postoperative",
 )
+# Those that a record has for its own level.
 LEVEL_FINDINGS = FINDINGS[:8]
+# Those that a report places at a disc; others are of a vertebra, of many, or of none.
+LOCATED_FINDINGS = (
+    *LEVEL_FINDINGS,
+    "disc_degeneration",
+    "facet_or_flavum_hypertrophy",
+    "spondylolisthesis",
+)
 
 STATUS = {"not_mentioned": 0, "present": 1, "absent": 2, "uncertain": 3}

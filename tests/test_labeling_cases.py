@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from data_prep.findings import FINDINGS, LEVEL_FINDINGS, STATUS
+from data_prep.findings import FINDINGS, LOCATED_FINDINGS, STATUS
 from data_prep.labeling.reader import Reader
 
 CASES = [
@@ -148,7 +148,7 @@ def test_labels_stay_within_the_schema(reader):
         assert set(reading.findings.values()) <= STATUS.keys() - {"not_mentioned"}
         for names in reading.levels.values():
             assert names
-            assert set(names) <= set(LEVEL_FINDINGS)
+            assert set(names) <= set(LOCATED_FINDINGS)
             assert all(reading.findings[name] == "present" for name in names)
 
 

@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from data_prep.findings import FINDINGS
+from data_prep.findings import FINDINGS, LEVEL_FINDINGS
 
 # A statistic of fewer cases says little; the mean over findings leaves them out.
 MIN_CASES = 10
@@ -127,7 +127,13 @@ def _statuses(labels: Mapping[str, Any]) -> set[tuple[str, str]]:
 
 
 def _places(labels: Mapping[str, Any]) -> set[tuple[str, str]]:
-    return {(name, level) for level, names in labels["levels"].items() for name in names}
+    """Where the findings of discs are, which alone have a place in a data set."""
+    return {
+        (name, level)
+        for level, names in labels["levels"].items()
+        for name in names
+        if name in LEVEL_FINDINGS
+    }
 
 
 def _of(name: str, items: Iterable[tuple[str, str]]) -> set[tuple[str, str]]:

@@ -5,7 +5,7 @@ import functools
 import pathlib
 from collections.abc import Sequence
 
-from data_prep.findings import FINDINGS, LEVEL_FINDINGS
+from data_prep.findings import FINDINGS, LOCATED_FINDINGS
 from data_prep.labeling import rules as rule_files
 from data_prep.labeling.languages import Languages
 from data_prep.labeling.sections import Section, Splitter
@@ -40,15 +40,15 @@ class Reading:
 
     @functools.cached_property
     def levels(self) -> dict[str, list[str]]:
-        """The findings of discs that are present at each level, upper levels first."""
+        """The findings of discs and their joints present at each level, upper levels first."""
         found = {
             (level, e.finding)
             for e in self.evidence
-            if e.status == "present" and e.finding in LEVEL_FINDINGS
+            if e.status == "present" and e.finding in LOCATED_FINDINGS
             for level in e.levels
         }
         return {
-            level: [name for name in LEVEL_FINDINGS if (level, name) in found]
+            level: [name for name in LOCATED_FINDINGS if (level, name) in found]
             for level in sorted({level for level, _ in found})
         }
 
