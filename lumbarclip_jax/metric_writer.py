@@ -4,9 +4,11 @@ import contextlib
 import logging
 import os
 import pathlib
+import socket
+import time
 
-from tensorboardX.event_file_writer import EventsWriter
 from tensorboardX.proto.event_pb2 import Event, SessionLog
+from tensorboardX.record_writer import RecordWriter
 from tensorboardX.summary import scalar
 
 from data_prep.files import disk_errors_name, write_whole
@@ -46,10 +48,13 @@ class MetricWriter:
             board.mkdir(exist_ok=True)
             # Written here and now: the thread of tensorboardX's usual writer dies of a full disk
             # without a word, and the next row waits for it for ever.
-            self._board = EventsWriter(str(board / "events"), f".{os.getpid()}")
-        # TensorBoard hides what an earlier run wrote beyond this step.
-        purge = {"step": start_step + 1, "session_log": SessionLog(status=SessionLog.START)}
-        self._write_events(Event(**purge))
+            writer = f"{time.time():.0f}.{socket.gethostname()}.{os.getpid()}"
+            self._board = RecordWriter(str(board / f"events.out.tfevents.{writer}"))
+        self._write_events(
+            Event(file_version="brain.Event:2"),
+            # TensorBoard hides what an earlier run wrote beyond this step.
+            Event(step=start_step + 1, session_log=SessionLog(status=SessionLog.START)),
+        )
 
     def __enter__(self) -> "MetricWriter":
         return self
@@ -77,7 +82,8 @@ class MetricWriter:
     def _write_events(self, *events: Event) -> None:
         with disk_errors_name(self._path.parent / "tensorboard"):
             for event in events:
-                self._board.write_event(event)
+                event.wall_time = time.time()
+                self._board.write(event.SerializeToString())
             self._board.flush()
 
 

@@ -62,7 +62,7 @@ def test_rows_on_a_full_disk_end_the_run_at_once(tmp_path):
         with pytest.raises(OSError, match=r"metrics.jsonl cannot be written \(25 bytes, No space"):
             writer.write(2, {"loss": 1.0})
     with metric_writer.MetricWriter(tmp_path, 1) as writer:
-        os.dup2(full, writer._board._py_recordio_writer._writer.fileno())
+        os.dup2(full, writer._board._writer.fileno())
         with pytest.raises(OSError, match=r"tensorboard cannot be written .*No space left"):
             writer.write(2, {"loss": 1.0})
     os.close(full)
