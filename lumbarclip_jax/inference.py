@@ -2,7 +2,7 @@
 
 import os
 import pathlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,7 +15,9 @@ from lumbarclip_jax import sharding, train_step
 from lumbarclip_jax.data.dataset import with_level
 from lumbarclip_jax.run import Run, load_run
 
-Picture = np.ndarray | str | os.PathLike
+File = str | os.PathLike
+Picture = np.ndarray | File | tuple[File, int]
+FORMS = "give uint8 arrays [H, W] or [B, H, W], or the paths of DICOM and PNG files"
 
 
 class ClassProbabilities(NamedTuple):
@@ -30,10 +32,12 @@ class Model:
 
     Images are uint8 arrays [H, W], [H, W, 1], [B, H, W] or [B, H, W, 1] with pixels of the training
     data's size (0.6875 mm unless it was built otherwise), or a sequence of such slices and of
-    paths. A path ending in .png is taken as it is; any other is read as DICOM, exactly as
-    `data_prep.build` read the training data: rescaled, inverted if MONOCHROME1, resampled to its
-    pixel size and stretched to 8 bits in its window. Slices are then cut or padded around their
-    centre to the size of the training data's, so one of any size will do.
+    paths; one slice or path may stand alone. A path ending in .png is taken as it is; any other is
+    read as `data_prep.build` read the training data: rescaled, inverted if MONOCHROME1, turned
+    upright by its orientation (taken as it lies if it has none), resampled to its pixel size and
+    stretched to 8 bits in its window. Of a file that holds several frames, name the one that is
+    meant: `(path, 7)`, counted from 0. Slices are then cut or padded around their centre to the
+    size of the training data's, so one of any size will do.
     """
 
     def __init__(self, run: Run):
@@ -44,11 +48,12 @@ class Model:
         )
 
     def encode_image(self, images: Picture | Sequence[Picture]) -> np.ndarray:
-        """Embeddings of images, float32 [B, E] of unit length.
+        """Embeddings of images, float32 [B, E] of unit length: one a slice, none of an empty list.
 
         Raises:
           FileNotFoundError: there is no file of a path.
-          ValueError: a file cannot be read, or an array is not an 8-bit slice.
+          ValueError: a file cannot be read or holds several frames and none is named, or something
+            is no 8-bit slice.
         """
 
         def encode(slices: list) -> Any:
@@ -62,13 +67,14 @@ class Model:
         """Embeddings of texts, float32 [B, E] of unit length. Long texts are cut, as in training.
 
         Args:
-          texts: sentences or reports.
+          texts: sentences or reports; one may stand alone.
           level: the disc they speak of, "L3-L4", "L4-L5" or "L5-S1", or "all" for sagittal views.
             It is put in front, as in "L4-L5 : ...", where the training reports had it
             (`config.data.level_prefix`); without a level texts are encoded as they are.
 
         Raises:
-          ValueError: there is no such level, or the model was trained without levels.
+          ValueError: there is no such level, the model was trained without levels, or something is
+            no text.
         """
 
         def encode(texts: list) -> Any:
@@ -76,7 +82,7 @@ class Model:
             return self._encode_text(self.run.state, tokens)["text_embeds"]
 
         self._check_level(level)
-        texts = [texts] if isinstance(texts, str) else texts
+        texts = texts_of(texts, "texts")
         return self._in_batches(encode, [with_level(text, level, bool(level)) for text in texts])
 
     def zero_shot(
@@ -101,7 +107,11 @@ class Model:
           FileNotFoundError, ValueError: as `encode_image` and `encode_text`; fewer than two
             classes, or one without a prompt.
         """
-        prompts = {n: [p] if isinstance(p, str) else list(p) for n, p in classes.items()}
+        if not isinstance(classes, Mapping):
+            raise ValueError(
+                "classes are a mapping of names to prompts: give {'normal': ['normal disc'], ...}"
+            )
+        prompts = {name: texts_of(texts, f"class {name!r}") for name, texts in classes.items()}
         if len(prompts) < 2 or not all(prompts.values()):
             raise ValueError("zero_shot compares classes: give two or more, each with a prompt")
         means = np.stack([self.encode_text(texts, level).mean(0) for texts in prompts.values()])
@@ -145,35 +155,98 @@ def load(folder: str | pathlib.Path) -> Model:
     return Model(load_run(folder))
 
 
+def texts_of(texts: str | Sequence[str], name: str) -> list[str]:
+    """The texts as a list; `name` is for messages.
+
+    Raises:
+      ValueError: something is no text.
+    """
+    if isinstance(texts, str):
+        texts = [texts]
+    if isinstance(texts, bytes | Mapping) or not isinstance(texts, Iterable):
+        raise ValueError(f"{name}: a {type(texts).__name__} is no text: give strings")
+    texts = list(texts)
+    for index, text in enumerate(texts):
+        if not isinstance(text, str):
+            raise ValueError(f"{name}[{index}] is a {type(text).__name__}: give strings")
+        if any("\ud800" <= char <= "\udfff" for char in text):
+            raise ValueError(
+                f"{name}[{index}] holds half a character (a lone surrogate): decode its bytes as "
+                "they were encoded, or with errors='replace'"
+            )
+    return texts
+
+
 def slices_of(images: Picture | Sequence[Picture]) -> list[Picture]:
-    """One item a slice."""
-    if isinstance(images, str | os.PathLike):
+    """One item a slice: a uint8 array [H, W], or a file.
+
+    Raises:
+      ValueError: something is neither.
+    """
+    if isinstance(images, File | tuple) and _is_file(images):
         return [images]
-    if isinstance(images, np.ndarray) and (images.ndim == 2 or images.shape[2:] == (1,)):
-        return [images]
-    return list(images)
+    if isinstance(images, np.ndarray) and images.dtype.kind not in "OU":
+        if images.dtype != np.uint8 or images.ndim not in (2, 3, 4) or not images.size:
+            raise _no_picture("images are", images)
+        if images.ndim == 2 or images.shape[2:] == (1,):
+            images = [images]
+        elif images.shape[2:] in ((3,), (4,)):
+            raise _no_picture("images are", images, "which is colour")
+    if isinstance(images, bytes | Mapping) or not isinstance(images, Iterable):
+        raise _no_picture("images are", images)
+    return [_slice(item, index) for index, item in enumerate(images)]
+
+
+def _slice(item: Picture, index: int) -> Picture:
+    if not isinstance(item, np.ndarray):
+        if not _is_file(item):
+            raise _no_picture(f"image {index} is", item)
+        return item
+    image = item[..., 0] if item.ndim == 3 and item.shape[2] == 1 else item
+    if image.ndim != 2 or image.dtype != np.uint8 or not image.size:
+        raise _no_picture(f"image {index} is", item)
+    return image
+
+
+def _is_file(item: Any) -> bool:
+    if isinstance(item, tuple) and len(item) == 2:
+        path, frame = item
+        whole = isinstance(frame, int | np.integer) and not isinstance(frame, bool)
+        return isinstance(path, File) and whole
+    return isinstance(item, File)
+
+
+def _no_picture(subject: str, item: Any, why: str = "") -> ValueError:
+    if isinstance(item, np.ndarray):
+        kind = f"{item.dtype} {list(item.shape)}"
+    else:
+        kind = f"a {type(item).__name__}"
+    return ValueError(f"{subject} {kind}{', ' * bool(why)}{why}: {FORMS}")
 
 
 def stored_slice(item: Picture, rendering: Rendering) -> np.ndarray:
-    """A slice as the data set stores it, uint8 [S, S, 1].
+    """An item of `slices_of` as the data set stores it, uint8 [S, S, 1].
 
     Raises:
       FileNotFoundError: there is no such file.
-      ValueError: a file cannot be read, or an array is not an 8-bit slice.
+      ValueError: a file cannot be read, or not that frame of it.
     """
-    if not isinstance(item, np.ndarray):
-        path = pathlib.Path(item)
-        if not path.is_file():
-            raise FileNotFoundError(f"there is no image {path}")
-        try:
-            return pixels.render(path, rendering)
-        except Rejected as error:
-            detail = f" ({error.detail})" if error.detail else ""
-            raise ValueError(f"{path} cannot be used: {error.reason.meaning}{detail}") from None
-    image = item[..., 0] if item.ndim == 3 and item.shape[2] == 1 else item
-    if image.ndim != 2 or image.dtype != np.uint8:
-        raise ValueError(
-            f"an image is {item.dtype} {list(item.shape)}: give uint8 arrays [H, W] or [B, H, W], "
-            "or the paths of DICOM and PNG files"
-        )
-    return pixels.fit(image, rendering.size_px)[..., None]
+    if isinstance(item, np.ndarray):
+        return pixels.fit(item, rendering.size_px)[..., None]
+    path, frame = item if isinstance(item, tuple) else (item, None)
+    path = pathlib.Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"there is no image {path}")
+    try:
+        frames = pixels.frames(path)
+        if frame is None and frames > 1:
+            raise ValueError(
+                f"{path} holds {frames} frames: name one as (path, frame), from 0 to {frames - 1}, "
+                f"or all of them as [(path, frame) for frame in range({frames})]"
+            )
+        if not 0 <= (frame or 0) < frames:
+            raise ValueError(f"{path} has no frame {frame}: name one from 0 to {frames - 1}")
+        return pixels.render(path, rendering, frame or 0)
+    except Rejected as error:
+        detail = f" ({error.detail})" if error.detail else ""
+        raise ValueError(f"{path} cannot be used: {error.reason.meaning}{detail}") from None

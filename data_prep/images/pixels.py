@@ -58,6 +58,20 @@ def render(path: pathlib.Path, rendering: Rendering, frame: int = 0) -> np.ndarr
     return fit(image, rendering.size_px)[..., None]
 
 
+def frames(path: pathlib.Path) -> int:
+    """How many pictures a file holds: frames of a DICOM file, sagittal slices of a .mha volume.
+
+    Raises:
+      Rejected: the file cannot be used.
+    """
+    if path.suffix.lower() == ".png":
+        return 1
+    if path.suffix.lower() in volume.SUFFIXES:
+        return volume.read_volume(path).sagittal_slices
+    with dicom.failures_are_rejections():
+        return dicom.frames(dicom.read(path, (), with_pixels=False))
+
+
 def fit(image: np.ndarray, size_px: int) -> np.ndarray:
     """Centre-crops or zero-pads [H, W] to [S, S]."""
     for axis in (0, 1):
