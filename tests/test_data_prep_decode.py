@@ -109,6 +109,20 @@ def test_unused_high_bits_are_not_pixels(tmp_path):
     assert read_pixels(path).values.tolist() == [[1, 4095]]
 
 
+def test_a_table_stands_in_for_slope_and_intercept(tmp_path):
+    table = pydicom.Dataset()
+    table.LUTDescriptor = [3, 1, 16]
+    table.add_new("LUTData", "US", [70, 500, 9])
+    path = saved(
+        tmp_path,
+        np.array([[1, 2], [3, 4]], np.uint16),
+        dicom_syntaxes.ExplicitVRLittleEndian,
+        ModalityLUTSequence=[table],
+    )
+    # PS3.3 C.11.1: from the first value mapped, 1; what lies beyond has the last entry.
+    assert read_pixels(path).values.tolist() == [[70, 500], [9, 9]]
+
+
 def test_an_enhanced_image_is_judged_frame_by_frame(tmp_path):
     path, _ = enhanced(tmp_path)
     headers = read_headers(path)

@@ -8,7 +8,7 @@ import numpy as np
 import pydicom
 from pydicom import uid
 from pydicom.encaps import get_frame
-from pydicom.pixels import apply_voi, pixel_array
+from pydicom.pixels import apply_modality_lut, apply_voi, pixel_array
 
 from data_prep.drops import Reason
 from data_prep.images import dicom, geometry, lossless_jpeg, padding
@@ -19,6 +19,7 @@ from data_prep.images.fields import number, number_if_any, numbers, per_frame
 FIELDS = (
     *padding.FIELDS,
     "ImageOrientationPatient",
+    "ModalityLUTSequence",
     "PerFrameFunctionalGroupsSequence",
     "PixelRepresentation",
     "PixelSpacing",
@@ -152,6 +153,8 @@ def _check_codestream(dataset: pydicom.Dataset, data: bytes, syntax: uid.UID) ->
 
 
 def _rescaled(dataset: pydicom.Dataset, frame: int, stored: np.ndarray) -> np.ndarray:
+    if dataset.get("ModalityLUTSequence"):
+        return apply_modality_lut(stored, dataset).astype(np.float32)
     group = "PixelValueTransformationSequence"
     slope = number(dataset, "RescaleSlope", frame, group) or 1
     intercept = number(dataset, "RescaleIntercept", frame, group) or 0
