@@ -1,7 +1,6 @@
 """The pixels of one DICOM image, in the units and the greys that its file means."""
 
 import dataclasses
-import importlib.util
 import pathlib
 
 import numpy as np
@@ -41,7 +40,6 @@ DECODERS = {
     uid.JPEG2000Lossless: "pillow",
     uid.JPEG2000: "pillow",
     uid.JPEGBaseline8Bit: "pillow",
-    uid.JPEGExtended12Bit: "gdcm",
 }
 LOSSLESS_JPEG = (uid.JPEGLossless, uid.JPEGLosslessSV1)
 NATIVE = (
@@ -112,17 +110,25 @@ def _upright(dataset: pydicom.Dataset, frame: int) -> geometry.Turn:
 
 def _decoded(dataset: pydicom.Dataset, frame: int) -> np.ndarray:
     syntax = dataset.file_meta.TransferSyntaxUID
-    if syntax not in (*NATIVE, *DECODERS, *LOSSLESS_JPEG):
+    if syntax not in (*NATIVE, *DECODERS, *LOSSLESS_JPEG, uid.JPEGExtended12Bit):
         raise Rejected(Reason.UNSUPPORTED_SYNTAX, "no decoder is known")
-    plugin = DECODERS.get(syntax, "")
-    if plugin == "gdcm" and not importlib.util.find_spec("gdcm"):
-        raise Rejected(Reason.UNSUPPORTED_SYNTAX, "install lumbarclip_jax[jpeg]")
     if syntax.is_encapsulated:
         data = get_frame(dataset.PixelData, frame, number_of_frames=dicom.frames(dataset))
         _check_codestream(dataset, data, syntax)
     if syntax in LOSSLESS_JPEG:
         return _with_sign(dataset, lossless_jpeg.decode(data))
-    return pixel_array(dataset, index=frame, decoding_plugin=plugin)
+    if syntax == uid.JPEGExtended12Bit:
+        return _with_sign(dataset, _extended_jpeg(data))
+    return pixel_array(dataset, index=frame, decoding_plugin=DECODERS.get(syntax, ""))
+
+
+def _extended_jpeg(data: bytes) -> np.ndarray:
+    """Of 12 bits or 8, uint16 [H, W]. pydicom knows no decoder of 12 bits that is not GPL."""
+    try:
+        import imagecodecs
+    except ImportError:
+        raise Rejected(Reason.UNSUPPORTED_SYNTAX, "install lumbarclip_jax[jpeg]") from None
+    return imagecodecs.jpeg_decode(data).astype(np.uint16)
 
 
 def _with_sign(dataset: pydicom.Dataset, pixels: np.ndarray) -> np.ndarray:
