@@ -6,15 +6,18 @@ dates, numbers and places look in typical contexts; a name in no context and in 
 """
 
 import collections
+import contextlib
 import functools
 import pathlib
 import re
 import tomllib
 import unicodedata
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 import pydicom
 from pydicom.multival import MultiValue
+
+from data_prep.text import letters, names
 
 RULES_FILE = pathlib.Path(__file__).with_name("scrub_rules.toml")
 KNOWN = "known"
@@ -36,26 +39,31 @@ IDENTITY_FIELDS = (
     "RequestingPhysician",
     "ResponsiblePerson",
 )
-MIN_KNOWN_LETTERS = 3
-MIN_KNOWN_ID = 4
+KOREAN_ESCAPE = b"\x1b$)C"
+# What a header may mean that names no character set, or a wrong one.
+ENCODINGS = (
+    *("iso2022_jp", "gb18030", "euc_kr", "shift_jis", "big5", "iso8859_5", "iso8859_6"),
+    *(f"cp125{number}" for number in range(7)),
+)
 
 
-def scrub(text: str, known: Iterable[str] = ()) -> tuple[str, dict[str, int]]:
+def scrub(text: str, known: Collection[str] = ()) -> tuple[str, dict[str, int]]:
     """Replaces identities by placeholders such as ``[date]``.
 
     Args:
       text: of one report.
-      known: what the headers of the same patient say: names (`FAMILY^GIVEN` or plain), ids. Each
-        word of a name with at least 3 letters is removed as a whole word, in any case, with or
-        without its accents; an id of at least 4 characters as a whole.
+      known: what the headers of the same patient say: names (`FAMILY^GIVEN` or plain), ids. They
+        are removed in any case and spelling, as `names` describes; an id of at least 4 characters
+        as a whole.
 
     Returns:
-      (the text, how many were replaced by category).
+      (the text in Unicode NFC, how many were replaced by category).
     """
+    text = unicodedata.normalize("NFC", text)
     counts: collections.Counter[str] = collections.Counter()
-    pattern = _known_pattern(frozenset(known))
-    if pattern:
-        text, counts[KNOWN] = pattern.subn("[name]", text)
+    plain, places = letters.fold(text)
+    found = names.spans(plain, known, _common_word())
+    text, counts[KNOWN] = _replaced(text, [(places[i], places[j], "[name]") for i, j in found])
     for category, rule in rules():
         text, number = rule.subn(functools.partial(_replacement, category), text)
         counts[category] += number
@@ -66,8 +74,11 @@ def identities(dataset: pydicom.Dataset) -> frozenset[str]:
     """The names and numbers in a header, for `scrub` alone: never store, print or log them."""
     found = set()
     for field in IDENTITY_FIELDS:
+        # The bytes are there until the value is asked for.
+        raw = dataset.get_item(field).value if field in dataset else None
         value = dataset.get(field)
-        found |= {str(v) for v in (value if isinstance(value, MultiValue) else [value]) if v}
+        said = {str(v) for v in (value if isinstance(value, MultiValue) else [value]) if v}
+        found |= said | (_other_readings(raw, said) if isinstance(raw, bytes) else set())
     return frozenset(found)
 
 
@@ -93,46 +104,42 @@ def read_rules() -> Mapping:
     return tomllib.loads(RULES_FILE.read_text(encoding="utf-8"))
 
 
+def _other_readings(raw: bytes, said: Iterable[str]) -> set[str]:
+    """What a value says if its character set is not the declared one.
+
+    Only the right reading is a name that stands in a report; the others find nothing.
+    """
+    if raw.isascii() and b"\x1b" not in raw:
+        return set()
+    raw = raw.replace(KOREAN_ESCAPE, b"")
+    # Hardly any other text is valid UTF-8. Without a character set a header is read as Latin 1.
+    with contextlib.suppress(UnicodeDecodeError):
+        if not raw.isascii():
+            return {raw.decode("utf-8")}
+    readings = set()
+    if all(max(value) <= "\xff" or "\ufffd" in value for value in said):
+        for encoding in ENCODINGS:
+            with contextlib.suppress(UnicodeDecodeError):
+                readings.add(raw.decode(encoding))
+    return readings
+
+
+def _replaced(text: str, changes: Iterable[tuple[int, int, str]]) -> tuple[str, int]:
+    """The text with other words from place to place, and the number of changes."""
+    pieces, end = [], 0
+    changes = list(changes)
+    for start, stop, words in changes:
+        pieces += [text[end:start], words]
+        end = stop
+    return "".join([*pieces, text[end:]]), len(changes)
+
+
 def _replacement(category: str, match: re.Match) -> str:
     groups = match.groupdict()
     kept = groups.get("keep") or groups.get("keep2") or ""
     return f"{kept}[{category}]"
 
 
-def _known_pattern(known: frozenset[str]) -> re.Pattern | None:
-    words = {part for value in known for part in _parts(value)}
-    words |= {_without_accents(word) for word in words}
-    # A patient called Small must not cost every small disc: such a word goes with its neighbour.
-    common = _common_word()
-    strong = {word for word in words if not common.fullmatch(word)}
-    if not strong:
-        return None
-    strong_part, any_part = _any_of(strong), _any_of(words)
-    return re.compile(
-        rf"(?<!\w)(?:{any_part}[ ,^]+)*{strong_part}(?!\w)(?:[ ,^]+{any_part}(?!\w))*",
-        re.IGNORECASE,
-    )
-
-
-def _parts(value: str) -> Iterator[str]:
-    """The words of a name and the whole of an id that are long enough to be told from others."""
-    for part in re.split(r"[\^=,;\\\s]+", unicodedata.normalize("NFC", value)):
-        for piece in {part, *re.split(r"[-'’._/]", part)}:
-            letters = sum(char.isalpha() for char in piece)
-            if letters >= MIN_KNOWN_LETTERS or (piece == part and len(part) >= MIN_KNOWN_ID):
-                yield piece
-
-
-def _any_of(words: Iterable[str]) -> str:
-    longest_first = sorted(words, key=lambda word: (-len(word), word))
-    return f"(?:{'|'.join(map(re.escape, longest_first))})"
-
-
 @functools.cache
 def _common_word() -> re.Pattern:
     return re.compile(read_rules()["parts"]["common"], re.VERBOSE)
-
-
-def _without_accents(text: str) -> str:
-    decomposed = unicodedata.normalize("NFKD", text)
-    return "".join(char for char in decomposed if not unicodedata.combining(char))
