@@ -50,6 +50,10 @@ def test_splits_share_no_patient_and_no_report(cohort_set):
     assert all(0.15 < share < 0.20 for share in normal_share.values())
 
 
+def test_no_rule_takes_a_word_from_the_reports(cohort_set):
+    assert cohort_set[1]["removed_from_reports"] == {}
+
+
 def test_words_of_the_reports_are_tokens(cohort_set):
     tokens = (cohort_set[0] / "vocab.txt").read_text().splitlines()
     assert {"disc", "thecal", "l4", "l5", "s1", "##s"} <= set(tokens)

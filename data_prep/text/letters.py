@@ -85,6 +85,17 @@ def part_scripts(text: str) -> str:
     return re.sub(f"[{UNSPACED}]", "\n", text)
 
 
+def even(text: str) -> str:
+    """The text with every digit and wide sign as ASCII has it, in the same places."""
+    if text.isascii():
+        return text
+    return re.sub(r"(\d)|[！-～]", lambda found: _ascii(found[0], found[1]), text)
+
+
+def _ascii(char: str, digit: str | None) -> str:
+    return str(int(digit)) if digit else chr(ord(char) - 0xFEE0)
+
+
 @functools.cache
 def _pieces(char: str) -> str:
     if "가" <= char <= "힣":

@@ -64,9 +64,12 @@ def scrub(text: str, known: Collection[str] = ()) -> tuple[str, dict[str, int]]:
     plain, places = letters.fold(text)
     found = names.spans(plain, known, _common_word())
     text, counts[KNOWN] = _replaced(text, [(places[i], places[j], "[name]") for i, j in found])
+    even = letters.even(text)
     for category, rule in rules():
-        text, number = rule.subn(functools.partial(_replacement, category), text)
+        matches = list(rule.finditer(even))
+        text, number = _replaced(text, [_change(text, category, match) for match in matches])
         counts[category] += number
+        even = letters.even(text) if number else even
     return text, dict(sorted((+counts).items()))
 
 
@@ -134,10 +137,11 @@ def _replaced(text: str, changes: Iterable[tuple[int, int, str]]) -> tuple[str, 
     return "".join([*pieces, text[end:]]), len(changes)
 
 
-def _replacement(category: str, match: re.Match) -> str:
+def _change(text: str, category: str, match: re.Match) -> tuple[int, int, str]:
     groups = match.groupdict()
-    kept = groups.get("keep") or groups.get("keep2") or ""
-    return f"{kept}[{category}]"
+    kept = next((name for name in ("keep", "keep2") if groups.get(name)), None)
+    start, stop = match.span(kept) if kept else (0, 0)
+    return *match.span(), f"{text[start:stop]}[{category}]"
 
 
 @functools.cache
