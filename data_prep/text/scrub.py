@@ -89,7 +89,8 @@ def identities(dataset: pydicom.Dataset) -> frozenset[str]:
 def rules() -> tuple[tuple[str, re.Pattern], ...]:
     """(category, pattern) of every rule, in order."""
     data = read_rules()
-    parts: dict[str, str] = {}
+    capitals = (chr(code) for code in range(0x2000) if unicodedata.category(chr(code)) == "Lu")
+    parts = {"upper": "".join(capitals)}
 
     def filled(pattern: str) -> str:
         return re.sub(r"\{([a-z_]+)\}", lambda match: parts[match[1]], pattern)
