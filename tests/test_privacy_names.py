@@ -67,6 +67,8 @@ def removed(known, text):
         ("Alrashid^Ida", "Al-Rashid; Al Rashid", "[name]; [name]"),
         ("Jean-Pierre^Ida", "JeanPierre; Jean Pierre", "[name]; [name]"),
         ("Kim^Chulsoo", "Kim Chul Soo; Chul-soo Kim; the soo", "[name]; [name]; the soo"),
+        ("Oh^Sehun", "Ms Oh; Oh Se-hun; oh", "Ms [name]; [name]; oh"),
+        ("Li^Wuli", "Li Wu Li has", "[name] has"),
         ("Wang^Xiaoming=王^小明", "Wang Xiao Ming 王小明", "[name] [name]"),
         # Initials.
         ("Smith^John", "J. Smith; Smith, J; Smith J.; J Smith", "[name]; [name]; [name]; [name]"),

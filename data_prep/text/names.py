@@ -27,4 +27,9 @@ def spans(text: str, known: Collection[str], common: re.Pattern) -> list[tuple[i
         for group in value.split("=")
     ]
     spaced = spaced_names.spans(text, groups, words)
-    return sorted([*spaced, *unspaced_names.spans(text, groups, words)])
+    found: list[tuple[int, int]] = []
+    for start, stop in sorted([*spaced, *unspaced_names.spans(text, groups, words)]):
+        # A name in syllables may hold another word of it: "Li Wu Li" of Li^Wuli.
+        if not found or start >= found[-1][1]:
+            found.append((start, stop))
+    return found

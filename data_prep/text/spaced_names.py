@@ -88,7 +88,7 @@ def _judged(tokens: Sequence[re.Match], names: Names, words: Words) -> Iterator[
     else:
         for token in said:
             if token[0].lower() in names.own and _is_capital(token[0], words):
-                yield token.span()
+                yield _with_parted(text, *token.span(), names.telling)
 
 
 def _is_pair(said: Sequence[re.Match], names: Names) -> bool:
