@@ -23,8 +23,8 @@ from typing import TypeVar
 
 from absl import flags
 
-from data_prep import labels
 from data_prep.findings import FINDINGS
+from data_prep.label_file import read_label_lines
 from data_prep.labeling import compare, rules
 from data_prep.labeling.reader import Evidence, Reader, Reading
 from data_prep.pairing import Subject
@@ -131,12 +131,9 @@ def read_truth(path: pathlib.Path) -> list[tuple[Subject, dict]]:
       FileNotFoundError: there is no such file.
       ValueError: a line is not of the form of this module's output; the sentence names it.
     """
-    # The reader of the build checks every line.
-    lines = labels.read_findings(path, patient_key=patient_key, option="--compare")
-    rows = (json.loads(line) for line in path.read_text("utf-8").splitlines() if line.strip())
     return [
-        (line.subject, {"findings": row["findings"], "levels": row.get("levels", {})})
-        for line, row in zip(lines, rows, strict=True)
+        (line.subject, {"findings": line.findings, "levels": line.levels})
+        for line in read_label_lines(path, patient_key=patient_key, option="--compare")
     ]
 
 

@@ -1,13 +1,13 @@
 """Labels that join the records by patient: findings of the report, grades of the discs."""
 
 import dataclasses
-import json
 import pathlib
 from collections.abc import Callable, Mapping
 
 from data_prep import schema
 from data_prep.findings import FINDINGS, LEVEL_FINDINGS, STATUS
-from data_prep.pairing import Line, Subject, normal_id
+from data_prep.label_file import LabelLine, read_label_lines
+from data_prep.pairing import Line
 
 ABSENT, PRESENT, UNCERTAIN = (STATUS[name] for name in ("absent", "present", "uncertain"))
 NOT_MENTIONED = STATUS["not_mentioned"]
@@ -52,62 +52,33 @@ class Findings:
 
 
 def read_findings(
-    path: pathlib.Path,
-    *,
-    patient_key: Callable[[str], str | None],
-    option: str = "--findings",
+    path: pathlib.Path, *, patient_key: Callable[[str], str | None]
 ) -> list[Line[Findings]]:
-    """Reads one JSON object a line.
-
-    Each is ``{"id": patient, "findings": {name: status}, "levels": {level: [name]}}``, where the
-    levels list the findings present there. ``"report"`` (the `report_group` of the text),
-    ``"study"`` and ``"accession"`` may say which of a patient's reports the labels are of.
+    """Reads a file of findings, see `label_file`.
 
     Args:
       path: the .jsonl file.
       patient_key: maps the id, as text, to the id that the images use, or to None.
-      option: the option that names the file, for messages.
 
     Raises:
       FileNotFoundError: there is no such file.
-      ValueError: a line is not of this form; the sentence names the line.
+      ValueError: a line is not of this form, or its patient has another; the sentence names it.
     """
-    if not path.is_file():
-        raise FileNotFoundError(f"there is no file {path}: correct {option}")
-    found: dict[Subject, Line[Findings]] = {}
-    for number, text in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
-        if not text.strip():
-            continue
-        place = f"{path} line {number}"
-        try:
-            row = json.loads(text)
-            patient = patient_key(str(row["id"]))
-            subject = Subject(
-                patient or "",
-                str(row.get("report", "")),
-                *(normal_id(str(row.get(kind, ""))) for kind in ("study", "accession")),
-            )
-            codes = _codes(row["findings"], row.get("levels", {}))
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise ValueError(f"{place} is not a findings object: correct it") from error
-        if patient is None or subject in found:
-            raise ValueError(f"{place} has no id or one seen before: correct it")
-        found[subject] = Line(place, subject, codes)
-    return list(found.values())
+    return [
+        Line(f"{path} line {line.number}", line.subject, _codes(line))
+        for line in read_label_lines(path, patient_key=patient_key, option="--findings")
+    ]
 
 
-def _codes(statuses: Mapping[str, str], levels: Mapping[str, list[str]]) -> Findings:
-    for name in [*statuses, *(name for names in levels.values() for name in names)]:
-        if name not in FINDINGS:
-            raise ValueError(f"unknown finding {name}")
-    patient = {name: STATUS[status] for name, status in statuses.items()}
-    located = {name for names in levels.values() for name in names}
+def _codes(line: LabelLine) -> Findings:
+    patient = {name: STATUS[status] for name, status in line.findings.items()}
+    located = {name for names in line.levels.values() for name in names}
     return Findings(
         patient=tuple(patient.get(name, NOT_MENTIONED) for name in FINDINGS),
         levels={
             level: tuple(
                 PRESENT
-                if name in levels.get(level, ())
+                if name in line.levels.get(level, ())
                 else _status_elsewhere(patient.get(name, NOT_MENTIONED), name in located)
                 for name in LEVEL_FINDINGS
             )
