@@ -1,19 +1,15 @@
 """Tables as people keep them: .csv, .parquet or the first sheet of an .xlsx, all cells as text."""
 
-import csv
 import dataclasses
+import datetime
+import decimal
+import math
 import pathlib
 import re
-import zipfile
-from collections.abc import Iterator
-from typing import TextIO
+import unicodedata
+from collections.abc import Mapping
 
-import python_calamine
-
-# An xlsx is a zip of XML: under a megabyte can unpack to gigabytes, and no reader stops it.
-MAX_UNPACKED_BYTES = 256 * 2**20
-MAX_UNPACK_RATIO = 100
-MAX_LINE = 2**20
+from data_prep import table_files
 
 # Words that name columns. Others may be what a table without a header has in its first row.
 HEADER_WORD = re.compile(
@@ -35,32 +31,79 @@ HEADER_WORD = re.compile(
 )
 
 
+# What pandas, databases and people write where there is nothing, without its punctuation.
+NOTHING = re.compile(
+    "|nan|na|nana|nat|none|null|nil|1ind|1qnan|undefined|notavailable|notapplicable"
+)
+# #VALUE!, #REF!, #NAME? and the rest, in any language.
+ERROR_VALUE = re.compile(r"#\S*[!?]|#NV|#GETTING_DATA", re.IGNORECASE)
+# A spreadsheet keeps 15 digits of a number, and shows 12 or more as 1.23457E+11.
+MAX_EXACT = 10**15
+SHORTENED = re.compile(r"[0-9](?:\.[0-9]+)?E\+(?:1[1-9]|[2-9][0-9])", re.IGNORECASE)
+
+# Why a cell is not what was once written into it, and what to do.
+CUT_SHORT = (
+    "ends before the column {name!r}: put quotes around texts that hold line breaks, or add the "
+    "missing separators"
+)
+A_DATE = "has a date or time in the column {name!r}: format the column as text and correct it"
+ROUNDED = (
+    "has a number in the column {name!r} that is too long for a spreadsheet to keep: format the "
+    "column as text and correct it"
+)
+NO_TEXT = "has bytes in the column {name!r} that are not UTF-8: save the column as text"
+NESTED = "has a list or a structure in the column {name!r}: save the column as text"
+
+
 @dataclasses.dataclass(frozen=True)
 class Table:
-    """The rows of a spreadsheet: `columns` by name and `rows` as (row number, cells)."""
+    """The rows of a spreadsheet.
+
+    `columns` are the names of the header and `rows` the rows below that are not empty, as (row
+    number as a spreadsheet shows it, cells). `spoilt` maps the index of a column to the first row
+    with a cell that cannot be taken as it is, and why.
+    """
 
     path: pathlib.Path
     option: str
     columns: tuple[str, ...]
     rows: tuple[tuple[int, tuple[str, ...]], ...]
+    spoilt: Mapping[int, tuple[int, str]]
 
     def column(self, name: str, *, option: str = "") -> int:
-        """The index of a column; case, spaces, punctuation and apostrophes do not matter.
+        """The index of a column.
+
+        A name is meant exactly or, where no column has it, up to case, spaces, punctuation and
+        apostrophes.
 
         Args:
           name: of the column.
           option: the option that gives the name, when it is not the layout's own.
 
         Raises:
-          ValueError: there is no such column.
+          ValueError: there is no such column or more than one, or a cell of it was spoilt.
         """
-        names = [_plain(column) for column in self.columns]
-        if _plain(name) not in names:
+        option = option or self.option
+        found = [index for index, column in enumerate(self.columns) if column == name.strip()]
+        if not found and _plain(name):
+            plain = [_plain(column) for column in self.columns]
+            found = [index for index, column in enumerate(plain) if column == _plain(name)]
+        if not found:
+            sheet = " in its first visible sheet" if self.path.suffix.lower() == ".xlsx" else ""
             raise ValueError(
-                f"{self.path} has no column {name!r} (found: {self.shown_columns()}): "
-                f"rename the column or correct {option or self.option}"
+                f"{self.path} has no column {name!r}{sheet} (found: {self.shown_columns()}): "
+                f"rename the column or correct {option}"
             )
-        return names.index(_plain(name))
+        if len(found) > 1:
+            names = ", ".join(repr(self.columns[index]) for index in found)
+            raise ValueError(
+                f"{self.path} has {len(found)} columns that could be {name!r} ({names}): rename "
+                f"them, so that one alone has exactly the name in {option}"
+            )
+        if found[0] in self.spoilt:
+            row, why = self.spoilt[found[0]]
+            raise ValueError(f"{self.path} row {row} {why.format(name=name)}")
+        return found[0]
 
     def has(self, name: str) -> bool:
         """Whether there is a column of this name."""
@@ -84,7 +127,9 @@ class Table:
 
 
 def read_table(path: pathlib.Path, *, option: str) -> Table:
-    """Reads a .csv, a .parquet or the first sheet of an .xlsx, every cell as text.
+    """Reads a .csv, a .parquet or the first visible sheet of an .xlsx, every cell as text.
+
+    The first row that is not empty is the header.
 
     Raises:
       FileNotFoundError: there is no such file.
@@ -92,93 +137,66 @@ def read_table(path: pathlib.Path, *, option: str) -> Table:
     """
     if not path.is_file():
         raise FileNotFoundError(f"there is no file {path}: correct {option}")
-    readers = {".xlsx": _xlsx_rows, ".csv": _csv_rows, ".parquet": _parquet_rows}
+    readers = {
+        ".xlsx": table_files.xlsx_rows,
+        ".csv": table_files.csv_rows,
+        ".parquet": table_files.parquet_rows,
+    }
     if path.suffix.lower() not in readers:
         raise ValueError(f"{path} is neither .xlsx nor .csv nor .parquet: save it as one of these")
-    rows = list(readers[path.suffix.lower()](path))
-    if not rows:
+    header: tuple[str, ...] = ()
+    rows = []
+    spoilt: dict[int, tuple[int, str]] = {}
+    for number, cells in readers[path.suffix.lower()](path):
+        texts = tuple(map(_cell_text, cells))
+        if not any(text.strip() for text in texts):
+            continue
+        if not header:
+            header = tuple(text.strip() for text in texts)
+            continue
+        width = len(header)
+        for index, cell in enumerate(cells[:width]):
+            if why := _why_spoilt(cell):
+                spoilt.setdefault(index, (number, why))
+        for index in range(len(cells), width):
+            spoilt.setdefault(index, (number, CUT_SHORT))
+        rows.append((number, texts[:width] + ("",) * (width - len(texts))))
+    if not header:
         raise ValueError(f"{path} is an empty table: correct {option}")
-    header = tuple(cell.strip() for cell in rows[0])
-    width = len(header)
-    body = tuple(
-        # Row 1 is the header, as spreadsheets count.
-        (number, tuple(row[:width]) + ("",) * (width - len(row)))
-        for number, row in enumerate(rows[1:], start=2)
-    )
-    return Table(path, option, header, body)
+    return Table(path, option, header, tuple(rows), spoilt)
+
+
+def is_blank(cell: str) -> bool:
+    """Whether a cell says nothing: empty, punctuation alone, NA, None, #VALUE! and the like."""
+    plain = re.sub(r"[\W_]+", "", cell).casefold()
+    return bool(NOTHING.fullmatch(plain) or ERROR_VALUE.fullmatch(cell.strip()))
 
 
 def _plain(name: str) -> str:
-    return re.sub(r"[\W_]+", "", name).casefold()
-
-
-def _xlsx_rows(path: pathlib.Path) -> Iterator[list[str]]:
-    try:
-        with zipfile.ZipFile(path) as archive:
-            entries = archive.infolist()
-        unpacked = sum(entry.file_size for entry in entries)
-        packed = max(1, sum(entry.compress_size for entry in entries))
-        if unpacked > MAX_UNPACKED_BYTES or unpacked > MAX_UNPACK_RATIO * packed + 2**20:
-            raise ValueError(
-                f"{path} unpacks to {unpacked / 2**20:.0f} MB, far more than a report table: "
-                "save it again, or as .csv"
-            )
-        rows = python_calamine.CalamineWorkbook.from_path(path).get_sheet_by_index(0).to_python()
-    except (zipfile.BadZipFile, python_calamine.CalamineError, OSError) as error:
-        raise ValueError(f"{path} is not a readable .xlsx file: save it again") from error
-    for row in rows:
-        yield [_cell_text(cell) for cell in row]
+    return re.sub(r"[\W_]+", "", unicodedata.normalize("NFKC", name)).casefold()
 
 
 def _cell_text(cell: object) -> str:
+    if isinstance(cell, bytes):
+        # Impala and Hive mark no column as text.
+        return cell.decode("utf-8", "replace")
+    if isinstance(cell, float) and math.isnan(cell):
+        return ""
     # A spreadsheet stores every number as a float: patient 18 arrives as 18.0.
     if isinstance(cell, float) and cell.is_integer():
         return str(int(cell))
+    if isinstance(cell, decimal.Decimal):
+        return re.sub(r"\.?0+$", "", f"{cell:f}") if "." in f"{cell:f}" else f"{cell:f}"
     return "" if cell is None else str(cell)
 
 
-def _csv_rows(path: pathlib.Path) -> Iterator[list[str]]:
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            # Spreadsheets of half of Europe separate by semicolons.
-            first_line = file.readline(MAX_LINE)
-            file.seek(0)
-            delimiter = max(",;\t", key=first_line.count)
-            yield from csv.reader(_lines(path, file), delimiter=delimiter, strict=True)
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise ValueError(f"{path} is not a CSV table in UTF-8: save it again as such") from error
-
-
-def _lines(path: pathlib.Path, file: TextIO) -> Iterator[str]:
-    """The lines of a file; one without end would be held whole, and again by the reader."""
-    while line := file.readline(MAX_LINE):
-        if len(line) == MAX_LINE:
-            raise ValueError(
-                f"{path} has a line of more than {MAX_LINE / 2**20:.0f} MB: save it again as CSV"
-            )
-        yield line
-
-
-def _parquet_rows(path: pathlib.Path) -> Iterator[list[str]]:
-    try:
-        import pyarrow
-        import pyarrow.parquet
-    except ImportError:
-        raise ValueError(
-            f"{path} needs pyarrow: pip install lumbarclip_jax[parquet], or save it as .csv"
-        ) from None
-    try:
-        with pyarrow.parquet.ParquetFile(path) as file:
-            groups = range(file.metadata.num_row_groups)
-            unpacked = sum(file.metadata.row_group(group).total_byte_size for group in groups)
-            if unpacked > MAX_UNPACKED_BYTES:
-                raise ValueError(
-                    f"{path} unpacks to {unpacked / 2**20:.0f} MB, far more than a report table: "
-                    "save only the columns that are needed"
-                )
-            columns = file.read().to_pydict()
-    except (pyarrow.ArrowException, OSError) as error:
-        raise ValueError(f"{path} is not a readable .parquet file: save it again") from error
-    yield list(columns)
-    for cells in zip(*columns.values(), strict=True):
-        yield [_cell_text(cell) for cell in cells]
+def _why_spoilt(cell: object) -> str:
+    if isinstance(cell, str):
+        return ROUNDED if SHORTENED.fullmatch(cell.strip()) else ""
+    if isinstance(cell, float):
+        return ROUNDED if abs(cell) >= MAX_EXACT else ""
+    if isinstance(cell, datetime.date | datetime.time | datetime.timedelta):
+        return A_DATE
+    if isinstance(cell, bytes):
+        return NO_TEXT if cell.decode("utf-8", "replace").encode() != cell else ""
+    return NESTED if isinstance(cell, list) else ""

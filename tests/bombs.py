@@ -94,7 +94,7 @@ def _nested(path: pathlib.Path, depth: int) -> None:
     path.write_bytes(stream.getvalue()[:-140] + opening * depth)
 
 
-def _workbook(path: pathlib.Path, *, sheet: bytes = b"", shared: bytes = b"", repeat=1) -> None:
+def workbook(path: pathlib.Path, *, sheet: bytes = b"", shared: bytes = b"", repeat=1) -> None:
     """A workbook of one sheet; its sheet and its shared strings are `repeat` times as long."""
     types = "application/vnd.openxmlformats-officedocument.spreadsheetml."
     relations = "http://schemas.openxmlformats.org/officeDocument/2006/relationships"
@@ -131,7 +131,7 @@ def _workbook(path: pathlib.Path, *, sheet: bytes = b"", shared: bytes = b"", re
 
 def _lying_workbook(path: pathlib.Path) -> None:
     """A workbook bomb whose directory says that every part is small."""
-    _workbook(path, shared=b"<si><t>" + b" " * 2**20 + b"</t></si>", repeat=64)
+    workbook(path, shared=b"<si><t>" + b" " * 2**20 + b"</t></si>", repeat=64)
     content = bytearray(path.read_bytes())
     with zipfile.ZipFile(path) as archive:
         big = archive.getinfo("xl/sharedStrings.xml").file_size
@@ -152,7 +152,7 @@ def _entities(path: pathlib.Path) -> None:
     lines = "".join(f'<!ENTITY e{n} "{f"&e{n - 1};" * 10}">' for n in range(1, 12))
     shared = f'<?xml version="1.0"?><!DOCTYPE sst [<!ENTITY e0 "lol">{lines}]><sst><si><t>&e11;</t>'
     sheet = b'<sheetData><row r="1"><c r="A1" t="s"><v>0</v></c></row></sheetData>'
-    _workbook(path, sheet=sheet, shared=f"{shared}</si>".encode())
+    workbook(path, sheet=sheet, shared=f"{shared}</si>".encode())
 
 
 def _png(path: pathlib.Path, side: int, *chunks: tuple[bytes, bytes]) -> None:
@@ -236,12 +236,12 @@ BOMBS = {
     ),
     "workbook": (
         "a.xlsx",
-        lambda p: _workbook(p, sheet=b"<sheetData>" + b"<c/>" * 2**18, repeat=64),
+        lambda p: workbook(p, sheet=b"<sheetData>" + b"<c/>" * 2**18, repeat=64),
         "unpacks to",
     ),
     "shared strings": (
         "a.xlsx",
-        lambda p: _workbook(p, shared=b"<si><t>" + b" " * 2**20 + b"</t></si>", repeat=64),
+        lambda p: workbook(p, shared=b"<si><t>" + b" " * 2**20 + b"</t></si>", repeat=64),
         "unpacks to",
     ),
     "workbook that lies about its size": ("a.xlsx", _lying_workbook, "not a readable .xlsx"),

@@ -1,14 +1,10 @@
 """Report tables, their texts, and the labels that go with them."""
 
-import json
-
 import pytest
 from openpyxl import Workbook
 
-from data_prep import labels, tables
 from data_prep.drops import Reason
 from data_prep.grades import read_grades
-from data_prep.pairing import Subject
 from data_prep.sources import mendeley
 from data_prep.text import reports
 
@@ -48,6 +44,33 @@ def test_xlsx_and_csv_tables_say_the_same(tmp_path):
         ]
 
 
+def test_what_stands_for_nothing_is_no_report_and_no_id(tmp_path):
+    rows = ["1,#N/A", "2,--", "3,<NA>", "4,0", "5,0017", "NaN,a", "#REF!,b", "7,None of note", ","]
+    (tmp_path / "table.csv").write_text("\n".join(["Patient ID,Clinician's Notes", *rows]))
+    texts, drops = reports.read_reports(
+        tmp_path / "table.csv",
+        patient_column="Patient ID",
+        report_column="Clinician's Notes",
+        patient_key=lambda cell: cell or None,
+    )
+    assert texts == {"5": "0017", "7": "None of note"}
+    assert [(drop.location, drop.reason) for drop in drops] == [
+        *((f"reports row {row}", Reason.REPORT_EMPTY) for row in (2, 3, 4, 5)),
+        *((f"reports row {row}", Reason.REPORT_BAD_ID) for row in (7, 8)),
+    ]
+
+
+def test_a_table_without_any_report_is_refused(tmp_path):
+    workbook = Workbook()
+    for row in (("Patient ID", "Clinician's Notes"), (1, '="a"'), (2, '="b"'), ("x", "text")):
+        workbook.active.append(row)
+    workbook.save(tmp_path / "table.xlsx")
+    with pytest.raises(
+        ValueError, match=r"no report in 3 rows, in 2 the row has no report text, in 1 .*formulas"
+    ):
+        read(tmp_path / "table.xlsx")
+
+
 @pytest.mark.parametrize(
     ("written", "cleaned"),
     [
@@ -57,6 +80,7 @@ def test_xlsx_and_csv_tables_say_the_same(tmp_path):
         ("zero\u200bwidth\u00a0space\x07", "zerowidth space"),
         ("e\u0301", "\u00e9"),
         ("line_x000D_\nfeed", "line\nfeed"),
+        ("one_x000A_two_x0009_three _x2013_ four_xD83D_", "one\ntwo three \u2013 four"),
         (" \n ", ""),
     ],
 )
@@ -89,58 +113,23 @@ def test_patient_keys_are_folder_names(cell, key):
     assert mendeley.patient_key(cell) == key
 
 
-def test_findings_become_codes_of_the_patient_and_of_each_level(tmp_path):
-    row = {
-        "id": 7,
-        "findings": {
-            "disc_bulge": "present",
-            "disc_protrusion": "present",
-            "disc_extrusion": "absent",
-            "annular_tear": "uncertain",
-            "muscle_spasm": "present",
-        },
-        "levels": {"L4-L5": ["disc_bulge"], "L1-L2": ["disc_bulge"]},
-    }
-    (tmp_path / "findings.jsonl").write_text(json.dumps(row) + "\n\n")
-    (line,) = labels.read_findings(tmp_path / "findings.jsonl", patient_key=mendeley.patient_key)
-    assert line.subject == Subject("0007")
-    findings = line.codes
-    assert findings.patient == (1, 1, 2, 0, 0, 0, 0, 3, 0, 0, 0, 0, 0, 0, 1, 0, 0)
-    # The protrusion is stated without a level and the tear is hedged: either may be at any level.
-    assert findings.levels["L4-L5"] == (1, 3, 2, 0, 0, 0, 0, 3)
-    assert findings.levels["L5-S1"] == (0, 3, 2, 0, 0, 0, 0, 3)
-
-
-@pytest.mark.parametrize(
-    "line",
-    ["{", "[]", '{"id": 1}', '{"id": 1, "findings": {"disc_bulge": "maybe"}}',
-     '{"id": 1, "findings": {}, "levels": {"L4-L5": ["bulge"]}}'],
-)  # fmt: skip
-def test_a_bad_line_is_named(line, tmp_path):
-    path = tmp_path / "findings.jsonl"
-    path.write_text('{"id": 3, "findings": {}}\n' + line + "\n")
-    with pytest.raises(ValueError, match="line 2 is not a findings object: correct it"):
-        labels.read_findings(path, patient_key=mendeley.patient_key)
-
-
-def test_a_patient_labelled_twice_is_named(tmp_path):
-    path = tmp_path / "findings.jsonl"
-    path.write_text('{"id": 3, "findings": {}}\n' * 2)
-    with pytest.raises(ValueError, match="line 2 has no id or one seen before"):
-        labels.read_findings(path, patient_key=mendeley.patient_key)
+def grades_of(path, rows):
+    path.write_text("Patient_ID,D5,D4,D3\n" + rows)
+    lines, drops = read_grades(path, patient_key=mendeley.patient_key)
+    return {line.subject.patient: line.codes for line in lines}, drops
 
 
 def test_grades_join_by_disc(tmp_path):
-    (tmp_path / "grades.csv").write_text("Patient_ID,D5,D4,D3\n1,5,,3\n2,6,1,1\n3,1,1,x\n")
-    (line,), drops = read_grades(tmp_path / "grades.csv", patient_key=mendeley.patient_key)
-    assert (line.subject, line.codes) == (Subject("0001"), {"L5-S1": 5, "L3-L4": 3})
+    rows = "1,5,,3\n2,6,1,1\n3,1,1,x\n\nNA,1,1,1\n4,1.0, III,nan\n5,2.5,1,1\n"
+    grades, drops = grades_of(tmp_path / "grades.csv", rows)
+    assert grades == {"0001": {"L5-S1": 5, "L3-L4": 3}, "0004": {"L5-S1": 1, "L4-L5": 3}}
     assert [(drop.location, drop.reason) for drop in drops] == [
-        ("grades row 3", Reason.BAD_GRADE),
-        ("grades row 4", Reason.BAD_GRADE),
+        (f"grades row {row}", Reason.BAD_GRADE) for row in (3, 4, 6, 8)
     ]
 
 
-def test_short_rows_have_empty_cells(tmp_path):
-    (tmp_path / "table.csv").write_text("a,b,c\n1\n1,2,3,4\n")
-    table = tables.read_table(tmp_path / "table.csv", option="--reports")
-    assert table.rows == ((2, ("1", "", "")), (3, ("1", "2", "3")))
+def test_a_disc_is_graded_once(tmp_path):
+    grades, drops = grades_of(tmp_path / "grades.csv", "1,5,,3\n0001,5,4,\n1.0,5,4,3\n")
+    assert (grades, drops) == ({"0001": {"L5-S1": 5, "L4-L5": 4, "L3-L4": 3}}, [])
+    with pytest.raises(ValueError, match=r"grades.csv row 4 grades a disc of a patient otherwise"):
+        grades_of(tmp_path / "grades.csv", "1,5,,3\n2,1,1,1\n0001,4,,3\n")

@@ -9,10 +9,11 @@ import unicodedata
 from collections.abc import Callable, Collection, Mapping, Sequence
 
 from data_prep.drops import Drop, Reason
-from data_prep.tables import read_table
+from data_prep.tables import is_blank, read_table
 from data_prep.text.scrub import scrub
 
-EMPTY_TEXTS = frozenset({"", "nan", "none", "null", "n/a", "-"})
+# How a spreadsheet stores a character that XML cannot hold; pandas writes them out as they are.
+ESCAPED = re.compile(r"_x([0-9A-Fa-f]{4})_")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,7 +35,7 @@ def read_reports(
     """Reads the one report of each patient; of several none, since nothing says which is meant.
 
     Args:
-      path: .xlsx or .csv; the first sheet counts.
+      path: a table.
       patient_column: header of the column of patient ids.
       report_column: header of the column of report texts.
       patient_key: maps the cells of the id columns to the id that the images use, or to None.
@@ -45,7 +46,7 @@ def read_reports(
 
     Raises:
       FileNotFoundError: there is no such file.
-      ValueError: it is not a table of the stated columns.
+      ValueError: it is not a table of the stated columns, or holds no report.
     """
     all_reports, drops = read_all_reports(
         path,
@@ -83,16 +84,22 @@ def read_all_reports(
     drops = []
     for number, cells in table.rows:
         row = f"reports row {number}"
-        ids = [cells[index] for index in id_indices]
+        ids = ["" if is_blank(cells[index]) else cells[index] for index in id_indices]
         patient = patient_key(*ids)
         text = clean(cells[report_index])
         if patient is None:
-            if text or any(cell.strip() for cell in ids):
-                drops.append(Drop(row, Reason.REPORT_BAD_ID))
-        elif text.casefold() in EMPTY_TEXTS:
+            drops.append(Drop(row, Reason.REPORT_BAD_ID))
+        elif is_blank(text) or text == "0":  # what a formula makes of an empty cell
             drops.append(Drop(row, Reason.REPORT_EMPTY))
         else:
             reports.setdefault(patient, {}).setdefault(report_group(text), Report(row, text))
+    if not reports:
+        counts = collections.Counter(drop.reason.meaning for drop in drops)
+        why = "".join(f", in {count} {meaning}" for meaning, count in counts.items())
+        raise ValueError(
+            f"{path} holds no report in {len(table.rows)} rows{why}: correct the columns, or save "
+            "it again with the values of its formulas"
+        )
     return reports, drops
 
 
@@ -121,7 +128,8 @@ def clean(text: str) -> str:
 
     Line breaks stay: they separate a report's statements.
     """
-    text = unicodedata.normalize("NFC", text.replace("_x000D_", ""))
+    text = ESCAPED.sub(lambda code: chr(int(code[1], 16)), text)
+    text = unicodedata.normalize("NFC", text)
     text = re.sub(r"\r\n?|[\v\f\x1c-\x1e\x85\u2028\u2029]", "\n", text)
     text = "".join(
         " " if char.isspace() and char != "\n" else char
