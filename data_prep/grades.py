@@ -32,7 +32,8 @@ def read_grades(
         that says which study of a patient was graded.
 
     Returns:
-      (level -> grade 1..5 of each patient or study, rows with a cell that is no grade; empty cells are none).
+      (level -> grade 1..5 of each patient or study, rows with a cell that is no grade; empty cells
+      are none).
 
     Raises:
       FileNotFoundError: there is no such file.

@@ -6,6 +6,7 @@ a patient of whom nothing else is known.
 """
 
 import dataclasses
+import re
 from collections.abc import Iterable, Mapping
 from typing import Generic, TypeVar
 
@@ -48,8 +49,9 @@ class Line(Generic[Codes]):
 
 
 def normal_id(text: str) -> str:
-    """An id without blanks around it, leading zeros and case, which spreadsheets do not keep."""
-    return text.strip().lstrip("0").casefold() or text.strip()
+    """An id without blanks around it, leading zeros, case and the ".0" of a number with gaps."""
+    text = re.sub(r"^([0-9]+)\.0+$", r"\1", text.strip())
+    return text.lstrip("0").casefold() or text
 
 
 def pair(

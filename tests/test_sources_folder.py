@@ -135,11 +135,19 @@ def test_a_column_of_levels(archive, tmp_path):
     assert Reason.REPORT_REPEATED not in reasons(found)
 
 
+@pytest.mark.parametrize("written", ["{}.0", "{}.00", " 00{} "])
+def test_ids_that_went_through_other_programs_join(archive, tmp_path, written):
+    rows = [("MRN", "Text"), *((written.format(int(p)), f"report of {p}") for p in PATIENTS)]
+    found = scan(archive, table(tmp_path / "r.csv", rows))
+    assert found.reports == {p.lstrip("0"): f"report of {p}" for p in PATIENTS}
+
+
 @pytest.mark.parametrize(
     ("text", "level"),
     [
         ("L4-L5", "L4-L5"), ("l4/5", "L4-L5"), ("L5 S1", "L5-S1"), ("L5-1", "L5-S1"),
         ("4-5", "L4-L5"), ("L3_L4", "L3-L4"), ("L4", None), ("L4-S1", None), ("L2-L3", None),
+        ("L45", "L4-L5"), ("L5S1", "L5-S1"), ("L4 - L5", "L4-L5"),
     ],
 )  # fmt: skip
 def test_names_of_levels(text, level):

@@ -6,10 +6,10 @@ Names of files and folders mean nothing here; headers decide everything.
 import functools
 import os
 import pathlib
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from data_prep import schema
+from data_prep.discs import disc_named
 from data_prep.drops import Drop, Reason
 from data_prep.images import quarantine
 from data_prep.images.dicom import Rejected
@@ -20,7 +20,7 @@ from data_prep.scan import Inputs, Scan
 from data_prep.slices import levels, series
 from data_prep.slices.series import Candidate, Slice
 from data_prep.sources.joining import Exam, ReportIds, join, with_several
-from data_prep.tables import read_table
+from data_prep.tables import is_blank, read_table
 from data_prep.text.reports import read_reports, report_group
 
 # Named by the user, and read by `scan`, since rows are joined to studies by what headers say.
@@ -64,6 +64,7 @@ def scan(inputs: Inputs) -> Scan:
     if ids.levels_by_column(inputs.levels):
         level_of_image = _levels_of_images(inputs, drops)
     studies, exams = _read_studies(inputs, drops)
+    drops += _missing(root, level_of_image or {}, studies.values())
     if not studies:
         raise ValueError(f"{root} holds no axial T1 or T2 MR slices: point --images to another")
     chosen, reports_of, join_drops = join(studies, exams, reports, ids)
@@ -89,27 +90,44 @@ def _record(header: Header, report: str, alone: bool) -> Record:
 
 def level_named(text: str) -> str | None:
     """The level that a person's "L4/5", "L4-L5", "l5 s1" means, or None."""
-    match = re.fullmatch(r"L?([345])\W*_?(?:L?([45])|S?1)", text.strip(), re.IGNORECASE)
-    if not match:
-        return None
-    upper, lower = match.groups()
-    name = f"L{upper}-L{lower}" if lower else f"L{upper}-S1"
+    name = disc_named(text)
     return name if name in schema.LEVELS else None
 
 
 def _levels_of_images(inputs: Inputs, drops: list[Drop]) -> dict[str, str]:
-    """The table's image column (path or SOP instance UID) -> level."""
+    """The table's image column (path or SOP instance UID) -> level.
+
+    Raises:
+      ValueError: an image has two levels.
+    """
     table = read_table(inputs.reports_file, option="--reports")
     image = table.column(inputs.columns.image, option="--image_column")
     level = table.column(inputs.columns.level, option="--level_column")
-    found = {}
+    found: dict[str, str] = {}
     for number, cells in table.rows:
         name = level_named(cells[level])
-        if name and cells[image].strip():
-            found[cells[image].strip()] = name
-        elif cells[level].strip() or cells[image].strip():
+        place = pathlib.PurePosixPath(cells[image].strip().replace("\\", "/")).as_posix()
+        if name and not is_blank(cells[image]):
+            if found.setdefault(place, name) != name:
+                raise ValueError(
+                    f"{table.path} row {number} gives an image another level than a row above: "
+                    "keep one of them"
+                )
+        elif not (is_blank(cells[level]) and is_blank(cells[image])):
             drops.append(Drop(f"reports row {number}", Reason.BAD_LEVEL))
     return found
+
+
+def _missing(
+    root: pathlib.Path, level_of_image: Mapping[str, str], studies: Iterable[Sequence[Slice]]
+) -> list[Drop]:
+    """The images of the level column that are not below `root`, or no usable ones by their UID."""
+    uids = {item.header.image for slices in studies for item in slices}
+    return [
+        Drop(name, Reason.MISSING_IMAGE)
+        for name in level_of_image
+        if name not in uids and not (root / name).is_file()
+    ]
 
 
 def _read_studies(
@@ -224,14 +242,15 @@ def _named(
 ) -> Candidate | None:
     found: dict[str, Slice] = {}
     for item in slices:
-        level = _level(item.path, item.header, level_of_image)
+        name = pathlib.PurePath(item.path).as_posix()
+        said = {level_of_image.get(name), level_of_image.get(item.header.image)} - {None}
+        if len(said) > 1:
+            drops.append(Drop(item.path, Reason.BAD_LEVEL, "another level by its path than by UID"))
+            continue
+        level = next(iter(said), None)
         if level and found.setdefault(level, item) is not item:
             drops.append(Drop(item.path, Reason.REPEATED_IMAGE))
     if not found:
         drops.append(Drop(place, Reason.NO_DISC_BLOCK, "no slice of it in the level column"))
         return None
     return Candidate(place, found)
-
-
-def _level(path: str, header: Header, level_of_image: Mapping[str, str]) -> str | None:
-    return level_of_image.get(pathlib.PurePath(path).as_posix()) or level_of_image.get(header.image)

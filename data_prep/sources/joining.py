@@ -45,8 +45,9 @@ class IdClash(ValueError):
 class ReportIds:
     """Keys that are equal for a table's row and the headers of its study.
 
-    Spreadsheets turn 0042 into 42 and add blanks; ids are compared without leading zeros, blanks
-    around them and case. Should two ids of the archive differ in nothing else, that is refused.
+    Spreadsheets turn 0042 into 42 and add blanks, and pandas writes 42.0 where a column has gaps;
+    ids are compared without leading zeros, blanks around them, case and ".0". Should two ids of the
+    archive differ in nothing else, that is refused.
     """
 
     def __init__(self, columns: Columns):
@@ -116,9 +117,9 @@ class ReportIds:
         normal = normal_id(text)
         if self._written.setdefault((kind, normal), text) != text:
             raise IdClash(
-                f"two {KINDS[kind.split()[0]]}s of the {kind.split()[-1]} differ in leading zeros "
-                "or case alone, which a spreadsheet does not keep apart: write each in one way, or "
-                "join on another column"
+                f"two {KINDS[kind.split()[0]]}s of the {kind.split()[-1]} differ in leading zeros, "
+                "case or .0 alone, which a spreadsheet does not keep apart: write each in one way, "
+                "or join on another column"
             )
         return normal
 
