@@ -2,10 +2,12 @@
 
 import collections
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from data_prep.building import splits
+from data_prep.sources import mendeley
 
 SHARES = {"train": 0.7, "validation": 0.1, "test": 0.2}
 
@@ -69,6 +71,15 @@ def test_each_stratum_is_split_alike():
     split_of = splits.assign(group_of, SHARES, 3, strata)
     rare = collections.Counter(split_of[f"p{n}-0"] for n in range(40))
     assert rare == {"train": 28, "validation": 4, "test": 8}
+
+
+def test_a_patient_of_a_split_file_has_one_split(tmp_path):
+    path = tmp_path / "splits.csv"
+    path.write_text("patient,split\n0001,train\n1.0,Train\n,\n2,test \n")
+    assert splits.read_split_file(path, mendeley.patient_key) == {"0001": "train", "0002": "test"}
+    path.write_text("patient,split\n0001,train\n1,test\n")
+    with pytest.raises(ValueError, match=r"splits.csv row 3 has .* a second split for one patient"):
+        splits.read_split_file(path, mendeley.patient_key)
 
 
 def test_parse_reads_in_the_canonical_order():

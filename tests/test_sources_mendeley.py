@@ -73,6 +73,8 @@ def test_tables_beside_the_images_are_found_and_can_be_declined(tmp_path):
 @pytest.mark.parametrize(
     ("change", "error", "sentence"),
     [
+        ({"Slices Numbers": "1,2,3,4\n2,2,3,4\n1,2,3,5\n"}, ValueError, "row 3 says another thing"),
+        ({"T1_Subfolders": "1,A\n1,B\n"}, ValueError, "T1_Subfolders.csv row 2 says another"),
         ({"Slices Numbers": "1,2,3\n"}, ValueError, "row 1 is not a patient and three slice numb"),
         ({"Slices Numbers": "x\n1,2,3,4\ny\n"}, ValueError, "row 3 does not begin with a patient"),
         (

@@ -203,6 +203,55 @@ def test_what_is_left_out_has_a_reason(scan):
     }
 
 
+def test_tables_may_repeat_themselves_and_not_contradict(tmp_path):
+    marks = write_study(tmp_path, "15")
+    graded = {"spinal_canal_stenosis_l4_l5": "severe", "spinal_canal_stenosis_l5_s1": "nan"}
+    write_tables(tmp_path, [*marks, *marks], {"15": graded})
+    tables = [tmp_path / "train.csv", tmp_path / "train_series_descriptions.csv"]
+    for path in tables:
+        lines = path.read_text().splitlines()
+        path.write_text("\n".join([*lines, lines[-1].replace("15", "15.0", 1)]))
+    found = rsna.scan(Inputs(tmp_path))
+    assert found.reports == {"15": "L4-L5: Severe spinal canal stenosis."}
+    assert chosen(found, "15") == {"L3-L4": 16, "L4-L5": 22, "L5-S1": 28}
+    assert [drop.reason for drop in found.drops] == [Reason.NOT_AXIAL] * 2
+    changes = (("severe", "Moderate"), ("Axial T2", "Axial T1"))
+    for path, change in zip(tables, changes, strict=True):
+        once = path.read_text()
+        path.write_text(once + "\n" + once.splitlines()[-1].replace(*change))
+        row = len(once.splitlines()) + 1
+        with pytest.raises(ValueError, match=rf"{path.name} row {row} \w+ a \w+ otherwise than"):
+            rsna.scan(Inputs(tmp_path))
+        path.write_text(once)
+
+
+def test_marks_in_any_spelling_and_those_without_a_place(tmp_path):
+    marks = [
+        (f"{study}.0", series, f"{instance}.0", condition.upper(), level.replace("/", "-"), x, y)
+        for study, series, instance, condition, level, x, y in write_study(tmp_path, "15")
+    ]
+    first = marks[0]
+    bad = [(*first[:5], "nan", 1), (*first[:4], "L5", 1, 1), ("x", *first[1:]), (*first[:6], 99)]
+    write_tables(tmp_path, marks + bad, {"15": {"spinal_canal_stenosis_l4_l5": "Severe"}})
+    found = rsna.scan(Inputs(tmp_path))
+    assert chosen(found, "15") == {"L3-L4": 16, "L4-L5": 22, "L5-S1": 28}
+    counted = [drop.location for drop in found.drops if drop.reason == Reason.BAD_LEVEL]
+    assert counted == [f"coordinates row {len(marks) + 2 + n}" for n in range(len(bad) - 1)]
+
+
+def test_a_level_marked_in_two_places_is_counted(tmp_path):
+    marks = write_study(tmp_path, "15")
+    canal = next(mark for mark in marks if mark[3:5] == ("Spinal Canal Stenosis", "L4/L5"))
+    graded = {"15": {"spinal_canal_stenosis_l4_l5": "x"}}
+    write_tables(tmp_path, [*marks, (*canal[:6], 1.0)], graded)
+    found = rsna.scan(Inputs(tmp_path))
+    assert chosen(found, "15")["L4-L5"] == 22
+    bad = [drop for drop in found.drops if drop.reason == Reason.BAD_LEVEL]
+    assert [(d.location, d.detail) for d in bad] == [
+        (f"coordinates row {len(marks) + 2}", "another place than in a row above")
+    ]
+
+
 def test_a_series_called_axial_is_checked(cohort, tmp_path):
     write_study(tmp_path, "15")
     save(tmp_path / "train_images/15/300/90.dcm", [0, -78, 160], SAGITTAL)

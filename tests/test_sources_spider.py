@@ -201,6 +201,27 @@ def test_a_missing_part_is_named(change, error, sentence, tmp_path):
         spider.scan(Inputs(tmp_path))
 
 
+def test_a_disc_is_graded_once(tmp_path):
+    made_up.write_cohort(tmp_path, 1)
+    row = (3, 1, 0, 0, 0, 0, 0, 0, 1, 4)
+    made_up.write_gradings(tmp_path / spider.GRADINGS_FILE, [row, ("3.0", "1.0", *row[2:])])
+    assert spider.scan(Inputs(tmp_path)).grades == {"3": {"L5-S1": 4, "all": 4}}
+    made_up.write_gradings(tmp_path / spider.GRADINGS_FILE, [row, row, (*row[:9], 3)])
+    with pytest.raises(ValueError, match="row 4 grades a disc otherwise than a row above"):
+        spider.scan(Inputs(tmp_path))
+
+
+def test_a_grade_out_of_its_range_is_none(tmp_path):
+    made_up.write_cohort(tmp_path, 1)
+    rows = [(3, 1, 4, 0, 2, 0, "nan", 0, 1, 6), (3, 2, 0, 0, 0, 0, 0, 0, 0, 2)]
+    made_up.write_gradings(tmp_path / spider.GRADINGS_FILE, rows)
+    found = spider.scan(Inputs(tmp_path))
+    assert found.grades == {"3": {"L4-L5": 2, "all": 2}}
+    bad = [drop.detail for drop in found.drops if drop.reason == Reason.BAD_GRADE]
+    assert len(bad) == 3
+    assert all(detail.endswith("is no such number") for detail in bad)
+
+
 def test_levels_are_for_axial_slices(quirky):
     with pytest.raises(ValueError, match="SPIDER has none: leave it away"):
         spider.scan(Inputs(quirky, levels="blocks"))

@@ -143,7 +143,7 @@ def read_split_file(path: pathlib.Path, patient_key: Callable[[str], str | None]
     patient_index, split_index = table.column("patient"), table.column("split")
     split_of: dict[str, str] = {}
     for number, cells in table.rows:
-        patient, split = patient_key(cells[patient_index]), cells[split_index].strip()
+        patient, split = patient_key(cells[patient_index]), cells[split_index].strip().lower()
         if patient is None or split not in schema.SPLITS or split_of.get(patient, split) != split:
             raise ValueError(
                 f"{path} row {number} has no patient id, a second split for one patient, or a "

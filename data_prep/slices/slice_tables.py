@@ -32,25 +32,25 @@ def read_slice_tables(folder: pathlib.Path) -> SliceTables:
 
     Raises:
       FileNotFoundError: one of the tables is missing.
-      ValueError: a row is not of the form above.
+      ValueError: a row is not of the form above, or says another thing of a patient than one above.
     """
-    numbers = {}
+    numbers: dict[int, tuple[int, int, int]] = {}
     path = folder / NUMBERS_FILE
     for row, cells in _rows(path):
-        if len(cells) != 4 or not all(cell.isdigit() for cell in cells):
+        if len(cells) != 4 or not all(cell.isdecimal() for cell in cells):
             raise ValueError(
                 f"{path} row {row} is not a patient and three slice numbers: correct it"
             )
         patient, *slices = map(int, cells)
-        numbers[patient] = tuple(slices)
-    folders = {}
+        _add(numbers, patient, tuple(slices), path, row)
+    folders: dict[str, dict[int, str]] = {}
     for sequence in ("T1", "T2"):
         path = folder / SUBFOLDERS_FILE.format(sequence=sequence)
         folders[sequence] = {}
         for row, cells in _rows(path):
             if len(cells) != 2:
                 raise ValueError(f"{path} row {row} is not a patient and a folder: correct it")
-            folders[sequence][int(cells[0])] = cells[1]
+            _add(folders[sequence], int(cells[0]), cells[1], path, row)
     return SliceTables(numbers, folders)
 
 
@@ -60,6 +60,13 @@ def natural_order(path: pathlib.Path) -> list:
     return [int(part) if part.isdigit() else part for part in parts]
 
 
+def _add(said: dict, patient: int, value: object, path: pathlib.Path, row: int) -> None:
+    if said.setdefault(patient, value) != value:
+        raise ValueError(
+            f"{path} row {row} says another thing of a patient than a row above: keep one of them"
+        )
+
+
 def _rows(path: pathlib.Path) -> Iterator[tuple[int, list[str]]]:
     """The rows that begin with a patient number; a first row of column names does not."""
     if not path.is_file():
@@ -67,7 +74,7 @@ def _rows(path: pathlib.Path) -> Iterator[tuple[int, list[str]]]:
     with path.open(newline="", encoding="utf-8-sig") as file:
         for row, cells in enumerate(csv.reader(file), start=1):
             cells = [cell.strip() for cell in cells if cell.strip()]
-            if cells and cells[0].isdigit():
+            if cells and cells[0].isdecimal():
                 yield row, cells
             elif cells and row > 1:
                 raise ValueError(f"{path} row {row} does not begin with a patient number")

@@ -1,12 +1,14 @@
 """The tables of RSNA 2024: severities, series and marks."""
 
 import dataclasses
+import math
 import pathlib
 import re
 
 from data_prep import schema
+from data_prep.discs import disc_named
 from data_prep.drops import Drop, Reason
-from data_prep.tables import read_table
+from data_prep.tables import is_blank, read_table
 
 IMAGES_FOLDER = "train_images"
 LEVELS = ("L1-L2", "L2-L3", "L3-L4", "L4-L5", "L5-S1")
@@ -60,7 +62,7 @@ def read_severities(path: pathlib.Path) -> tuple[dict[str, Severities], list[Dro
 
     Raises:
       FileNotFoundError: there is no such file.
-      ValueError: it lacks a column.
+      ValueError: it lacks a column, or a study has two severities of one condition at a level.
     """
     table = read_table(path, option="--images")
     study_index = table.column("study_id")
@@ -69,21 +71,26 @@ def read_severities(path: pathlib.Path) -> tuple[dict[str, Severities], list[Dro
         for level in LEVELS
         for condition in CONDITIONS
     ]
+    named = {severity.casefold(): severity for severity in SEVERITIES}
     found: dict[str, Severities] = {}
     drops = []
     for number, cells in table.rows:
         study = patient_key(cells[study_index])
         graded: Severities = {}
         for level, condition, index in columns:
-            severity = cells[index].strip()
-            if severity in SEVERITIES:
+            severity = named.get(cells[index].strip().casefold())
+            if severity:
                 graded.setdefault(level, {})[condition] = severity
-            elif severity:
+            elif not is_blank(cells[index]):
                 drops.append(Drop(f"train.csv row {number}", Reason.BAD_GRADE, condition))
-        if study and graded:
-            found[study] = graded
-        else:
+        if not study:
+            drops.append(Drop(f"train.csv row {number}", Reason.REPORT_BAD_ID))
+        elif not graded:
             drops.append(Drop(f"train.csv row {number}", Reason.REPORT_EMPTY))
+        elif found.setdefault(study, graded) != graded:
+            raise ValueError(
+                f"{path} row {number} grades a study otherwise than a row above: keep one of them"
+            )
     return found, drops
 
 
@@ -96,20 +103,30 @@ def read_studies(root: pathlib.Path, drops: list[Drop]) -> list[Study]:
 
     Raises:
       FileNotFoundError: a table is not there.
-      ValueError: it lacks a column.
+      ValueError: it lacks a column, or a series has two descriptions.
     """
     table = read_table(root / "train_series_descriptions.csv", option="--images")
     names = ("study_id", "series_id", "series_description")
     study_index, series_index, description_index = (table.column(name) for name in names)
     studies: dict[str, Study] = {}
+    described: dict[tuple[str, str], str] = {}
     for number, cells in table.rows:
         study, series_id = patient_key(cells[study_index]), patient_key(cells[series_index])
         if not study or not series_id:
             drops.append(Drop(f"series descriptions row {number}", Reason.REPORT_BAD_ID))
             continue
+        description = cells[description_index].strip().casefold()
+        if (study, series_id) in described:
+            if described[study, series_id] != description:
+                raise ValueError(
+                    f"{table.path} row {number} describes a series otherwise than a row above: "
+                    "keep one of them"
+                )
+            continue
+        described[study, series_id] = description
         found = studies.setdefault(study, Study(study, {}, []))
-        view, _, sequence = cells[description_index].strip().partition(" ")
-        if view.lower() == "axial" and sequence in ("T1", "T2"):
+        view, _, sequence = description.upper().partition(" ")
+        if view == "AXIAL" and sequence in ("T1", "T2"):
             found.axial[series_id] = sequence
         else:
             drops.append(Drop(f"{IMAGES_FOLDER}/{study}/{series_id}", Reason.NOT_AXIAL))
@@ -123,22 +140,22 @@ def _read_marks(path: pathlib.Path, drops: list[Drop]) -> list[tuple[str, Mark]]
     table = read_table(path, option="--images")
     names = ("study_id", "series_id", "instance_number", "condition", "level", "x", "y")
     indices = [table.column(name) for name in names]
-    marks = []
+    marks: dict[tuple[str | None, ...], Mark] = {}
     for number, cells in table.rows:
-        study, series_id, instance, condition, level, x, y = (cells[i].strip() for i in indices)
-        condition = condition.lower().replace(" ", "_")
+        where = f"coordinates row {number}"
+        *ids, condition, level, x, y = (cells[index].strip() for index in indices)
+        study, series_id, instance = map(patient_key, ids)
+        condition, level = condition.lower().replace(" ", "_"), disc_named(level)
         try:
-            mark = Mark(
-                str(int(series_id)),
-                int(instance),
-                condition,
-                level.replace("/", "-"),
-                float(x),
-                float(y),
-            )
+            x_px, y_px = float(x), float(y)
         except ValueError:
-            drops.append(Drop(f"coordinates row {number}", Reason.BAD_LEVEL))
+            x_px = y_px = math.nan
+        if None in (study, series_id, instance, level) or not math.isfinite(x_px + y_px):
+            drops.append(Drop(where, Reason.BAD_LEVEL))
             continue
-        if condition in SAGITTAL_CONDITIONS and mark.level in schema.LEVELS:
-            marks.append((study, mark))
-    return marks
+        if condition not in SAGITTAL_CONDITIONS or level not in schema.LEVELS:
+            continue
+        mark = Mark(series_id, int(instance), condition, level, x_px, y_px)
+        if marks.setdefault((study, series_id, instance, condition, level), mark) != mark:
+            drops.append(Drop(where, Reason.BAD_LEVEL, "another place than in a row above"))
+    return [(study, mark) for (study, *_), mark in marks.items()]

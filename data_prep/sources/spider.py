@@ -17,7 +17,7 @@ from data_prep.labels import Findings
 from data_prep.parallel import ordered_map
 from data_prep.scan import ImageRef, Inputs, Scan
 from data_prep.slices.series import file_sha256
-from data_prep.tables import Table, read_table
+from data_prep.tables import Table, is_blank, read_table
 from data_prep.text import templates
 
 PATIENT_COLUMN = REPORT_COLUMN = ""
@@ -41,6 +41,8 @@ GRADED = {
 }
 # The authors' spelling.
 PFIRRMANN_COLUMN = "Pfirrman grade"
+# The columns that say more than 0 or 1.
+GRADES_OF = {"Modic": range(4), PFIRRMANN_COLUMN: range(1, 6)}
 # Grades 1 and 2 are discs of normal height with a bright nucleus.
 FIRST_DEGENERATED_GRADE = 3
 
@@ -113,11 +115,14 @@ def _read_gradings(path: pathlib.Path) -> tuple[dict[str, dict[str, Disc]], list
         disc = {}
         for name, index in columns.items():
             grade = patient_key(cells[index])
-            if grade is not None:
+            if grade is not None and int(grade) in GRADES_OF.get(name, (0, 1)):
                 disc[name] = int(grade)
-            elif cells[index].strip():
-                drops.append(Drop(where, Reason.BAD_GRADE, f"{name} is no number"))
-        discs.setdefault(patient, {}).setdefault(level, disc)
+            elif not is_blank(cells[index]):
+                drops.append(Drop(where, Reason.BAD_GRADE, f"{name} is no such number"))
+        if discs.setdefault(patient, {}).setdefault(level, disc) != disc:
+            raise ValueError(
+                f"{path} row {number} grades a disc otherwise than a row above: keep one of them"
+            )
     return discs, drops
 
 
@@ -158,7 +163,7 @@ def _missing(root: pathlib.Path, names: list[str]) -> list[Drop]:
     return [
         Drop(f"overview row {number}", Reason.MISSING_IMAGE)
         for number, cells in table.rows
-        if cells[index].strip() and cells[index].strip() not in stems
+        if not is_blank(cells[index]) and cells[index].strip() not in stems
     ]
 
 
@@ -204,6 +209,6 @@ def _pfirrmann(levels: dict[str, Disc]) -> dict[str, int]:
     grades = {
         level: levels[level][PFIRRMANN_COLUMN]
         for level in schema.LEVELS
-        if 1 <= levels.get(level, {}).get(PFIRRMANN_COLUMN, 0) <= 5
+        if PFIRRMANN_COLUMN in levels.get(level, {})
     }
     return grades | ({schema.WHOLE_SPINE: max(grades.values())} if grades else {})
