@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from data_prep.discs import disc_named
 from data_prep.findings import FINDINGS, STATUS
 from data_prep.pairing import Subject, normal_id
+from data_prep.tables import is_blank
 
 IDS = ("report", "study", "accession")
 FIELDS = ("id", *IDS, "findings", "levels")
@@ -122,7 +123,7 @@ def _check_finding(field: str, name: object) -> None:
 
 def _status(name: str, status: object) -> str:
     _check_finding("findings", name)
-    word = status.strip().casefold() if isinstance(status, str) else None
+    word = status.strip().casefold().replace(" ", "_") if isinstance(status, str) else None
     if word not in STATUS_WORDS:
         raise ValueError(f"findings: {name} is none of {', '.join(STATUS)}")
     return STATUS_WORDS[word]
@@ -131,6 +132,6 @@ def _status(name: str, status: object) -> str:
 def _id(field: str, value: object) -> str:
     if isinstance(value, float) and value.is_integer():
         value = int(value)
-    if isinstance(value, bool) or not isinstance(value, int | str) or not str(value).strip():
+    if isinstance(value, bool) or not isinstance(value, int | str) or is_blank(str(value)):
         raise ValueError(f"{field}: neither a text nor a whole number")
     return str(value)

@@ -75,7 +75,7 @@ def test_names_of_discs(text, disc):
     ("status", "code"),
     [
         ("PRESENT", 1), ("Positive", 1), ("absent ", 2), ("negative", 2), ("Uncertain", 3),
-        ("not_mentioned", 0),
+        ("not_mentioned", 0), ("Not mentioned", 0),
     ],
 )  # fmt: skip
 def test_statuses_in_any_case(status, code, tmp_path):
@@ -125,6 +125,7 @@ def a_line(findings: str, levels: str = "{}", **fields: str) -> str:
         (a_line('{"disc_bulge": "absent", "disc_bulge": "present"}'), "a name twice in one object"),
         ('{"id": 1, "id": 2, "findings": {}}', "a name twice in one object"),
         (a_line("{}", id="null"), "id: neither a text nor a whole number"),
+        (a_line("{}", id='"nan"'), "id: neither a text nor a whole number"),
         (a_line("{}", id="true"), "id: neither a text nor a whole number"),
         (a_line("{}", id="1.5"), "id: neither a text nor a whole number"),
     ],

@@ -13,6 +13,7 @@ from tests.archive_folder import Archive, accession, scan, table
 
 COLUMNS = Columns(patient="MRN", report="Text", image="File", level="Disc")
 HEADER = ("MRN", "Text", "File", "Disc")
+LONG = "too long a name for any file " * 100 + "."
 
 
 @pytest.fixture(scope="module")
@@ -64,10 +65,10 @@ def test_an_image_with_another_level_by_its_path_than_by_its_uid_is_left_out(arc
 def test_images_of_the_level_column_that_are_not_there_are_counted(archive, tmp_path):
     right = level_rows(archive, {2: "L5-S1", 5: "L4-L5", 8: "L3-L4"})
     rows = [HEADER, *((*row[:3], row[4]) for row in right)]
-    rows += [("0018", "the report", name, "L4-L5") for name in ("no/where.dcm", "1.2.3.4")]
+    rows += [("0018", "the report", name, "L4-L5") for name in ("no/where.dcm", "1.2.3.4", LONG)]
     found = scan(archive, table(tmp_path / "r.csv", rows), COLUMNS)
     missing = [drop.location for drop in found.drops if drop.reason == Reason.MISSING_IMAGE]
-    assert missing == ["no/where.dcm", "1.2.3.4"]
+    assert missing == ["no/where.dcm", "1.2.3.4", LONG]
 
 
 def test_levels_that_a_spreadsheet_took_for_dates_are_refused(archive, tmp_path):

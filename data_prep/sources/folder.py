@@ -126,7 +126,8 @@ def _missing(
     return [
         Drop(name, Reason.MISSING_IMAGE)
         for name in level_of_image
-        if name not in uids and not (root / name).is_file()
+        # It answers for names that no file can have, too.
+        if name not in uids and not os.path.isfile(root / name)
     ]
 
 
