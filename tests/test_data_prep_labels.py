@@ -7,6 +7,7 @@ import pytest
 from data_prep import label_reports, labels
 from data_prep.discs import disc_named
 from data_prep.findings import FINDINGS
+from data_prep.pairing import Subject
 from data_prep.sources import mendeley
 
 BULGE = FINDINGS.index("disc_bulge")
@@ -15,7 +16,8 @@ EMPTY = '{"id": 3, "findings": {}}'
 
 def read(path, *lines):
     path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
-    return labels.read_findings(path, patient_key=mendeley.patient_key)
+    found = labels.read_findings(path, patient_key=mendeley.patient_key)
+    return {line.subject.patient: line.codes for line in found}
 
 
 def test_findings_become_codes_of_the_patient_and_of_each_level(tmp_path):
@@ -30,9 +32,7 @@ def test_findings_become_codes_of_the_patient_and_of_each_level(tmp_path):
         },
         "levels": {"L4-L5": ["disc_bulge"], "L1-L2": ["disc_bulge"]},
     }
-    (tmp_path / "findings.jsonl").write_text(json.dumps(row) + "\n\n")
-    found = labels.read_findings(tmp_path / "findings.jsonl", patient_key=mendeley.patient_key)
-    findings = found["0007"]
+    findings = read(tmp_path / "findings.jsonl", json.dumps(row), "")["0007"]
     assert findings.patient == (1, 1, 2, 0, 0, 0, 0, 3, 0, 0, 0, 0, 0, 0, 1, 0, 0)
     # The protrusion is stated without a level and the tear is hedged: either may be at any level.
     assert findings.levels["L4-L5"] == (1, 3, 2, 0, 0, 0, 0, 3)
@@ -156,6 +156,9 @@ def test_another_encoding_is_named(tmp_path):
 def test_labels_to_compare_with_are_read_alike(tmp_path):
     row = {"id": 7.0, "findings": {"disc_bulge": "Present"}, "levels": {"L4/5": ["disc_bulge"]}}
     (tmp_path / "f.jsonl").write_text(json.dumps(row), encoding="utf-8-sig")
-    assert label_reports.read_truth(tmp_path / "f.jsonl") == {
-        "7": {"findings": {"disc_bulge": "present"}, "levels": {"L4-L5": ["disc_bulge"]}}
-    }
+    assert label_reports.read_truth(tmp_path / "f.jsonl") == [
+        (
+            Subject("7"),
+            {"findings": {"disc_bulge": "present"}, "levels": {"L4-L5": ["disc_bulge"]}},
+        )
+    ]
