@@ -8,18 +8,20 @@ import pydicom
 
 from data_prep.drops import Reason
 from data_prep.images import dicom, persons, quarantine
-from data_prep.images.fields import number, number_if_any, numbers
+from data_prep.images.fields import number_if_any, numbers, per_frame
 from data_prep.images.geometry import Plane, plane
 from data_prep.images.persons import Person, person
+from data_prep.images.sequence import weighting
 from data_prep.text import scrub
-
-T1_MAX_TR_MS, T1_MAX_TE_MS, T2_MIN_TR_MS, T2_MIN_TE_MS = 1200.0, 35.0, 1500.0, 60.0
 
 FIELDS = (
     *quarantine.FIELDS,
     *persons.FIELDS,
     *scrub.IDENTITY_FIELDS,
+    "AcquisitionContrast",
     "ContrastBolusAgent",
+    "EchoPlanarPulseSequence",
+    "EchoPulseSequence",
     "EchoTime",
     "FrameOfReferenceUID",
     "ImageOrientationPatient",
@@ -125,27 +127,34 @@ def _text(dataset: pydicom.Dataset, field: str) -> str:
 
 
 def _sequence(dataset: pydicom.Dataset, frame: int) -> str | None:
-    """ "T1" or "T2" by the description, else by echo and repetition time, else None.
-
-    A gradient echo called T2 is a T2*, and an echo-planar image (diffusion, perfusion) has the
-    times of a T2 without being one.
-    """
-    scanning = dataset.get("ScanningSequence") or ()
-    techniques = {scanning} if isinstance(scanning, str) else set(scanning)
-    if "EP" in techniques:
-        return None
-    description = str(dataset.get("SeriesDescription", "")).upper()
-    named = [name for name in ("T1", "T2") if name in description]
-    if "T2*" in description or (named == ["T2"] and techniques == {"GR"}):
-        return None
-    if len(named) == 1:
-        return named[0]
     timing = "MRTimingAndRelatedParametersSequence"
-    echo_ms = number(dataset, "EffectiveEchoTime", frame, "MREchoSequence")
-    echo_ms = echo_ms or number(dataset, "EchoTime") or 0
-    repetition_ms = number(dataset, "RepetitionTime", frame, timing) or 0
-    if echo_ms >= T2_MIN_TE_MS and repetition_ms >= T2_MIN_TR_MS:
-        return "T2"
-    if 0 < echo_ms <= T1_MAX_TE_MS and 0 < repetition_ms <= T1_MAX_TR_MS:
-        return "T1"
-    return None
+    echo_ms = _milliseconds(dataset, "EffectiveEchoTime", frame, "MREchoSequence")
+    contrast = per_frame(dataset, frame, "MRImageFrameTypeSequence", "AcquisitionContrast")
+    return weighting(
+        _text(dataset, "SeriesDescription"),
+        techniques=_techniques(dataset),
+        contrast=str(contrast or "").strip().upper(),
+        echo_ms=echo_ms or _milliseconds(dataset, "EchoTime"),
+        repetition_ms=_milliseconds(dataset, "RepetitionTime", frame, timing),
+    )
+
+
+def _techniques(dataset: pydicom.Dataset) -> set[str]:
+    """The values of Scanning Sequence, as which those of an enhanced image count too."""
+    value = dataset.get("ScanningSequence") or ()
+    values = (value,) if isinstance(value, str) else value
+    found = {str(value).strip().upper() for value in values}
+    if _text(dataset, "EchoPulseSequence").upper() == "GRADIENT":
+        found.add("GR")
+    if _text(dataset, "EchoPlanarPulseSequence").upper() == "YES":
+        found.add("EP")
+    return found
+
+
+def _milliseconds(dataset: pydicom.Dataset, field: str, frame: int = 0, groups: str = "") -> float:
+    """A time, or 0 where there is none or it is not one number."""
+    try:
+        times = numbers(dataset, field, frame, groups)
+    except dicom.Rejected:
+        return 0.0
+    return max(times[0], 0.0) if len(times) == 1 else 0.0
