@@ -57,22 +57,36 @@ class Archive:
         self.series(ids, "T2", view="sag", **options)
         return study
 
-    def series(self, ids: dict, sequence: str, *, view: str = "axial", slices: int = 9, **fields):
-        """A series of blocks of three slices, 35 mm apart, its slice number in its pixels."""
+    def series(
+        self,
+        ids: dict,
+        sequence: str,
+        *,
+        view: str = "axial",
+        slices: int | range = 9,
+        above_mm: float = 0.0,
+        **fields,
+    ) -> str:
+        """A series of blocks of three slices, 35 mm apart, its slice number in its pixels.
+
+        `slices` is the number of them from below, or which; `above_mm` lifts them. Returns its UID.
+        """
         uid = generate_uid()
-        for number in range(slices):
+        numbers = range(slices) if isinstance(slices, int) else slices
+        for number in numbers:
             pixels = np.full((SIZE_PX, SIZE_PX), 10 * number, np.uint16)
             pixels[0, :2] = 0, 1000
+            x_mm, y_mm, z_mm = block_position(number, 3)
             self.image(
                 pixels,
-                block_position(number, 3),
+                (x_mm, y_mm, z_mm + above_mm),
                 view=view,
-                SeriesInstanceUID=uid,
-                InstanceNumber=slices - number,
+                InstanceNumber=numbers.stop - number,
                 EchoTime=TIMES[sequence][0],
                 RepetitionTime=TIMES[sequence][1],
-                **(ids | fields),
+                **({"SeriesInstanceUID": uid} | ids | fields),
             )
+        return uid
 
     def image(self, pixels, corner, *, view="axial", name="", **fields) -> pathlib.Path:
         """One file; a field of None is left away."""

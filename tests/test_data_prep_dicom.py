@@ -9,9 +9,7 @@ from pydicom.uid import DeflatedExplicitVRLittleEndian
 from data_prep.drops import Reason
 from data_prep.images import dicom, pixels
 from data_prep.images.decode import read_pixels
-from data_prep.images.geometry import plane
 from data_prep.images.headers import Header, read_headers
-from data_prep.slices import blocks
 from tests import data_prep_cohort as cohort
 
 AXIAL = cohort.ORIENTATIONS["axial"]
@@ -31,17 +29,6 @@ def saved(tmp_path, *, orientation=AXIAL, corner=(0, 0, 0), shape=(8, 8), **fiel
     path = tmp_path / "slice.ima"
     dataset.save_as(path, enforce_file_format=True)
     return path
-
-
-def header(z_mm: float, *, tilt_degrees: float = 0.0, gap_mm: float | None = None) -> Header:
-    tilt = np.radians(tilt_degrees)
-    orientation = [1, 0, 0, 0, np.cos(tilt), np.sin(tilt)]
-    return Header(
-        kind=None,
-        sequence="T2",
-        plane=plane([0, 0, z_mm], orientation, [1, 1], (1, 1)),
-        slice_gap_mm=gap_mm,
-    )
 
 
 def read_header(path) -> Header:
@@ -220,29 +207,3 @@ def test_fit_crops_and_pads_about_the_centre():
 
 def test_a_flat_image_is_black():
     assert not pixels.to_8_bit(np.full((2, 2), 7.0), 7.0, 7.0).any()
-
-
-def test_blocks_of_one_orientation_are_split_at_gaps():
-    heights = [0, 4, 8, 30, 34, 38, 60, 64, 68]
-    slices = [header(z) for z in heights]
-    assert blocks.middle_slices(slices) == {"L5-S1": 1, "L4-L5": 4, "L3-L4": 7}
-    assert blocks.middle_slices(slices[::-1]) == {"L5-S1": 7, "L4-L5": 4, "L3-L4": 1}
-
-
-def test_blocks_that_touch_are_split_by_tilt():
-    slices = [header(4.0 * n, tilt_degrees=25 - 10 * (n // 3)) for n in range(9)]
-    assert blocks.middle_slices(slices) == {"L5-S1": 1, "L4-L5": 4, "L3-L4": 7}
-
-
-def test_the_three_lowest_blocks_count_and_even_ones_take_the_lower_middle():
-    slices = [header(30.0 * block + 4.4 * n, gap_mm=4.4) for block in range(4) for n in range(4)]
-    assert blocks.middle_slices(slices) == {"L5-S1": 1, "L4-L5": 5, "L3-L4": 9}
-
-
-def test_two_blocks_name_two_discs():
-    slices = [header(z, gap_mm=4.4) for z in (0, 4.4, 40)]
-    assert blocks.middle_slices(slices) == {"L5-S1": 0, "L4-L5": 2}
-
-
-def test_one_long_stack_names_no_disc():
-    assert blocks.middle_slices([header(4.4 * n) for n in range(15)]) == {}

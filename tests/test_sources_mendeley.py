@@ -2,6 +2,7 @@
 
 import collections
 
+import pydicom
 import pytest
 
 from data_prep.drops import Reason
@@ -68,6 +69,29 @@ def test_tables_beside_the_images_are_found_and_can_be_declined(tmp_path):
     by_blocks = mendeley.scan(Inputs(tmp_path, levels="blocks"))
     assert by_blocks.form.endswith("counted from below")
     assert numbers(by_blocks, "0001", "T1") == {"L3-L4": 8, "L4-L5": 5, "L5-S1": 2}
+
+
+def test_blocks_in_series_of_their_own_are_counted_together(tmp_path):
+    """A T1 of a series a disc, in the frame of reference of the T2."""
+    cohort.write_studies(tmp_path, 1, 8)
+    (study,) = (tmp_path / mendeley.RAW_FOLDER / "0001").iterdir()
+    for path in sorted(study.rglob("*.ima")):
+        dataset = pydicom.dcmread(path)
+        dataset.FrameOfReferenceUID = "1.2.3"
+        dataset.save_as(path)
+        if path.parent.name == "T1_TSE_TRA_0004":
+            # Names count down from 99 for the lowest of nine.
+            disc = (99 - int(path.stem[-3:])) // 3
+            folder = study / f"T1_TSE_TRA_{disc}"
+            folder.mkdir(exist_ok=True)
+            path.rename(folder / path.name)
+    (study / "T1_TSE_TRA_0004").rmdir()
+    scan = mendeley.scan(Inputs(tmp_path))
+    levels = {"L3-L4": 8, "L4-L5": 5, "L5-S1": 2}
+    assert numbers(scan, "0001", "T1") == numbers(scan, "0001", "T2") == levels
+    assert len({image.study for image in scan.images}) == 1
+    reasons = {drop.reason for drop in scan.drops}
+    assert not reasons & {Reason.NO_DISC_BLOCK, Reason.SERIES_NOT_CHOSEN}
 
 
 @pytest.mark.parametrize(

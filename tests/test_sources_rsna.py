@@ -2,6 +2,7 @@
 
 import collections
 import csv
+import shutil
 
 import numpy as np
 import pytest
@@ -290,6 +291,55 @@ def test_a_missing_part_is_named(change, error, sentence, tmp_path):
     change(tmp_path)
     with pytest.raises(error, match=sentence):
         rsna.scan(Inputs(tmp_path))
+
+
+@pytest.mark.parametrize("marked", [True, False])
+def test_discs_in_several_series(tmp_path, marked):
+    """A series with the upper discs, one with the lower, and L5-S1 scanned again."""
+    rows = write_study(tmp_path, "15")
+    folder = tmp_path / "train_images/15"
+    shutil.rmtree(folder / "300")
+    levels = {"300": ("L1/L2", "L2/L3", "L3/L4"), "400": ("L4/L5", "L5/S1"), "500": ("L5/S1",)}
+    for series, shown in levels.items():
+        write_axial(folder / series, discs={level: DISCS[level] for level in shown})
+    graded = {"spinal_canal_stenosis_l4_l5": "Severe"}
+    write_tables(tmp_path, rows if marked else [], {"15": graded})
+    with (tmp_path / "train_series_descriptions.csv").open("a") as file:
+        file.writelines(f"15,{series},Axial T2\n" for series in ("400", "500"))
+    found = rsna.scan(Inputs(tmp_path))
+    assert {image.level: tuple(image.path.split("/")[2:]) for image in found.images} == {
+        "L3-L4": ("300", "16.dcm"),
+        "L4-L5": ("400", "4.dcm"),
+        "L5-S1": ("400", "10.dcm"),
+    }
+    assert {image.level: image.series for image in found.images} == {
+        "L3-L4": "1.2.300",
+        "L4-L5": "1.2.400",
+        "L5-S1": "1.2.400",
+    }
+    not_used = [d.location for d in found.drops if d.reason == Reason.SERIES_NOT_CHOSEN]
+    assert not_used == ["train_images/15/500"]
+
+
+def test_the_series_that_runs_through_a_mark_shows_its_disc(tmp_path):
+    """Two series of equal rank, of which the last ends 6 mm below a disc of the other."""
+    rows = write_study(tmp_path, "15")
+    folder = tmp_path / "train_images/15"
+    shutil.rmtree(folder / "300")
+    for series, discs in {
+        "300": {"L3/L4": (70, 0), "L4/L5": (35, 0)},
+        "400": {"L4/L5": (24, 0), "L5/S1": (0, 0)},
+    }.items():
+        write_axial(folder / series, discs=discs)
+    write_tables(tmp_path, rows, {"15": {"spinal_canal_stenosis_l4_l5": "Severe"}})
+    with (tmp_path / "train_series_descriptions.csv").open("a") as file:
+        file.write("15,400,Axial T2\n")
+    found = rsna.scan(Inputs(tmp_path))
+    assert {image.level: image.series for image in found.images} == {
+        "L3-L4": "1.2.300",
+        "L4-L5": "1.2.300",
+        "L5-S1": "1.2.400",
+    }
 
 
 def test_levels_by_column_are_another_sources(cohort):

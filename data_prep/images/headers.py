@@ -35,7 +35,6 @@ FIELDS = (
     "SeriesInstanceUID",
     "SharedFunctionalGroupsSequence",
     "SOPInstanceUID",
-    "SpacingBetweenSlices",
     "StudyDate",
     "StudyInstanceUID",
     "StudyTime",
@@ -55,7 +54,6 @@ class Header:
     kind: Reason | None
     sequence: str | None
     plane: Plane | None
-    slice_gap_mm: float | None = None
     frame: int = 0
     instance: int = 0
     contrast: bool = False
@@ -95,12 +93,10 @@ def _header(dataset: pydicom.Dataset, kind: Reason | None, frame: int) -> Header
         position = ()
     orientation = numbers(dataset, "ImageOrientationPatient", frame, "PlaneOrientationSequence")
     spacing = numbers(dataset, "PixelSpacing", frame, "PixelMeasuresSequence")
-    gap_mm = number_if_any(dataset, "SpacingBetweenSlices", frame, "PixelMeasuresSequence")
     return Header(
         kind=kind,
         sequence=_sequence(dataset, frame),
         plane=plane(position, orientation, spacing, (dataset.Rows, dataset.Columns)),
-        slice_gap_mm=abs(gap_mm or 0) or None,
         frame=frame,
         instance=int(number_if_any(dataset, "InstanceNumber") or 0),
         contrast=bool(dataset.get("ContrastBolusAgent")),

@@ -1,66 +1,86 @@
-"""Which slice of an axial series shows which disc, from the series alone.
+"""The blocks of parallel slices that an axial series consists of.
 
-A lumbar protocol aims a short block of parallel slices at each disc. Nothing in the file names the
-disc, so the blocks are told apart by orientation and gaps and counted from below: the lowest is
-L5-S1, the usual reading when no vertebra is transitional.
+A lumbar protocol aims a short block at each disc. Blocks are told apart by orientation and gaps.
+Distances are measured: what headers state as SpacingBetweenSlices may be the gap between two
+slices, twice the step, negative or absent.
 """
 
+import dataclasses
 from collections.abc import Sequence
 
 import numpy as np
 
-from data_prep import schema
 from data_prep.images.headers import Header
+from data_prep.slices.series import SAME_PLACE_MM
 
 MAX_TILT_DEGREES = 2.0
-# The slices of one block are evenly spaced; a step this much longer leads to the next block.
-MIN_GAP_RATIO = 1.6
-# Five slices of 4.4 mm cover a disc. Twice as many in one piece cover more than one disc, and
-# which slice shows which disc cannot be told without the sagittal series.
-MAX_BLOCK_SLICES = 9
+# The slices of one block are evenly spaced; a step this much longer leads to the next block, but
+# for one of just twice the usual: a slice was lost there.
+MIN_GAP_RATIO, LOST_SLICE_TOLERANCE = 1.6, 0.03
+# Lumbar discs follow each other at 28 to 46 mm, from middle to middle; with some inaccuracy of aim.
+MIN_DISC_STEP_MM = 24.0
 
 
-def middle_slices(slices: Sequence[Header]) -> dict[str, int]:
-    """Maps each disc level that has a block to the index of its block's middle slice.
+@dataclasses.dataclass(frozen=True, eq=False)
+class Block:
+    """Parallel slices that follow each other: `slices` are their indices, lowest first."""
 
-    Of an even number of slices the lower of the middle two is taken. Returns nothing when any of
-    the three lowest blocks is too long to be one disc's.
+    slices: list[int]
+    normal: np.ndarray  # [3]
+    center_mm: np.ndarray  # [3]
+    length_mm: float  # from the first slice to the last
+
+    @property
+    def middle(self) -> int:
+        """The index of the middle slice; of an even number, of the lower of the middle two."""
+        return self.slices[(len(self.slices) - 1) // 2]
+
+    def is_parallel_to(self, other: "Block") -> bool:
+        return _parallel(self.normal, other.normal)
+
+    def distance_mm(self, other: "Block") -> float:
+        """Along the mean normal, so that the place within the plane does not count."""
+        normal = self.normal + other.normal
+        return abs(float((self.center_mm - other.center_mm) @ normal / np.linalg.norm(normal)))
+
+
+def disc_blocks(slices: Sequence[Header]) -> list[Block]:
+    """The blocks of one series, lowest first.
 
     Args:
-      slices: the headers of one axial series, each with a geometry, in any order.
+      slices: headers with a geometry, in any order.
     """
-    blocks = disc_blocks(slices)[: len(schema.LEVELS)]
-    if any(len(block) > MAX_BLOCK_SLICES for block in blocks):
-        return {}
-    lowest_first = reversed(schema.LEVELS)
-    return {
-        level: block[(len(block) - 1) // 2]
-        for level, block in zip(lowest_first, blocks, strict=False)
-    }
-
-
-def disc_blocks(slices: Sequence[Header]) -> list[list[int]]:
-    """Indices of the slices by block, lowest block first and, within it, lowest slice first."""
-    heights = np.array([header.plane.center_mm[2] for header in slices])
+    centers_mm = np.array([header.plane.center_mm for header in slices]).reshape(-1, 3)
     groups: list[tuple[np.ndarray, list[int]]] = []
-    for index in np.argsort(heights, kind="stable"):
+    for index in np.argsort(centers_mm[:, 2], kind="stable").tolist():
         normal = slices[index].plane.normal
         for first_normal, group in groups:
-            if normal @ first_normal > np.cos(np.radians(MAX_TILT_DEGREES)):
-                group.append(int(index))
+            if _parallel(normal, first_normal):
+                group.append(index)
                 break
         else:
-            groups.append((normal, [int(index)]))
-    blocks = [block for normal, group in groups for block in _split(slices, normal, group)]
-    return sorted(blocks, key=lambda block: np.mean(heights[block]))
+            groups.append((normal, [index]))
+    blocks = []
+    for normal, group in groups:
+        depths_mm = centers_mm[group] @ normal
+        order = np.argsort(depths_mm, kind="stable")
+        for part in np.split(order, _gaps(depths_mm[order])):
+            indices = np.array(group)[part].tolist()
+            center_mm = centers_mm[indices].mean(axis=0)
+            blocks.append(Block(indices, normal, center_mm, float(np.ptp(depths_mm[part]))))
+    return sorted(blocks, key=lambda block: block.center_mm[2])
 
 
-def _split(slices: Sequence[Header], normal: np.ndarray, group: list[int]) -> list[list[int]]:
-    """Sorts parallel slices along their normal and splits them where the step is too long."""
-    depths_mm = np.array([slices[index].plane.center_mm @ normal for index in group])
-    order = np.argsort(depths_mm, kind="stable")
-    steps = np.diff(depths_mm[order])
-    stated = [slices[index].slice_gap_mm for index in group if slices[index].slice_gap_mm]
-    usual = np.median(stated) if stated else np.median(steps) if len(steps) else 0.0
-    cuts = np.flatnonzero(steps > MIN_GAP_RATIO * usual) + 1
-    return [part.tolist() for part in np.split(np.array(group)[order], cuts)]
+def _parallel(normal: np.ndarray, other: np.ndarray) -> bool:
+    return bool(normal @ other > np.cos(np.radians(MAX_TILT_DEGREES)))
+
+
+def _gaps(depths_mm: np.ndarray) -> np.ndarray:
+    """Where the next block begins in sorted depths."""
+    steps = np.diff(depths_mm)
+    within = steps[(steps > SAME_PLACE_MM) & (steps < MIN_DISC_STEP_MM)]
+    # The lower of the middle two: of two steps, one may be a gap.
+    usual = np.quantile(within, 0.5, method="lower") if len(within) else np.inf
+    lost_slice = np.abs(steps - 2 * usual) <= LOST_SLICE_TOLERANCE * usual
+    gap = (steps > MIN_GAP_RATIO * usual) & ~lost_slice
+    return np.flatnonzero(gap | (steps >= MIN_DISC_STEP_MM)) + 1

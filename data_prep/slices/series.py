@@ -23,19 +23,41 @@ class Slice:
 
 
 @dataclasses.dataclass(frozen=True)
-class Candidate:
-    """A series that could be used: the slice of each disc level found; `place` is for people."""
+class Series:
+    """Axial slices of one series and one sequence, each with a geometry; `place` is for people."""
 
     place: str
+    slices: Sequence[Slice]
+
+    @property
+    def sequence(self) -> str:
+        return self.slices[0].header.sequence
+
+
+@dataclasses.dataclass(frozen=True)
+class Candidate:
+    """What could be used of a sequence: the slice of each disc level found, at least one.
+
+    `places` are those of the series which the slices are of, by level.
+    """
+
     slices: Mapping[str, Slice]
+    places: Mapping[str, str]
+
+    @classmethod
+    def of(cls, place: str, slices: Mapping[str, Slice]) -> "Candidate":
+        """From one series alone."""
+        return cls(slices, dict.fromkeys(slices, place))
 
     @property
     def sequence(self) -> str:
         return next(iter(self.slices.values())).header.sequence
 
     @property
-    def contrast(self) -> bool:
-        return next(iter(self.slices.values())).header.contrast
+    def rank(self) -> tuple[int, bool, str]:
+        """Orders rivals: most discs count, then no contrast agent, then the last place."""
+        contrast = any(item.header.contrast for item in self.slices.values())
+        return len(self.slices), not contrast, max(self.places.values())
 
 
 def reason_against(header: Header) -> Reason | None:
@@ -72,22 +94,64 @@ def without_repeats(slices: Sequence[Slice]) -> tuple[list[Slice], list[Drop]]:
     return kept, drops
 
 
+def by_frame(series: Iterable[Series]) -> list[tuple[str, list[Series]]]:
+    """Series by the frame of reference that their coordinates are in, told apart by sequence too.
+
+    Series of one study can be in different frames, after the patient was moved; published lumbar
+    studies are. Their coordinates cannot be compared. An unnamed frame is its series' own.
+    """
+    frames: dict[tuple[str, str], dict[tuple[str, str], list[Slice]]] = {}
+    for one in series:
+        for item in one.slices:
+            frame = item.header.frame_of_reference
+            parts = frames.setdefault((frame, "" if frame else one.place), {})
+            parts.setdefault((one.place, item.header.sequence), []).append(item)
+    return [
+        (frame, [Series(place, slices) for (place, _), slices in parts.items()])
+        for (frame, _), parts in frames.items()
+    ]
+
+
+def joined(candidates: Iterable[Candidate]) -> tuple[list[Candidate], list[Drop]]:
+    """Series whose levels were told together as one candidate a sequence.
+
+    Where several show a disc, the one of the highest rank does.
+    """
+    whole, drops = [], []
+    for rivals in _by_sequence(candidates):
+        slices: dict[str, Slice] = {}
+        places: dict[str, str] = {}
+        for candidate in sorted(rivals, key=lambda c: c.rank):
+            slices |= candidate.slices
+            places |= candidate.places
+        whole.append(Candidate(slices, places))
+        drops += _not_chosen(rivals, places.values())
+    return whole, drops
+
+
 def best_of_each_sequence(
     candidates: Iterable[Candidate],
 ) -> tuple[list[Candidate], list[Drop]]:
-    """Of several series of one sequence, the one to use.
+    """Of several candidates of one sequence, the one of the highest rank."""
+    chosen, drops = [], []
+    for rivals in _by_sequence(candidates):
+        best = max(rivals, key=lambda c: c.rank)
+        chosen.append(best)
+        drops += _not_chosen(rivals, best.places.values())
+    return chosen, drops
 
-    The one that shows most discs counts, then one without contrast agent, then the last by place.
-    """
+
+def _by_sequence(candidates: Iterable[Candidate]) -> list[list[Candidate]]:
     by_sequence: dict[str, list[Candidate]] = {}
     for candidate in candidates:
         by_sequence.setdefault(candidate.sequence, []).append(candidate)
-    chosen, drops = [], []
-    for _, rivals in sorted(by_sequence.items()):
-        best = max(rivals, key=lambda c: (len(c.slices), not c.contrast, c.place))
-        chosen.append(best)
-        drops += [Drop(c.place, Reason.SERIES_NOT_CHOSEN) for c in rivals if c is not best]
-    return chosen, drops
+    return [rivals for _, rivals in sorted(by_sequence.items())]
+
+
+def _not_chosen(candidates: Iterable[Candidate], used: Iterable[str]) -> list[Drop]:
+    """One drop a series of which no slice is used."""
+    places = {place for candidate in candidates for place in candidate.places.values()}
+    return [Drop(place, Reason.SERIES_NOT_CHOSEN) for place in sorted(places - set(used))]
 
 
 def identities(slices: Iterable[Slice]) -> frozenset[str]:
@@ -108,7 +172,7 @@ def image_refs(
             sequence=item.header.sequence,
             path=item.path,
             sha256=file_sha256(root / item.path),
-            series=item.header.series or candidate.place,
+            series=item.header.series or candidate.places[level],
             frame=item.header.frame,
         )
         for level, item in candidate.slices.items()

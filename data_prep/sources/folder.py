@@ -18,7 +18,7 @@ from data_prep.pairing import Record, normal_id
 from data_prep.parallel import ordered_map
 from data_prep.scan import Inputs, Scan
 from data_prep.slices import levels, series
-from data_prep.slices.series import Candidate, Slice
+from data_prep.slices.series import Candidate, Series, Slice
 from data_prep.sources.joining import Exam, ReportIds, join, with_several
 from data_prep.tables import is_blank, read_table
 from data_prep.text.reports import read_reports, report_group
@@ -217,19 +217,19 @@ def _images(
     level_of_image: Mapping[str, str] | None,
     drops: list[Drop],
 ) -> list:
-    """The images of one study: one axial series of each sequence."""
+    """The images of one study: the three discs of each sequence."""
     by_series: dict[str, list[Slice]] = {}
     for item in slices:
         # Headers that name no series are told apart by sequence, at least.
         by_series.setdefault(item.header.series or item.header.sequence, []).append(item)
-    candidates = []
-    for items in by_series.values():
-        place = items[0].path
-        if level_of_image is None:
-            candidates.append(levels.by_blocks(place, items, drops))
-        else:
-            candidates.append(_named(place, items, level_of_image, drops))
-    chosen, not_chosen = series.best_of_each_sequence(filter(None, candidates))
+    found = [Series(items[0].path, items) for items in by_series.values()]
+    if level_of_image is not None:
+        candidates = _named(found, level_of_image, drops)
+    else:
+        candidates = []
+        for _, comparable in series.by_frame(found):
+            candidates += levels.by_blocks(comparable, drops)
+    chosen, not_chosen = series.best_of_each_sequence(candidates)
     drops += not_chosen
     return [
         image
@@ -239,19 +239,30 @@ def _images(
 
 
 def _named(
-    place: str, slices: Sequence[Slice], level_of_image: Mapping[str, str], drops: list[Drop]
-) -> Candidate | None:
-    found: dict[str, Slice] = {}
-    for item in slices:
-        name = pathlib.PurePath(item.path).as_posix()
-        said = {level_of_image.get(name), level_of_image.get(item.header.image)} - {None}
-        if len(said) > 1:
-            drops.append(Drop(item.path, Reason.BAD_LEVEL, "another level by its path than by UID"))
-            continue
-        level = next(iter(said), None)
-        if level and found.setdefault(level, item) is not item:
-            drops.append(Drop(item.path, Reason.REPEATED_IMAGE))
-    if not found:
-        drops.append(Drop(place, Reason.NO_DISC_BLOCK, "no slice of it in the level column"))
-        return None
-    return Candidate(place, found)
+    found: Sequence[Series], level_of_image: Mapping[str, str], drops: list[Drop]
+) -> list[Candidate]:
+    """One candidate a sequence from all series with slices in the level column."""
+    candidates = []
+    for one in found:
+        named: dict[str, dict[str, Slice]] = {}
+        for item in one.slices:
+            level = _level(item, level_of_image, drops)
+            of_sequence = named.setdefault(item.header.sequence, {})
+            if level and of_sequence.setdefault(level, item) is not item:
+                drops.append(Drop(item.path, Reason.REPEATED_IMAGE))
+        candidates += [Candidate.of(one.place, slices) for slices in named.values() if slices]
+        if not any(named.values()):
+            detail = "no slice of it in the level column"
+            drops.append(Drop(one.place, Reason.NO_DISC_BLOCK, detail))
+    whole, not_chosen = series.joined(candidates)
+    drops += not_chosen
+    return whole
+
+
+def _level(item: Slice, level_of_image: Mapping[str, str], drops: list[Drop]) -> str | None:
+    """What the level column says of a slice, by its path or its UID."""
+    name = pathlib.PurePath(item.path).as_posix()
+    said = {level_of_image.get(name), level_of_image.get(item.header.image)} - {None}
+    if len(said) > 1:
+        drops.append(Drop(item.path, Reason.BAD_LEVEL, "another level by its path than by UID"))
+    return said.pop() if len(said) == 1 else None

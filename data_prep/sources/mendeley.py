@@ -17,7 +17,7 @@ from data_prep.images.headers import read_headers
 from data_prep.parallel import ordered_map
 from data_prep.scan import ImageRef, Inputs, Scan
 from data_prep.slices import levels, series
-from data_prep.slices.series import Candidate, Slice
+from data_prep.slices.series import Candidate, Series, Slice
 from data_prep.slices.slice_tables import SliceTables, natural_order, read_slice_tables
 
 PATIENT_COLUMN = "Patient ID"
@@ -124,20 +124,24 @@ def _scan_patient(
     """Chooses one axial series of each sequence and the slice of each disc in it."""
     drops: list[Drop] = []
     candidates: list[Candidate] = []
+    persons: frozenset[str] = frozenset()
     for study in _folders(root, folder, drops):
-        for series_folder in _folders(root, study, drops):
-            if tables:
-                candidate = _named_slices(root, series_folder, tables, drops, keep_doubtful)
-            else:
-                candidate = _middle_slices(root, series_folder, drops, keep_doubtful)
-            if candidate:
-                candidates.append(candidate)
+        folders = _folders(root, study, drops)
+        if tables:
+            found = [_named_slices(root, one, tables, drops, keep_doubtful) for one in folders]
+            candidates += filter(None, found)
+        else:
+            axial = [_axial_series(root, one, drops, keep_doubtful) for one in folders]
+            persons |= series.identities(item for one in axial for item in one.slices)
+            for _, comparable in series.by_frame(axial):
+                candidates += levels.by_blocks(comparable, drops)
     chosen, not_chosen = series.best_of_each_sequence(candidates)
     images = []
     for candidate in chosen:
-        study = pathlib.PurePosixPath(candidate.place).parent.as_posix()
+        place = next(iter(candidate.places.values()))
+        study = pathlib.PurePosixPath(place).parent.as_posix()
         images += series.image_refs(candidate, root, patient=folder.name, study=study)
-    persons = series.identities(item for c in candidates for item in c.slices.values())
+    persons |= series.identities(item for c in candidates for item in c.slices.values())
     return images, drops + not_chosen, persons
 
 
@@ -152,10 +156,10 @@ def _folders(root: pathlib.Path, parent: pathlib.Path, drops: list[Drop]) -> lis
     return [path for path in children if path.is_dir()]
 
 
-def _middle_slices(
+def _axial_series(
     root: pathlib.Path, folder: pathlib.Path, drops: list[Drop], keep_doubtful: bool
-) -> Candidate | None:
-    """The slices of one series folder by its blocks, or None with a drop added.
+) -> Series:
+    """The axial slices of one series folder, or none with a drop added.
 
     The first readable header decides whether the rest of the folder is looked at.
     """
@@ -174,12 +178,12 @@ def _middle_slices(
             reason = series.reason_against(header)
             if reason and not found:
                 drops.append(Drop(place, reason))
-                return None
+                return Series(place, [])
             if reason:
                 drops.append(Drop(location, reason))
             else:
                 found.append(Slice(location, header))
-    return levels.by_blocks(place, found, drops)
+    return Series(place, found)
 
 
 def _named_slices(
@@ -217,4 +221,4 @@ def _named_slices(
         found.append(Slice(location, header))
     # Their names do not say which is which; their heights do.
     found.sort(key=lambda item: -item.header.plane.center_mm[2])
-    return Candidate(place, dict(zip(schema.LEVELS, found, strict=True)))
+    return Candidate.of(place, dict(zip(schema.LEVELS, found, strict=True)))

@@ -19,7 +19,7 @@ from data_prep.labels import Findings
 from data_prep.parallel import ordered_map
 from data_prep.scan import ImageRef, Inputs, Scan
 from data_prep.slices import levels, series
-from data_prep.slices.series import Candidate, Slice
+from data_prep.slices.series import Candidate, Series, Slice
 from data_prep.sources.rsna_tables import (
     CONDITIONS,
     IMAGES_FOLDER,
@@ -44,8 +44,9 @@ def scan(inputs: Inputs) -> Scan:
     """Takes of each study the axial slice nearest to the marks of each of the three lowest discs.
 
     Marks are points on sagittal slices; an axial slice shows the disc whose mark its plane passes
-    closest to. Where a study has no marks, or none in the frame of reference of its axial series,
-    blocks are counted from below, as with `--levels=blocks` everywhere.
+    closest to, in whichever series it is. Where a study has no marks, or none in the frame of
+    reference of its axial series, blocks are counted from below, as with `--levels=blocks`
+    everywhere.
 
     Raises:
       FileNotFoundError: a table or the folder of images is not there.
@@ -87,20 +88,21 @@ def _scan_study(inputs: Inputs, study: Study) -> tuple[list[ImageRef], list[Drop
     folder = inputs.images_dir / IMAGES_FOLDER / study.name
     marks = study.marks if inputs.levels == "auto" else []
     points = _points_mm(inputs, folder, marks, drops)
-    candidates: list[Candidate | None] = []
-    marked = False
+    axial = []
     for series_id, sequence in sorted(study.axial.items()):
         place = f"{IMAGES_FOLDER}/{study.name}/{series_id}"
-        slices = _axial_slices(inputs, folder / series_id, sequence, drops)
         if not (folder / series_id).is_dir():
             drops.append(Drop(place, Reason.MISSING_IMAGE))
-        frame = next((frame for frame in points if levels.in_frame(slices, frame)), None)
-        if frame and slices:
-            candidates.append(levels.by_points(place, slices, points[frame], drops))
+        axial.append(Series(place, _axial_slices(inputs, folder / series_id, sequence, drops)))
+    candidates: list[Candidate] = []
+    marked = False
+    for frame, comparable in series.by_frame(axial):
+        if frame and frame in points:
+            candidates += levels.by_points(comparable, points[frame], drops)
             marked = True
-        elif slices:
-            candidates.append(levels.by_blocks(place, slices, drops))
-    chosen, not_chosen = series.best_of_each_sequence(filter(None, candidates))
+        else:
+            candidates += levels.by_blocks(comparable, drops)
+    chosen, not_chosen = series.best_of_each_sequence(candidates)
     images = [
         image
         for candidate in chosen
