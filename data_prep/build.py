@@ -90,22 +90,25 @@ def build(
         keep_doubtful=not keep_nothing_doubtful,
         workers=workers,
     )
-    material = read_inputs(source, inputs, grades_file=grades_file, findings_file=findings_file)
-
-    pseudonyms = Pseudonyms(load_or_create_key(key_file))
-    plan = make_plan(
-        material.images,
-        material.reports,
-        Labels(material.findings, material.grades),
-        material.drops,
-        shares=shares,
-        seed=seed,
-        pseudonyms=pseudonyms,
-        rendering=rendering,
-        shard_records=shard_records,
-        split_of=split_file and splits.read_split_file(split_file, SOURCES[source].patient_key),
-        templated=material.templated,
-    )
+    try:
+        material = read_inputs(source, inputs, grades_file=grades_file, findings_file=findings_file)
+        pseudonyms = Pseudonyms(load_or_create_key(key_file))
+        plan = make_plan(
+            material.images,
+            material.reports,
+            Labels(material.findings, material.grades),
+            material.drops,
+            shares=shares,
+            seed=seed,
+            pseudonyms=pseudonyms,
+            rendering=rendering,
+            shard_records=shard_records,
+            split_of=split_file and splits.read_split_file(split_file, SOURCES[source].patient_key),
+            templated=material.templated,
+        )
+    except drops.NothingLeft as nothing:
+        pseudonyms = Pseudonyms(load_or_create_key(key_file))
+        raise nothing.listed(pathlib.Path(f"{out_dir}.dropped.csv"), pseudonyms) from None
     if not overwrite and (existing := stages.finished(out_dir, plan)):
         return existing
     provenance = {

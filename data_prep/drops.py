@@ -60,12 +60,19 @@ class Reason(enum.StrEnum):
     DERIVED_OR_SECONDARY = "derived_or_secondary", "derived, secondary-capture or screen image"
     BURNED_IN = "burned_in", "marked as having text burned into its pixels"
     OVERLAY = "overlay", "has graphics in unused bits of its pixels"
-    DOUBTFUL_OVERLAY = "doubtful_overlay", "has graphics beside its pixels"
+    DOUBTFUL_OVERLAY = (
+        "doubtful_overlay",
+        "has graphics beside its pixels: --nokeep_nothing_doubtful takes it",
+    )
     DOUBTFUL_ORIGIN = (
         "doubtful_origin",
-        "says neither that a scanner made it nor that it is free of text",
+        "says neither that a scanner made it nor that it is free of text: "
+        "--nokeep_nothing_doubtful takes it",
     )
-    NO_GEOMETRY = "no_geometry", "slice position or orientation is missing or invalid"
+    NO_GEOMETRY = (
+        "no_geometry",
+        "slice position, orientation or pixel spacing is missing or invalid",
+    )
     NOT_AXIAL = "not_axial", "a sagittal or coronal series"
     UNKNOWN_SEQUENCE = "unknown_sequence", "neither T1 nor T2 by description, TE and TR"
     SERIES_NOT_CHOSEN = "series_not_chosen", "another series of the same sequence was chosen"
@@ -103,6 +110,19 @@ class Drop:
     detail: str = ""
 
 
+class NothingLeft(ValueError):
+    """An archive of which everything is left out; `drops` says why."""
+
+    def __init__(self, sentence: str, drops: Iterable[Drop]):
+        super().__init__(sentence)
+        self.drops = list(drops)
+
+    def listed(self, table: pathlib.Path, pseudonyms: Pseudonyms) -> ValueError:
+        """The same with reasons and counts, once all drops are written to a private table."""
+        write_private_table(table, self.drops, pseudonyms)
+        return ValueError(f"{self}; left out are {in_words(self.drops)}: see {table}")
+
+
 def count(drops: Iterable[Drop]) -> dict[str, int]:
     """The number of drops by reason, in the order of `Reason`."""
     counts = collections.Counter(drop.reason for drop in drops)
@@ -115,6 +135,12 @@ def table(counts: Mapping[str, int]) -> str:
     return "\n".join(
         f"  {number:6d}  {code:<{width}}  {Reason(code).meaning}" for code, number in counts.items()
     )
+
+
+def in_words(drops: Iterable[Drop]) -> str:
+    """`count` in a sentence, the most frequent first."""
+    counts = sorted(count(drops).items(), key=lambda item: -item[1])
+    return "; ".join(f"{number} {code} ({Reason(code).meaning})" for code, number in counts)
 
 
 def published(drops: Iterable[Drop], pseudonyms: Pseudonyms) -> list[dict[str, str]]:

@@ -212,13 +212,13 @@ def test_a_finished_build_is_left_alone_and_another_refused(inputs, tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == names
 
 
-def test_a_failed_build_leaves_nothing(inputs, tmp_path):
+def test_a_failed_build_leaves_the_list_of_what_it_left_out(inputs, tmp_path):
     bad = tmp_path / "bad" / "04_Intermediary_Ground_Truth_Data" / "T1_Output"
     bad.mkdir(parents=True)
     (bad / "T1_0001_D3.png").write_bytes(b"no image")
-    with pytest.raises(ValueError, match="can be decoded"):
+    with pytest.raises(ValueError, match=r"can be decoded; left out are .* 1 unreadable_image "):
         build_from(inputs, tmp_path / "set", images=tmp_path / "bad", split_shares="test=1")
-    assert [path.name for path in tmp_path.iterdir()] == ["bad"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["bad", "set.dropped.csv"]
 
 
 def test_damaged_images_are_left_out_with_a_reason(inputs, tmp_path):

@@ -1,5 +1,6 @@
 """Bad input is one sentence with a remedy, exit status 2 and no traceback."""
 
+import csv
 import pathlib
 import subprocess
 import sys
@@ -9,6 +10,7 @@ import pytest
 
 from data_prep.build import build
 from tests import data_prep_cohort as cohort
+from tests.archive_folder import COLUMNS, Archive, table
 
 
 @pytest.fixture(scope="module")
@@ -79,6 +81,29 @@ def test_bad_input_is_one_sentence(case, inputs, tmp_path):
     assert "\n" not in str(caught.value)
     assert sorted(inputs.iterdir()) == before
     assert not [path for path in tmp_path.iterdir() if path.suffix != ".key"]
+
+
+def test_an_archive_that_is_left_out_whole_says_why_and_lists_it(tmp_path):
+    archive = Archive(tmp_path / "archive")
+    for patient in ("7", "8"):
+        archive.series({"PatientID": patient}, "T2", view="sag")
+    reports = table(tmp_path / "r.csv", [("MRN", "Text"), (7, "a"), (8, "b")])
+    out = tmp_path / "out" / "set"
+    with pytest.raises(ValueError, match=r"no axial.*left out are 2 not_axial .a sagittal.*: see "):
+        build(archive.root, reports, out, source="folder", columns=COLUMNS)
+    with out.with_name("set.dropped.csv").open() as file:
+        listed = list(csv.DictReader(file))
+    assert [row["reason"] for row in listed] == ["not_axial"] * 2
+    assert all((archive.root / row["location"]).is_file() for row in listed)
+    assert sorted(path.name for path in out.parent.iterdir()) == ["set.dropped.csv", "set.key"]
+
+
+def test_the_ready_slices_without_one_that_is_an_image(inputs, tmp_path):
+    slices = tmp_path / "images" / "04_Intermediary_Ground_Truth_Data" / "T1_Output"
+    slices.mkdir(parents=True)
+    (slices / "notes.txt").write_text("")
+    with pytest.raises(ValueError, match=r"no image can be used; left out are 1 unknown_file "):
+        build(tmp_path / "images", inputs / "reports.csv", tmp_path / "set")
 
 
 def test_the_command_exits_with_2(tmp_path):

@@ -14,7 +14,7 @@ import numpy as np
 from data_prep import schema
 from data_prep.building import splits
 from data_prep.building.shards import Row
-from data_prep.drops import Drop, Reason
+from data_prep.drops import Drop, NothingLeft, Reason
 from data_prep.findings import LEVEL_FINDINGS
 from data_prep.identity import Pseudonyms
 from data_prep.images.pixels import Rendering
@@ -114,8 +114,11 @@ def make_plan(
         `seed`, and patients whom it does not name are left out.
 
     Raises:
+      NothingLeft: there are no images.
       ValueError: no patient has both an image and a report, or a split would be empty.
     """
+    if not images:
+        raise NothingLeft("no image can be used", drops)
     paired, unpaired = _pair(images, reports, labels)
     if split_of is None:
         split_of = _drawn_splits(paired, reports, labels, shares, seed, templated)

@@ -20,7 +20,7 @@ from data_prep import drops
 from data_prep.building import commit, runners
 from data_prep.building.plan import Plan
 from data_prep.building.workspace import Job, Workspace, convert
-from data_prep.drops import Drop, Reason
+from data_prep.drops import Drop, NothingLeft, Reason
 from data_prep.files import write_whole
 from data_prep.identity import Pseudonyms, load_or_create_key
 from data_prep.images.fingerprints import BYTES, near_duplicates
@@ -134,14 +134,15 @@ def _publish(space: Workspace, out_dir: pathlib.Path, workers: int) -> dict:
     if apart and not job.splits_are_given:
         space.write(space.plan().joining(alike), job)
         _convert_missing(space, runner="local", workers=workers)
-    if not any(space.receipt(shard.digest).kept for shard in space.shards()):
-        space.remove()
-        raise ValueError(f"no image of {job.images_dir} can be decoded: check the files")
     dropped = _dropped(space)
     key_file = pathlib.Path(job.key_file)
     if not key_file.is_file():
         raise FileNotFoundError(f"the key file {key_file} of this build is gone: restore it")
     pseudonyms = Pseudonyms(load_or_create_key(key_file))
+    if not any(space.receipt(shard.digest).kept for shard in space.shards()):
+        space.remove()
+        nothing = NothingLeft(f"no image of {job.images_dir} can be decoded", dropped)
+        raise nothing.listed(pathlib.Path(f"{out_dir}.dropped.csv"), pseudonyms)
     folder = space.folder / "data"
     shutil.rmtree(folder, ignore_errors=True)
     provenance = {

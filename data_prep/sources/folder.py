@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from data_prep import schema
 from data_prep.discs import disc_named
-from data_prep.drops import Drop, Reason
+from data_prep.drops import Drop, NothingLeft, Reason
 from data_prep.images import quarantine
 from data_prep.images.dicom import Rejected
 from data_prep.images.headers import Header, read_headers
@@ -66,14 +66,17 @@ def scan(inputs: Inputs) -> Scan:
     studies, exams = _read_studies(inputs, drops)
     drops += _missing(root, level_of_image or {}, studies.values())
     if not studies:
-        raise ValueError(f"{root} holds no axial T1 or T2 MR slices: point --images to another")
+        raise NothingLeft(f"{root} holds no axial T1 or T2 MR slices", drops)
     chosen, reports_of, join_drops = join(studies, exams, reports, ids)
     drops += join_drops
     images = []
     for patient, study in chosen.items():
         images += _images(root, patient, study, studies[study], level_of_image, drops)
     way = "as the table says" if level_of_image else "counted from below"
-    identities = {patient: series.identities(studies[study]) for patient, study in chosen.items()}
+    # A patient's other studies may have other spellings of the name.
+    identities: dict[str, frozenset[str]] = {}
+    for (patient, _), slices in studies.items():
+        identities[patient] = identities.get(patient, frozenset()) | series.identities(slices)
     form = f"DICOM of any layout, levels {way}"
     several = with_several(exams) | ids.with_several(reports)
     records = {

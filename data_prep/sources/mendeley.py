@@ -123,25 +123,32 @@ def _scan_patient(
 ) -> tuple[list[ImageRef], list[Drop], frozenset[str]]:
     """Chooses one axial series of each sequence and the slice of each disc in it."""
     drops: list[Drop] = []
-    candidates: list[Candidate] = []
+    by_study: dict[pathlib.Path, list[Candidate]] = {}
     persons: frozenset[str] = frozenset()
     for study in _folders(root, folder, drops):
         folders = _folders(root, study, drops)
         if tables:
             found = [_named_slices(root, one, tables, drops, keep_doubtful) for one in folders]
-            candidates += filter(None, found)
+            candidates = [candidate for candidate in found if candidate]
         else:
             axial = [_axial_series(root, one, drops, keep_doubtful) for one in folders]
             persons |= series.identities(item for one in axial for item in one.slices)
-            for _, comparable in series.by_frame(axial):
-                candidates += levels.by_blocks(comparable, drops)
+            frames = series.by_frame(axial)
+            candidates = [c for _, one in frames for c in levels.by_blocks(one, drops)]
+        if candidates:
+            by_study[study] = candidates
+    candidates = [candidate for found in by_study.values() for candidate in found]
+    persons |= series.identities(item for c in candidates for item in c.slices.values())
+    if len(by_study) > 1 and not tables:
+        # The report of a patient does not say which of several studies it is of; the tables do.
+        places = (study.relative_to(root).as_posix() for study in by_study)
+        return [], [*drops, *(Drop(p, Reason.STUDY_AMBIGUOUS) for p in places)], persons
     chosen, not_chosen = series.best_of_each_sequence(candidates)
     images = []
     for candidate in chosen:
         place = next(iter(candidate.places.values()))
         study = pathlib.PurePosixPath(place).parent.as_posix()
         images += series.image_refs(candidate, root, patient=folder.name, study=study)
-    persons |= series.identities(item for c in candidates for item in c.slices.values())
     return images, drops + not_chosen, persons
 
 
