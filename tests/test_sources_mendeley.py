@@ -1,6 +1,7 @@
 """The raw form of the published set: blocks, or the slices that its authors' tables name."""
 
 import collections
+import shutil
 
 import pydicom
 import pytest
@@ -124,3 +125,13 @@ def test_natural_order_counts(tmp_path):
     names = ["a_10.ima", "a_9.ima", "A_1.ima"]
     paths = sorted((tmp_path / name for name in names), key=natural_order)
     assert [path.name for path in paths] == ["A_1.ima", "a_9.ima", "a_10.ima"]
+
+
+def test_two_studies_of_a_patient_have_no_report_that_is_surely_theirs(tmp_path):
+    cohort.write_studies(tmp_path / "raw", 2, 8)
+    (study,) = (tmp_path / "raw" / mendeley.RAW_FOLDER / "0001").iterdir()
+    shutil.copytree(study, study.with_name("another"))
+    scan = mendeley.scan(Inputs(tmp_path / "raw"))
+    assert {image.patient for image in scan.images} == {"0002"}
+    reasons = collections.Counter(drop.reason for drop in scan.drops)
+    assert reasons[Reason.STUDY_AMBIGUOUS] == 2

@@ -130,3 +130,12 @@ def test_numbered_pseudonyms_are_no_two_persons():
     one.PatientName, other.PatientName = f"{CANARY}_0017", f"{CANARY}_0018"
     assert not person(one).differs(person(other))
     assert CANARY.casefold() not in repr(person(one)).casefold()
+
+
+def test_names_of_all_studies_leave_the_report(tmp_path):
+    archive = Archive(tmp_path / "archive")
+    archive.study("7", "old", date=OLD, PatientName="FIRST^NAME")
+    archive.study("7", "new", date=NEW, PatientName="SECOND^NAME")
+    reports = table(tmp_path / "r.csv", [("Acc", "Text"), ("new", "a")])
+    found = scan(archive.root, reports, Columns(accession="Acc", report="Text"))
+    assert {"FIRST^NAME", "SECOND^NAME"} <= found.identities["7"]
