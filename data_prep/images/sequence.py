@@ -57,7 +57,7 @@ def weighting(
     """ "T1", "T2", or None for an image that is neither or cannot be told.
 
     The description decides, where it has none of the words the scanner's contrast, and else the
-    times. An image whose name and times contradict each other flatly is neither. A gradient echo
+    times. One called T2 with the times of a T1 or of a proton density is neither. A gradient echo
     that is not called T1 is a T2*, or may be one.
 
     Args:
@@ -76,8 +76,6 @@ def weighting(
     # A hybrid of spin and gradient echoes (GRASE) has the contrast of a spin echo.
     gradient = "GR" in techniques and "SE" not in techniques
     if (gradient or _GRADIENT_ECHO.search(text)) and called != {"T1"}:
-        return None
-    if name == "T1" and echo_ms >= T2_MIN_TE_MS:
         return None
     if name == "T2" and (by_times == "T1" or 0 < echo_ms < CALLED_T2_MIN_TE_MS):
         return None
