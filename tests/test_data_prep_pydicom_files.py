@@ -21,8 +21,6 @@ FOLDERS = {
     "pydicom": ("data/test_files", 40, 46),
     "data_store": ("data", 13, 29),
 }
-# Of 12 bits, which pydicom cannot decode itself.
-EXTENDED_JPEG = ("JPEG-lossy.dcm", "JPGExtended.dcm")
 
 
 def files(package: str) -> list[pathlib.Path]:
@@ -30,8 +28,7 @@ def files(package: str) -> list[pathlib.Path]:
     if spec is None:
         pytest.skip(f"{package} is not installed")
     root = pathlib.Path(spec.origin).parent / FOLDERS[package][0]
-    found = (path for path in root.rglob("*") if path.is_file() and path.suffix != ".py")
-    return sorted(path for path in found if path.name not in EXTENDED_JPEG)
+    return sorted(path for path in root.rglob("*") if path.is_file() and path.suffix != ".py")
 
 
 def expected(path: pathlib.Path) -> Iterator[np.ndarray]:
@@ -51,14 +48,22 @@ def expected(path: pathlib.Path) -> Iterator[np.ndarray]:
 
 
 def outcome(path: pathlib.Path) -> Reason | None:
-    """None when every frame is as pydicom has it, else the reason to refuse the file."""
+    """None when every frame is as pydicom has it, else the reason to refuse the file.
+
+    pydicom lacks decoders for some JPEG; a file that it cannot read has no reason, and no pixels
+    to compare.
+    """
     try:
         headers = read_headers(path)
         found = [read_pixels(path, frame) for frame in range(pixels.frames(path))]
     except Rejected as rejected:
         return Reason(rejected.reason)
     assert len(headers) == len(found)
-    for frame, values in zip(found, expected(path), strict=True):
+    try:
+        theirs = list(expected(path))
+    except RuntimeError:
+        return None
+    for frame, values in zip(found, theirs, strict=True):
         np.testing.assert_allclose(frame.values, values, rtol=1e-6)
     return None
 

@@ -124,15 +124,29 @@ def _text(dataset: pydicom.Dataset, field: str) -> str:
 
 def _sequence(dataset: pydicom.Dataset, frame: int) -> str | None:
     timing = "MRTimingAndRelatedParametersSequence"
-    echo_ms = _milliseconds(dataset, "EffectiveEchoTime", frame, "MREchoSequence")
     contrast = per_frame(dataset, frame, "MRImageFrameTypeSequence", "AcquisitionContrast")
-    return weighting(
+    unread: list[dicom.Rejected] = []
+
+    def milliseconds(field: str, groups: str = "") -> float:
+        """A time, or 0 where there is none or it is not one number."""
+        try:
+            times = numbers(dataset, field, frame, groups)
+        except dicom.Rejected as rejected:
+            unread.append(rejected)
+            return 0.0
+        return max(times[0], 0.0) if len(times) == 1 else 0.0
+
+    sequence = weighting(
         _text(dataset, "SeriesDescription"),
         techniques=_techniques(dataset),
         contrast=str(contrast or "").strip().upper(),
-        echo_ms=echo_ms or _milliseconds(dataset, "EchoTime"),
-        repetition_ms=_milliseconds(dataset, "RepetitionTime", frame, timing),
+        echo_ms=milliseconds("EffectiveEchoTime", "MREchoSequence") or milliseconds("EchoTime"),
+        repetition_ms=milliseconds("RepetitionTime", timing),
     )
+    if sequence is None and unread:
+        # Its time might have told.
+        raise unread[0]
+    return sequence
 
 
 def _techniques(dataset: pydicom.Dataset) -> set[str]:
@@ -145,12 +159,3 @@ def _techniques(dataset: pydicom.Dataset) -> set[str]:
     if _text(dataset, "EchoPlanarPulseSequence").upper() == "YES":
         found.add("EP")
     return found
-
-
-def _milliseconds(dataset: pydicom.Dataset, field: str, frame: int = 0, groups: str = "") -> float:
-    """A time, or 0 where there is none or it is not one number."""
-    try:
-        times = numbers(dataset, field, frame, groups)
-    except dicom.Rejected:
-        return 0.0
-    return max(times[0], 0.0) if len(times) == 1 else 0.0
