@@ -2,3 +2,5 @@
 
 Nothing here imports JAX; every worker process is started with ``spawn``.
 """
+
+import lumbarclip_jax  # noqa: F401, its first import handles signals while all others load

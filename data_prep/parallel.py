@@ -5,6 +5,9 @@ import multiprocessing
 from collections.abc import Callable, Iterator, Sequence
 
 from data_prep.progress import Progress
+from lumbarclip_jax.child_processes import live_with_parent
+
+GRACE_S = 5  # for a worker that was itself told to stop
 
 
 def ordered_map(function: Callable, tasks: Sequence, *, workers: int, label: str) -> Iterator:
@@ -24,7 +27,9 @@ def ordered_map(function: Callable, tasks: Sequence, *, workers: int, label: str
             progress.advance()
     else:
         context = multiprocessing.get_context("spawn")
-        with concurrent.futures.ProcessPoolExecutor(workers, mp_context=context) as pool:
+        with concurrent.futures.ProcessPoolExecutor(
+            workers, context, initializer=live_with_parent, initargs=(GRACE_S,)
+        ) as pool:
             try:
                 for result in pool.map(function, tasks, chunksize=1):
                     yield result

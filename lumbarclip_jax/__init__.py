@@ -7,13 +7,14 @@ N heads.
 import pathlib
 from typing import TYPE_CHECKING
 
-from lumbarclip_jax import xla_guard
+from lumbarclip_jax import signals, xla_guard
 
 if TYPE_CHECKING:
     from lumbarclip_jax.inference import Model
 
 __version__ = "0.1.0"
 
+signals.end_commands_at_once()
 xla_guard.install()
 
 

@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from absl import flags
 from ml_collections import ConfigDict
 
-from lumbarclip_jax import checksums, cli
+from lumbarclip_jax import checksums, cli, signals
 from lumbarclip_jax.exports import huggingface, model_card, safetensors, stablehlo
 from lumbarclip_jax.run import Run, load_run
 
@@ -68,11 +68,12 @@ def _new_folder(out: pathlib.Path) -> Iterator[pathlib.Path]:
     out.parent.mkdir(parents=True, exist_ok=True)
     partial = out.with_name(f".{out.name}.{os.getpid()}.partial")
     partial.mkdir()
-    try:
-        yield partial
-        partial.rename(out)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+    with signals.removed_if_stopped(partial):
+        try:
+            yield partial
+            partial.rename(out)
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
 
 
 def _define_flags() -> None:

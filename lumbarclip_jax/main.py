@@ -12,9 +12,9 @@ import os
 import pathlib
 
 from absl import flags
-from ml_collections import config_flags
+from ml_collections import ConfigDict, config_flags
 
-from lumbarclip_jax import cli, hosts
+from lumbarclip_jax import cli, hosts, signals
 
 CONFIG = config_flags.DEFINE_config_file(
     "config", None, "run file, e.g. configs/vit_linear.py or configs/vit_linear.py:quick"
@@ -27,12 +27,55 @@ log = logging.getLogger("lumbarclip_jax.main")
 
 
 def cache_folder() -> pathlib.Path:
-    """Where the embedded data set and compiled programs are kept between runs."""
-    default = pathlib.Path(os.environ.get("XDG_CACHE_HOME", pathlib.Path.home() / ".cache"))
-    return pathlib.Path(os.environ.get("LUMBARCLIP_CACHE", default / "lumbarclip_jax"))
+    """Where the embedded data set and compiled programs are kept between runs.
+
+    Raises:
+      ValueError: there is no such place.
+    """
+    if own := os.environ.get("LUMBARCLIP_CACHE"):
+        return pathlib.Path(own)
+    try:
+        shared = os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache"
+    except RuntimeError as error:
+        raise ValueError(
+            "there is no home folder to keep compiled programs and the phantom in: set HOME, or "
+            "LUMBARCLIP_CACHE to a folder that can be written"
+        ) from error
+    return pathlib.Path(shared, "lumbarclip_jax")
+
+
+def _require_writable(workdir: pathlib.Path) -> None:
+    """Asks the folder, or what there is of its path, before anything that takes time."""
+    there = workdir.absolute()
+    while not os.path.lexists(there):
+        there = there.parent
+    if not (there.is_dir() and os.access(there, os.W_OK | os.X_OK)):
+        why = "cannot be written" if there.is_dir() else "is no folder"
+        raise ValueError(f"--workdir={workdir}: {there} {why}: choose another")
+
+
+def _phantom(config: ConfigDict) -> pathlib.Path:
+    from data_prep.embedded import ensure_phantom
+
+    try:
+        # Every process asks: of those that share a cache folder one builds, the others wait.
+        return ensure_phantom(
+            cache_folder(),
+            patients=config.data.phantom_patients,
+            seed=0,
+            difficulty=config.data.phantom_difficulty,
+        )
+    except OSError as error:
+        if error.filename is None:  # it says all that is needed
+            raise
+        raise ValueError(
+            f"the phantom cannot be kept in {cache_folder()} ({error.strerror}): set "
+            "LUMBARCLIP_CACHE to another folder, or train on --config.data.dir"
+        ) from error
 
 
 def main() -> None:
+    signals.set_resumable()
     config = CONFIG.value
     workdir = WORKDIR.value or f"runs/{config.name}"
     if "://" in workdir:
@@ -40,6 +83,7 @@ def main() -> None:
             f"--workdir={workdir} is an address, not a folder: mount it, or choose a folder "
             "that all processes share"
         )
+    _require_writable(pathlib.Path(workdir))
     with hosts.joined():
         # Imported here, after the flags are checked: a typo should not wait for JAX to start.
         import jax
@@ -49,17 +93,10 @@ def main() -> None:
         if jax.config.jax_compilation_cache_dir is None:
             jax.config.update("jax_compilation_cache_dir", str(cache_folder() / "xla"))
         if not config.data.dir:
-            from data_prep.embedded import ensure_phantom
-
-            # Every process asks: of those that share a cache folder one builds, the others wait.
-            folder = ensure_phantom(
-                cache_folder(),
-                patients=config.data.phantom_patients,
-                seed=0,
-                difficulty=config.data.phantom_difficulty,
+            config.data.dir = str(_phantom(config))
+            log.info(
+                "no --config.data.dir given: training on the embedded phantom, %s", config.data.dir
             )
-            log.info("no --config.data.dir given: training on the embedded phantom, %s", folder)
-            config.data.dir = str(folder)
         train_and_evaluate(config, workdir)
 
 

@@ -1,12 +1,16 @@
 """Turns SIGTERM and Ctrl-C into a request to stop at the next step boundary."""
 
+import contextlib
 import signal
 import threading
+from collections.abc import Iterator
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from lumbarclip_jax import signals
 
 
 class StopRequest:
@@ -16,11 +20,12 @@ class StopRequest:
     second Ctrl-C takes its usual effect; a second SIGTERM does not, because schedulers send more
     than one. Outside the main thread (a notebook's worker) no handler is installed. With several
     processes, one that stopped by itself would leave the others waiting in a collective: they stop
-    when `agreed`.
+    when `agreed`. A command that has taken no step ends without this, see `signals`.
     """
 
     def __init__(self):
-        self.requested = False
+        self.requested = signals.deferred()
+        self._at_once = False
         self._previous = {}
         mesh = Mesh(jax.devices(), ("devices",))
         self._split = NamedSharding(mesh, PartitionSpec("devices"))
@@ -50,7 +55,33 @@ class StopRequest:
         self._votes = self._count(jax.make_array_from_process_local_data(self._split, own))
         return bool(self._votes if wait else before)
 
+    @property
+    def alone(self) -> bool:
+        """Whether this process is asked to stop, and has not to agree with others."""
+        return self.requested and jax.process_count() == 1
+
+    @contextlib.contextmanager
+    def at_once(self) -> Iterator[None]:
+        """A signal ends the block where it is, for what can be done again and takes long.
+
+        With several processes, it goes on to its end.
+
+        Raises:
+          Stopped: there was one.
+        """
+        self._at_once = jax.process_count() == 1
+        try:
+            if self.alone:
+                raise signals.Stopped
+            yield
+        finally:
+            self._at_once = False
+
     def _on_signal(self, number: int, frame) -> None:
         self.requested = True
+        signals.note(number)
         if number == signal.SIGINT:
             signal.signal(number, self._previous[number])
+        if self._at_once:
+            self._at_once = False
+            raise signals.Stopped

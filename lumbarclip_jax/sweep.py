@@ -14,12 +14,11 @@ Ends with status 1 when a run failed; the table names it, and has the others.
 import logging
 import pathlib
 import shlex
-import signal
 import sys
 
 from absl import flags
 
-from lumbarclip_jax import cli
+from lumbarclip_jax import cli, signals
 from lumbarclip_jax.sweeps.notes import notes
 from lumbarclip_jax.sweeps.pages import Page, write_pages
 from lumbarclip_jax.sweeps.plan import PlannedRun, plan_runs
@@ -53,7 +52,6 @@ log = logging.getLogger("lumbarclip_jax.sweep")
 def main(overrides: list[str], command: str) -> None:
     if FOLDS.value == 1:
         raise ValueError("--folds=1 would leave nothing to train on: use 2 or more, or 0")
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     out = pathlib.Path(OUT.value)
     runs = plan_runs(
         CONFIGS.value,
@@ -66,8 +64,9 @@ def main(overrides: list[str], command: str) -> None:
         out=out,
     )
     try:
-        failures = train(runs, JOBS.value)
-    except KeyboardInterrupt:
+        with signals.raised():
+            failures = train(runs, JOBS.value)
+    except signals.Stopped:
         log.info("stopped; the same command continues")
         sys.exit(1)
     paths = write_pages(make_page(runs, failures, command), out)

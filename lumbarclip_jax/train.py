@@ -32,6 +32,7 @@ from lumbarclip_jax.models import build_model
 from lumbarclip_jax.prefetch import DevicePrefetch
 from lumbarclip_jax.progress import Progress
 from lumbarclip_jax.report import find_examples, write_report
+from lumbarclip_jax.signals import Stopped, set_unsaved
 
 log = logging.getLogger(__name__)
 
@@ -75,6 +76,7 @@ def train_and_evaluate(config: ConfigDict, workdir: str | pathlib.Path) -> dict[
         process_count=jax.process_count(),
     )
     batches = DevicePrefetch(local_batches, mesh)
+    unvalidated = False  # a signal ended the validation after the last step
 
     model = build_model(config.model, tokenizer.vocab_size, train_step.compute_dtype(config))
     with contextlib.ExitStack() as stack:
@@ -88,6 +90,7 @@ def train_and_evaluate(config: ConfigDict, workdir: str | pathlib.Path) -> dict[
         else:
             abstract, optimizer = train_step.abstract_train_state(model, config, mesh)
             state, position = checkpointer.restore(abstract)
+            unvalidated = position.pop("unvalidated", False)
             batches.set_state(position)
             log.info("resuming %s at step %d", workdir, checkpointer.latest_step)
         run.save_definition(workdir, config, tokenizer, dataset.manifest)
@@ -111,14 +114,34 @@ def train_and_evaluate(config: ConfigDict, workdir: str | pathlib.Path) -> dict[
         def save() -> None:
             if step not in (0, checkpointer.latest_step):
                 require_finite(float(metrics["loss"]), step, checkpointer.latest_step)
-                checkpointer.save(step, state, batches.get_state())
+                position = batches.get_state() | ({"unvalidated": True} if unvalidated else {})
+                checkpointer.save(step, state, position)
+
+        def validate() -> None:
+            nonlocal unvalidated
+            unvalidated = True
+            with contextlib.suppress(Stopped), progress.paused():
+                with stop.at_once():
+                    values = validation_metrics(embedder, state, config.eval.on_the_way)
+                writer.write(step, values)
+                unvalidated = False
 
         writer = stack.enter_context(MetricWriter(workdir, step, is_writer))
         stop = stack.enter_context(preemption.StopRequest())
-        while step < config.total_steps and not stop.agreed():
+        local_batches.unless(lambda: stop.alone)
+        first_step = step
+        if unvalidated:
+            validate()
+        # The first answer is waited for: the step may take long to compile.
+        while step < config.total_steps and not stop.agreed(wait=step == first_step):
             lr = optim.learning_rate(config.optim, step, config.total_steps)
-            state, metrics = take_step(state, next(batches), lr, key)
+            try:
+                batch = next(batches)
+            except Stopped:  # while a disk did not answer
+                break
+            state, metrics = take_step(state, batch, lr, key)
             step += 1
+            set_unsaved(True)
             # The order below is an invariant: a checkpoint is saved last, so that every row up to
             # its step is written, and only after its loss was seen to be finite.
             if step % config.log_every_steps == 0 or step == config.total_steps:
@@ -126,13 +149,14 @@ def train_and_evaluate(config: ConfigDict, workdir: str | pathlib.Path) -> dict[
                 values = {name: float(value) for name, value in metrics.items()}
                 writer.write(step, {**values, "lr": lr, **progress.update(step, values["loss"])})
             if config.eval.every_steps and step % config.eval.every_steps == 0:
-                with progress.paused():
-                    writer.write(step, validation_metrics(embedder, state, config.eval.on_the_way))
+                validate()
             if step % config.checkpoint.every_steps == 0:
                 save()
         save()
+    set_unsaved(False)
     if stop.agreed(wait=True):
-        log.info("stopped at step %d and saved; run the same command to continue", step)
+        saved = " and saved" if step else ""
+        log.info("stopped at step %d%s; run the same command to continue", step, saved)
         return {}
 
     split = config.eval.final_split

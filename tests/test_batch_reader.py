@@ -4,8 +4,10 @@ import multiprocessing
 import os
 import pathlib
 import signal
+import threading
 import time
 
+import grain
 import numpy as np
 import pytest
 
@@ -13,6 +15,7 @@ from lumbarclip_jax.data import batch_reader
 from lumbarclip_jax.data.dataset import Dataset
 from lumbarclip_jax.data.pipeline import train_iterator
 from lumbarclip_jax.data.tokenizer import Tokenizer
+from lumbarclip_jax.signals import Stopped
 
 
 @pytest.fixture
@@ -82,6 +85,63 @@ def test_a_signal_to_the_group_leaves_the_batches_and_closing_ends_the_processes
     reader.close()
     assert not multiprocessing.active_children()
     assert_equal(take(reader, 1), take(read(0), 21)[20:])  # and goes on
+
+
+def test_a_killed_process_is_named_at_once(read):
+    reader = read(2)
+    take(reader, 1)
+    victim = multiprocessing.active_children()[0]
+    os.kill(victim.pid, signal.SIGKILL)
+    started = time.monotonic()
+    with pytest.raises(OSError, match=rf"the process {victim.pid} .* status -9.*read_processes"):
+        take(reader, 20)
+    assert time.monotonic() - started < 20
+
+
+def test_a_frozen_process_is_named_and_the_run_can_be_stopped_meanwhile(read, monkeypatch):
+    monkeypatch.setattr(batch_reader, "FROZEN_S", 3)
+    reader = read(2)
+    take(reader, 1)
+    victim = multiprocessing.active_children()[0]
+    os.kill(victim.pid, signal.SIGSTOP)
+    reader.unless(lambda: True)
+    with pytest.raises(Stopped):
+        take(reader, 20)
+    reader.unless(lambda: False)
+    with pytest.raises(OSError, match=rf"did nothing for 3 s, look at {victim.pid} \(stopped\)"):
+        take(reader, 20)
+    started = time.monotonic()
+    reader.close()
+    assert time.monotonic() - started < 15
+    assert not multiprocessing.active_children()
+
+
+class Hung(grain.MapDataset):
+    """Batches from a disk that does not answer."""
+
+    def __init__(self):
+        super().__init__()
+        self.answer = threading.Event()
+
+    def __len__(self):
+        return 1_000
+
+    def __getitem__(self, index):
+        self.answer.wait()
+        return {"images": np.zeros(1)}
+
+
+def test_a_hung_thread_does_not_keep_the_run_from_being_stopped():
+    hung = Hung()
+    reader = batch_reader.BatchReader(hung, threads=1, processes=0, ahead=1)
+    stopped = threading.Event()
+    reader.unless(stopped.is_set)
+    threading.Timer(1, stopped.set).start()
+    with pytest.raises(Stopped):
+        next(reader)
+    assert reader.get_state() == {"next_index": 0}
+    reader.close()
+    hung.answer.set()
 
 
 def live(ready, grace_s) -> None:

@@ -1,9 +1,12 @@
 """The commands as a person types them: mistakes end in one sentence and status 2."""
 
+import os
 import subprocess
 import sys
 
 import pytest
+
+from lumbarclip_jax import main
 
 QUICK = "--config=configs/vit_linear.py:quick"
 
@@ -41,6 +44,105 @@ def test_measuring_a_folder_that_is_no_run(tmp_path):
     result = command("lumbarclip_jax.evaluate", f"--workdir={tmp_path}")
     assert result.returncode == 2
     assert result.stderr.startswith(f"error: {tmp_path} is not a training run")
+
+
+def test_a_workdir_that_is_a_file(tmp_path):
+    (tmp_path / "file").write_text("")
+    for workdir in (tmp_path / "file", tmp_path / "file" / "run"):
+        result = command("lumbarclip_jax.main", QUICK, f"--workdir={workdir}")
+        assert result.returncode == 2
+        assert result.stderr.startswith(f"error: --workdir={workdir}: ")
+        assert "file is no folder: choose another" in result.stderr
+
+
+def test_a_user_without_a_home_names_a_cache(monkeypatch):
+    def home():
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(main.pathlib.Path, "home", home)
+    for name in ("LUMBARCLIP_CACHE", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    with pytest.raises(ValueError, match=r"no home folder .*: set HOME, or LUMBARCLIP_CACHE"):
+        main.cache_folder()
+    monkeypatch.setenv("XDG_CACHE_HOME", "/shared")
+    assert str(main.cache_folder()) == "/shared/lumbarclip_jax"
+    monkeypatch.setenv("LUMBARCLIP_CACHE", "/own")
+    assert str(main.cache_folder()) == "/own"
+
+
+def script(code: str, stdout=subprocess.PIPE, **environment: str):
+    return subprocess.run(
+        [sys.executable, "-c", code],
+        env=os.environ | environment,
+        stdout=stdout,
+        stderr=subprocess.PIPE,
+        text=True,
+        timeout=120,
+    )
+
+
+COMMAND = """
+import logging, pathlib, sys
+from lumbarclip_jax import cli
+def main():
+    {body}
+cli.run(main, ["x"])
+"""
+
+
+def test_a_reader_who_leaves_does_not_disturb_the_command(tmp_path):
+    out = tmp_path / "done"
+    body = f"""
+    for number in range(1000):
+        print(number)
+        logging.getLogger("lumbarclip_jax").info("line %d", number)
+    pathlib.Path({str(out)!r}).write_text("whole")
+"""
+    reads, writes = os.pipe()
+    os.close(reads)
+    with open(writes, "w") as stdout:
+        result = script(COMMAND.format(body=body), stdout)
+    assert (result.returncode, result.stderr) == (0, "")
+    assert out.read_text() == "whole"
+
+
+@pytest.mark.parametrize("environment", [{"PYTHONIOENCODING": "latin-1"}, {"LC_ALL": "C"}])
+def test_every_character_is_written_whatever_the_locale(environment):
+    environment = {"PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", **environment}
+    result = script(COMMAND.format(body="print('at least', chr(0x2265))"), **environment)
+    assert (result.returncode, result.stderr) == (0, "")
+    assert result.stdout == "at least \\u2265\n"
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "said"),
+    [
+        (
+            "raise AttributeError('x')",
+            70,
+            "error: this is a bug in lumbarclip_jax (AttributeError)",
+        ),
+        ("raise RuntimeError('RESOURCE_EXHAUSTED: 9 GiB')", 2, "error: the memory is too small"),
+        ("raise MemoryError('9 GiB')", 2, "error: the memory is too small (9 GiB): lower"),
+        ("open('/no/where')", 2, "error: /no/where: No such file or directory: correct the name"),
+    ],
+)
+def test_what_is_not_foreseen_ends_in_a_sentence(body, status, said):
+    result = script(COMMAND.format(body=body))
+    assert result.returncode == status
+    assert result.stderr.splitlines()[-1].startswith(said)
+    assert ("Traceback" in result.stderr) == (status == 70)
+
+
+def test_a_data_set_that_was_moved_is_named_by_the_option_of_the_command(tmp_path):
+    result = command(
+        *("lumbarclip_jax.finetune", "--from_scratch", "--task=pfirrmann_ge_3"),
+        *(f"--data_dir={tmp_path}", f"--out={tmp_path / 'out'}"),
+    )
+    assert result.returncode == 2
+    assert f"{tmp_path} is not a data set" in result.stderr
+    assert "--data_dir=DIR" in result.stderr
+    assert "--config" not in result.stderr
 
 
 @pytest.mark.parametrize("module", ["main", "evaluate"])

@@ -87,6 +87,31 @@ def test_a_run_stopped_by_sigterm_continues_as_if_it_had_not(
     np.testing.assert_equal(metrics, finished[1])
 
 
+def test_a_run_stopped_in_a_validation_goes_on_with_it(
+    finished, tiny_dataset, tmp_path, monkeypatch
+):
+    def stopped(embedder, state, evaluators):
+        os.kill(os.getpid(), signal.SIGTERM)
+        raise AssertionError("the signal ends it here")
+
+    monkeypatch.setattr(train, "validation_metrics", stopped)
+    for _ in range(2):  # stopped again, it is still to be measured
+        assert train.train_and_evaluate(tiny_config(tiny_dataset), tmp_path) == {}
+        assert [row["step"] for row in metric_writer.read_history(tmp_path)] == [1, 2, 3, 4]
+    monkeypatch.undo()
+    metrics = train.train_and_evaluate(tiny_config(tiny_dataset), tmp_path)
+    assert measured(tmp_path) == measured(finished[0])
+    np.testing.assert_equal(metrics, finished[1])
+
+
+def measured(workdir):
+    """The history without what is of the clock."""
+    return [
+        {name: value for name, value in row.items() if name != "pairs_per_s"}
+        for row in metric_writer.read_history(workdir)
+    ]
+
+
 def test_resuming_an_older_checkpoint_leaves_no_row_twice(finished, tiny_dataset, tmp_path):
     for name in ("config.json", "vocab.txt", "metrics.jsonl"):
         (tmp_path / name).write_bytes((finished[0] / name).read_bytes())
