@@ -1,6 +1,7 @@
 """One map over worker processes, in the order of its tasks."""
 
 import concurrent.futures
+import contextlib
 import multiprocessing
 from collections.abc import Callable, Iterator, Sequence
 
@@ -10,11 +11,36 @@ from lumbarclip_jax.child_processes import live_with_parent
 GRACE_S = 5  # for a worker that was itself told to stop
 
 
+@contextlib.contextmanager
+def worker_processes(count: int) -> Iterator[concurrent.futures.Executor]:
+    """Processes that are spawned, never forked, and end with this one.
+
+    A fork of a process that has written a compressed ArrayRecord crashes when it reads one.
+
+    Raises:
+      OSError: a worker process was killed.
+    """
+    pool = concurrent.futures.ProcessPoolExecutor(
+        count,
+        multiprocessing.get_context("spawn"),
+        initializer=live_with_parent,
+        initargs=(GRACE_S,),
+    )
+    try:
+        yield pool
+    except (concurrent.futures.process.BrokenProcessPool, BrokenPipeError) as error:
+        raise OSError(
+            "a worker process was killed, perhaps for want of memory: run the command "
+            "again, with fewer --workers"
+        ) from error
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
 def ordered_map(function: Callable, tasks: Sequence, *, workers: int, label: str) -> Iterator:
     """Yields ``function(task)`` for every task, in order, with a progress line.
 
-    One worker means this process. More are spawned, never forked: a fork of a process that has
-    written a compressed ArrayRecord crashes when it reads one.
+    One worker means this process.
 
     Raises:
       OSError: a worker process was killed.
@@ -26,19 +52,8 @@ def ordered_map(function: Callable, tasks: Sequence, *, workers: int, label: str
             yield function(task)
             progress.advance()
     else:
-        context = multiprocessing.get_context("spawn")
-        with concurrent.futures.ProcessPoolExecutor(
-            workers, context, initializer=live_with_parent, initargs=(GRACE_S,)
-        ) as pool:
-            try:
-                for result in pool.map(function, tasks, chunksize=1):
-                    yield result
-                    progress.advance()
-            except concurrent.futures.process.BrokenProcessPool as error:
-                raise OSError(
-                    "a worker process was killed, perhaps for want of memory: run the command "
-                    "again, with fewer --workers"
-                ) from error
-            finally:
-                pool.shutdown(cancel_futures=True)
+        with worker_processes(workers) as pool:
+            for result in pool.map(function, tasks, chunksize=1):
+                yield result
+                progress.advance()
     progress.close()

@@ -1,18 +1,15 @@
 """The whole data set: patients in, the published folder layout out."""
 
-import concurrent.futures
 import functools
-import multiprocessing
 import pathlib
 import shutil
 from collections.abc import Callable
 
-from data_prep import parallel
+from data_prep.parallel import worker_processes
 from data_prep.phantom import tables
 from data_prep.phantom.anatomy import Patient, draw_patient
 from data_prep.phantom.reports import Report, write_report
 from data_prep.phantom.study import write_study
-from lumbarclip_jax.child_processes import live_with_parent
 
 IMAGES = "01_MRI_Data"
 MAX_PATIENTS = 9999  # four digits in the published file names
@@ -74,10 +71,7 @@ def _each(make, numbers, workers):
     if workers == 1:
         yield from map(make, numbers)
         return
-    context = multiprocessing.get_context("spawn")
-    with concurrent.futures.ProcessPoolExecutor(
-        workers, context, initializer=live_with_parent, initargs=(parallel.GRACE_S,)
-    ) as pool:
+    with worker_processes(workers) as pool:
         yield from pool.map(make, numbers, chunksize=4)
 
 
