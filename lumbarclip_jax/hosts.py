@@ -8,12 +8,13 @@ import os
 import re
 import signal
 import socket
+import threading
 import time
 from collections.abc import Iterator
 
 from absl import flags
 
-from lumbarclip_jax import cli
+from lumbarclip_jax import cli, signals
 
 DISTRIBUTED = flags.DEFINE_bool(
     "distributed",
@@ -64,16 +65,33 @@ def joined() -> Iterator[None]:
         multihost_utils.sync_global_devices("the run has ended")
     except BaseException as error:
         # At its usual end JAX waits for all processes, but they wait for this one in a collective.
-        atexit.register(os._exit, 2 if isinstance(error, cli.INPUT_ERRORS) else 1)
-        if isinstance(error, RuntimeError):
-            # How the loss of a process first shows depends on what was in flight. If it is one, the
-            # coordinator finds out meanwhile and this process ends here, see _explain_abort.
-            log.error("%s; is another process lost?", " ".join(str(error).split())[:300])
-            time.sleep(PEER_TIMEOUT_S.value + 10)
-        elif jax.process_index() == 0:
+        atexit.register(os._exit, 2 if isinstance(error, cli.INPUT_ERRORS) else cli.BUG_STATUS)
+        _wait_for_the_others(error)
+        if jax.process_index() == 0:
             # The coordinator goes last: the others, failing alike, should say so and not miss it.
             time.sleep(2)
         raise
+
+
+def _wait_for_the_others(error: BaseException) -> None:
+    """Returns once all processes have met an error, or none of them can be lost.
+
+    How the loss of a process first shows depends on what was in flight, and may be an error of any
+    kind. The coordinator finds out meanwhile, and then this process ends here, see _explain_abort.
+    """
+    from jax._src import distributed  # the one way to its coordinator that needs no device
+
+    seconds = PEER_TIMEOUT_S.value + 10
+    until = time.monotonic() + seconds
+    said = f"{' '.join(str(error).split())[:300]}; is another process lost?"
+    doubt = threading.Timer(3, log.error, [said])
+    doubt.start()
+    try:
+        distributed.global_state.client.wait_at_barrier("all have failed", seconds * 1000)
+    except RuntimeError:
+        time.sleep(max(0, until - time.monotonic()))
+    finally:
+        doubt.cancel()
 
 
 def _join() -> None:
@@ -113,6 +131,7 @@ def _join() -> None:
             "which only Cloud TPU, Slurm and Open MPI do without, or leave --distributed out to "
             "use this machine alone"
         ) from error
+    signals.defer()
     _explain_abort(
         "another process of this run has gone or cannot be reached (JAX's own words are above): "
         "start all processes again with the same command; training continues from its last "
@@ -133,8 +152,11 @@ def _explain_abort(sentence: str) -> None:
     """
 
     def handler(number: int) -> None:
-        os.write(2, f"error: {sentence}\n".encode())
-        os._exit(1)
+        # Of several that were told to stop, one is the first to end.
+        if not signals.stopped_early():
+            os.write(2, f"error: {sentence}\n".encode())
+            os._exit(1)
+        os._exit(0)
 
     _explain_abort.handler = ctypes.CFUNCTYPE(None, ctypes.c_int)(handler)  # kept from collection
     ctypes.CDLL(None).signal(signal.SIGABRT, _explain_abort.handler)

@@ -93,7 +93,7 @@ def test_a_killed_process_is_named_at_once(read):
     victim = multiprocessing.active_children()[0]
     os.kill(victim.pid, signal.SIGKILL)
     started = time.monotonic()
-    with pytest.raises(OSError, match=rf"the process {victim.pid} .* status -9.*read_processes"):
+    with pytest.raises(OSError, match=rf"the process {victim.pid} .*status -9.*read_processes"):
         take(reader, 20)
     assert time.monotonic() - started < 20
 

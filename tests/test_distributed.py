@@ -81,9 +81,12 @@ def run_two(folder, dataset, *flags, signalled=None, number=0, step=-1) -> list[
                     )
                 )
         first = 0 if signalled is None else signalled
-        processes[first].wait(TIMEOUT_S)
-        # What becomes of one is known to the other within a minute.
-        processes[1 - first].wait(60)
+        if number == signal.SIGSTOP:  # it never ends by itself
+            processes[1 - first].wait(TIMEOUT_S)
+        else:
+            processes[first].wait(TIMEOUT_S)
+            # What becomes of one is known to the other within a minute.
+            processes[1 - first].wait(60)
     finally:
         for process in processes:
             process.kill()
@@ -188,17 +191,18 @@ def test_one_process_continues_what_two_have_saved(alone, continued, tiny_datase
     np.testing.assert_allclose(list(again.values()), list(one.values()), rtol=1e-5)
 
 
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
 @pytest.mark.parametrize("lost", [0, 1])
-def test_a_process_that_loses_the_other_says_so_and_ends(lost, tiny_dataset, tmp_path):
+def test_a_process_that_loses_the_other_says_so_and_ends(lost, number, tiny_dataset, tmp_path):
     ended = run_two(
         tmp_path,
         tiny_dataset,
         "--peer_timeout_s=10",
         signalled=lost,
-        number=signal.SIGKILL,
+        number=number,
         step=3,
     )
-    assert ended[lost].status == -signal.SIGKILL
+    assert ended[lost].status == -signal.SIGKILL  # at the end of the test, if it was frozen
     assert ended[1 - lost].status == 1
     errors = [line for line in ended[1 - lost].stderr.splitlines() if line.startswith("error: ")]
     assert len(errors) == 1

@@ -1,0 +1,264 @@
+"""Stops, kills and starves training runs at random moments and says what became of them.
+
+    python tests/disturb_runs.py --signals=100 --kills=100 --readers=10 --peers=10 --seed=0
+
+A tiny run is disturbed from its first import to its report, and started again until it has ended:
+its rows, metrics, answers and weights must be those of a run that nobody disturbed. Prints a
+summary as JSON; the exit status is 1 when something was not as it should be. On two cores a
+disturbance costs about 20 s.
+"""
+
+import argparse
+import collections
+import contextlib
+import functools
+import json
+import os
+import pathlib
+import random
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
+
+import jax
+import numpy as np
+
+from data_prep.build import build
+from lumbarclip_jax import metric_writer
+from lumbarclip_jax.run import load_run
+from tests import data_prep_cohort as cohort
+from tests.test_distributed import run_two
+
+REPOSITORY = pathlib.Path(__file__).resolve().parents[1]
+STOPPING_S, FROZEN_S, RUN_S = 30, 60, 600
+# Not the clock's.
+TIMED = ("pairs_per_s",)
+
+
+class Disturbances:
+    """Counts what becomes of the runs in a folder."""
+
+    def __init__(self, folder: pathlib.Path, seed: int):
+        self.folder, self.rng = folder, random.Random(seed)
+        self.dataset = _dataset(folder)
+        self.outcomes: collections.Counter[str] = collections.Counter()
+        self.faults: list[str] = []
+        self.slowest_s = 0.0
+        started = time.monotonic()
+        self._finish("undisturbed")  # fills the cache of compiled programs, too
+        for name in ("undisturbed", "again"):
+            started = time.monotonic()
+            self._finish(name)
+        self.duration_s = time.monotonic() - started
+        self.expected = _content(folder / "undisturbed")
+        self._compare("again")
+
+    def stop_or_kill(self, numbers: list[int]) -> None:
+        """Sends one signal of `numbers` to each start of a run, which goes on until it ends."""
+        runs = 0
+        for count, number in enumerate(numbers):
+            run = f"run{runs}"
+            process = self._start(run)
+            _wait_for_handlers(process)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(self.rng.uniform(0, self.duration_s))
+            name = signal.Signals(number).name
+            if process.poll() is None:
+                self._send(process, number, f"{name} {count}, {run}")
+            if process.returncode == 0 and (self.folder / run / "report.html").is_file():
+                # Stopped while it drew the page, it has one of an earlier time or none.
+                self._finish(run)
+                self._compare(run)
+                runs += 1
+        self._finish(f"run{runs}")
+        self._compare(f"run{runs}")
+
+    def starve(self, count: int) -> None:
+        """Kills and freezes processes that make batches."""
+        for number in range(count):
+            run, how = f"readers{number}", (signal.SIGKILL, signal.SIGSTOP)[number % 2]
+            process = self._start(
+                run, "--config.data.read_processes=2", "--config.total_steps=100000"
+            )
+            _wait_for(functools.partial(_says, self._log(run), "step 5/"), process)
+            readers = _children(process.pid)
+            os.kill(self.rng.choice(readers), how)
+            started = time.monotonic()
+            try:
+                process.wait(2 * FROZEN_S)
+            except subprocess.TimeoutExpired:
+                process.kill()
+            seconds = time.monotonic() - started
+            last = self._log(run).read_text().splitlines()[-1]
+            ok = process.wait() == 2 and seconds < FROZEN_S and "batches" in last
+            self._note(f"reader, {how.name}", ok, f"{run}: {process.returncode}, {last}")
+
+    def bereave(self, count: int) -> None:
+        """Kills and freezes one of two processes that train together."""
+        for number in range(count):
+            how = (signal.SIGKILL, signal.SIGSTOP)[number // 2 % 2]
+            lost, folder = number % 2, self.folder / f"peers{number}"
+            folder.mkdir()
+            step = self.rng.randrange(1, 20)
+            options = {"signalled": lost, "number": how, "step": step}
+            left = run_two(folder, self.dataset, "--peer_timeout_s=10", **options)[1 - lost]
+            ok = left.status == 1 and "another process of this run has gone" in left.stderr
+            said = left.stderr.splitlines()[-1:]
+            self._note(f"peer {lost}, {how.name}", ok, f"step {step}: {left.status}, {said}")
+
+    def _send(self, process: subprocess.Popen, number: int, name: str) -> None:
+        log = self._log(name.rpartition(" ")[2])
+        before = len(log.read_text())
+        process.send_signal(number)
+        started = time.monotonic()
+        try:
+            process.wait(RUN_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+        seconds = time.monotonic() - started
+        self.slowest_s = max(self.slowest_s, seconds)
+        expected = -number if number == signal.SIGKILL else 0
+        ok = process.wait() == expected and seconds < STOPPING_S
+        ok = ok and "Traceback" not in log.read_text()
+        lines = log.read_text()[:before].splitlines() or [""]
+        phase = re.sub(r"^[\d:]+ |\d+|/.*", "", lines[-1])[:30]
+        self._note(f"{name.split()[0]} after {phase!r}", ok, f"{name}: {process.returncode}")
+
+    def _note(self, name: str, ok: bool, detail: str) -> None:
+        self.outcomes[name] += 1
+        if not ok:
+            self.faults.append(detail)
+
+    def _log(self, run: str) -> pathlib.Path:
+        return self.folder / f"{run}.log"
+
+    def _start(self, run: str, *more: str) -> subprocess.Popen:
+        environment = os.environ | {
+            "JAX_PLATFORMS": "cpu",
+            "JAX_COMPILATION_CACHE_DIR": str(self.folder / "xla"),
+            "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+            "PYTHONUNBUFFERED": "1",
+        }
+        with self._log(run).open("a") as log:
+            return subprocess.Popen(
+                [
+                    *(sys.executable, "-m", "lumbarclip_jax.main"),
+                    *("--config=tests/distributed_config.py", "--config.eval.every_steps=6"),
+                    f"--config.data.dir={self.dataset}",
+                    f"--workdir={self.folder / run}",
+                    *more,
+                ],
+                cwd=REPOSITORY,
+                env=environment,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            )
+
+    def _finish(self, run: str) -> None:
+        process = self._start(run)
+        try:
+            process.wait(RUN_S)
+        finally:
+            process.kill()
+        if process.returncode:
+            self.faults.append(f"{run} ended with {process.returncode} though nobody disturbed it")
+
+    def _compare(self, run: str) -> None:
+        found = _content(self.folder / run)
+        differing = [what for what in self.expected if not _equal(self.expected[what], found[what])]
+        self.outcomes["runs compared"] += 1
+        if differing:
+            self.faults.append(f"{run} differs in {', '.join(differing)}")
+
+
+def _dataset(folder: pathlib.Path) -> pathlib.Path:
+    cohort.write_slices(folder, patients=24, size_px=32, sequences=("T1",))
+    cohort.write_reports(folder / "reports.csv", patients=24)
+    shares = "train=0.6,validation=0.2,test=0.2"
+    out = folder / "dataset"
+    build(folder, folder / "reports.csv", out, split_shares=shares, size_px=32)
+    return out
+
+
+def _content(run: pathlib.Path) -> dict[str, object]:
+    rows = metric_writer.read_history(run)
+    with np.load(run / "predictions.npz") as answers:
+        predictions = dict(answers)
+    params = jax.tree.map(np.asarray, load_run(run).state.params)
+    return {
+        "rows": [{k: v for k, v in row.items() if k not in TIMED} for row in rows],
+        "metrics": (run / "metrics.json").read_text(),
+        "predictions": predictions,
+        "weights": params,
+    }
+
+
+def _equal(a, b) -> bool:
+    try:
+        np.testing.assert_equal(a, b)
+    except AssertionError:
+        return False
+    return True
+
+
+def _wait_for_handlers(process: subprocess.Popen) -> None:
+    """Until Python itself has started and come to the package."""
+
+    def caught() -> bool:
+        status = pathlib.Path(f"/proc/{process.pid}/status").read_text()
+        mask = int(re.search(r"SigCgt:\s*(\w+)", status)[1], 16)
+        return bool(mask >> (signal.SIGTERM - 1) & 1)
+
+    _wait_for(caught, process)
+
+
+def _says(log: pathlib.Path, words: str) -> bool:
+    return words in log.read_text()
+
+
+def _wait_for(condition, process: subprocess.Popen) -> None:
+    while process.poll() is None and not condition():
+        time.sleep(0.01)
+
+
+def _children(pid: int) -> list[int]:
+    found = []
+    for task in pathlib.Path(f"/proc/{pid}/task").iterdir():
+        for child in (task / "children").read_text().split():
+            if b"spawn_main" in pathlib.Path(f"/proc/{child}/cmdline").read_bytes():
+                found.append(int(child))
+    return found
+
+
+def main() -> int:
+    """Runs the command; returns its exit status."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    for name in ("signals", "kills", "readers", "peers"):
+        parser.add_argument(f"--{name}", type=int, default=0)
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        runs = Disturbances(pathlib.Path(folder), options.seed)
+        both = [signal.SIGTERM, signal.SIGINT]
+        numbers = [both[n % 2] for n in range(options.signals)] + [signal.SIGKILL] * options.kills
+        runs.rng.shuffle(numbers)
+        if numbers:
+            runs.stop_or_kill(numbers)
+        runs.starve(options.readers)
+        runs.bereave(options.peers)
+    summary = {
+        "outcomes": dict(runs.outcomes.most_common()),
+        "slowest_s": round(runs.slowest_s, 1),
+        "faults": runs.faults,
+    }
+    print(json.dumps(summary, indent=1))
+    return int(bool(runs.faults))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
