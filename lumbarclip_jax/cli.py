@@ -14,7 +14,7 @@ from absl import logging as absl_logging
 from lumbarclip_jax import host_memory, output, signals
 
 # Ends with status 2: the input is to blame, or the loss is no number any more.
-INPUT_ERRORS = (ValueError, OSError, FloatingPointError, MemoryError)
+INPUT_ERRORS = (ValueError, OSError, FloatingPointError)
 BUG_STATUS = os.EX_SOFTWARE  # 70
 REMEDIES = {
     errno.EACCES: "choose another place, or change who may use this one",
@@ -64,14 +64,12 @@ def _guarded(main: Callable[[], None]) -> None:
     try:
         main()
         sys.stdout.flush()
-    except INPUT_ERRORS as error:
-        if absl_logging.get_verbosity() >= absl_logging.DEBUG:
-            traceback.print_exc()
-        _exit(error)
     except Exception as error:
-        if is_out_of_memory(error):
+        is_bug = status(error) == BUG_STATUS
+        if is_bug or absl_logging.get_verbosity() >= absl_logging.DEBUG:
+            traceback.print_exc()
+        if not is_bug:
             _exit(error)
-        traceback.print_exc()
         print(
             f"error: this is a bug in lumbarclip_jax ({type(error).__name__}): please report it "
             "with the lines above, once you have seen that they hold nothing of a patient",
@@ -87,6 +85,12 @@ def _exit(error: BaseException) -> None:
         said = said.replace("--config.data.dir", "--data_dir")  # as this command calls it
     print(f"error: {said}", file=sys.stderr, flush=True)
     sys.exit(2)
+
+
+def status(error: BaseException) -> int:
+    """With which an error ends a command."""
+    mended_by_user = isinstance(error, INPUT_ERRORS) or is_out_of_memory(error)
+    return 2 if mended_by_user else BUG_STATUS
 
 
 def is_out_of_memory(error: BaseException) -> bool:

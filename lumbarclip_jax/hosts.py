@@ -65,7 +65,7 @@ def joined() -> Iterator[None]:
         multihost_utils.sync_global_devices("the run has ended")
     except BaseException as error:
         # At its usual end JAX waits for all processes, but they wait for this one in a collective.
-        atexit.register(os._exit, 2 if isinstance(error, cli.INPUT_ERRORS) else cli.BUG_STATUS)
+        atexit.register(os._exit, cli.status(error))
         _wait_for_the_others(error)
         if jax.process_index() == 0:
             # The coordinator goes last: the others, failing alike, should say so and not miss it.
