@@ -84,6 +84,60 @@ def test_a_task_head_is_left_out_and_named(tmp_path, family, caplog):
     assert f"1 tensors of heads ({heads.get(family, 'classifier.1.weight')})" in caplog.text
 
 
+@pytest.mark.parametrize("wrapper", ["module.", "_orig_mod.", "model.", "module._orig_mod.model."])
+def test_prefixes_of_training_code_are_left_out(tmp_path, wrapper):
+    wrapped = {wrapper + key: tensor for key, tensor in task_model("vit").items()}
+    _, variables = from_hf(write(tmp_path, "vit", wrapped))
+    _, expected = from_hf(write(tmp_path, "vit"))
+    jax.tree.map(np.testing.assert_array_equal, variables, expected)
+
+
+def test_a_compiled_part_of_an_averaged_model_is_found(tmp_path):
+    wrapped = {
+        "module." + key.replace("bert.", "bert._orig_mod."): tensor
+        for key, tensor in task_model("bert").items()
+    }
+    wrapped["n_averaged"] = np.array(7)
+    _, variables = from_hf(write(tmp_path, "bert", wrapped))
+    _, expected = from_hf(write(tmp_path, "bert"))
+    jax.tree.map(np.testing.assert_array_equal, variables, expected)
+
+
+def test_a_prefix_that_only_some_have_is_none(tmp_path):
+    weights = recorded("resnet", "weights/")
+    first = next(iter(weights))
+    weights["module." + first] = weights.pop(first)
+    with pytest.raises(ValueError, match=rf"1 missing.*1 unexpected \(module\.{first}\)"):
+        from_hf(write(tmp_path, "resnet", weights))
+
+
+@pytest.mark.parametrize(
+    ("dtype", "name"), [(ml_dtypes.float8_e4m3fn, "F8_E4M3"), (ml_dtypes.float8_e5m2, "F8_E5M2")]
+)
+def test_numbers_that_need_a_scale_are_refused(tmp_path, dtype, name):
+    weights = recorded("vit", "weights/")
+    key = "encoder.layer.0.intermediate.dense.weight"
+    weights[key] = weights[key].astype(dtype)
+    folder = write(tmp_path, "vit", weights)
+    with pytest.raises(ValueError, match=rf"model\.safetensors holds {key} in {name}: pass"):
+        from_hf(folder)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda x: x.astype(np.int8), "1 in whole numbers"),
+        (lambda x: np.where(x == x.max(), np.nan, x), "1 not finite"),
+    ],
+)
+def test_weights_that_are_no_finite_floats_are_refused_by_name(tmp_path, change, words):
+    weights = recorded("bert", "weights/")
+    key = "encoder.layer.0.intermediate.dense.weight"
+    weights[key] = change(weights[key])
+    with pytest.raises(ValueError, match=rf"{words} \({key}\)"):
+        from_hf(write(tmp_path, "bert", weights))
+
+
 @pytest.mark.parametrize("family", ["bert", "vit"])
 def test_without_a_pooler_layer_the_first_token_is_pooled(tmp_path, family):
     weights = recorded(family, "weights/")

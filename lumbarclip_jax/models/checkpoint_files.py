@@ -5,6 +5,7 @@ Nothing is unpickled: a pickle runs whatever code its author put into it.
 
 import json
 import pathlib
+import re
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,9 @@ from safetensors import SafetensorError
 
 # Names of weight files without their ending, in the order they are looked for.
 WEIGHTS = ("model", "open_clip_model")
+# Types of numbers, by their names in safetensors, that need no scale to be read; integers and
+# booleans are buffers.
+READABLE = re.compile(r"F64|F32|F16|BF16|BOOL|[IU]\d+")
 PICKLE_ENDINGS = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
 FETCHED = (
     "config.json",
@@ -130,7 +134,19 @@ def read_shards(index: pathlib.Path) -> dict[str, np.ndarray]:
 
 
 def read_file(path: pathlib.Path) -> dict[str, np.ndarray]:
+    """The tensors of one file.
+
+    Raises:
+      ValueError: it is damaged, or holds numbers of a type that says little without a scale.
+    """
     try:
+        with safetensors.safe_open(path, framework="numpy") as file:
+            for key in file.keys():  # noqa: SIM118, it is no dict
+                if not READABLE.fullmatch(name := file.get_slice(key).get_dtype()):
+                    raise ValueError(
+                        f"{path} holds {key} in {name}: pass a checkpoint in float32, float16 or "
+                        "bfloat16"
+                    )
         tensors = safetensors.numpy.load_file(path)
     except SafetensorError as error:
         raise ValueError(

@@ -94,11 +94,25 @@ class Layout:
     adapt: Callable[[Tensors], Tensors] = dict
 
 
+def unwrapped(tensors: Tensors) -> Tensors:
+    """The tensors under a model's own names, without what training code that wraps it adds.
+
+    torch.compile puts `_orig_mod.` before all or some, DistributedDataParallel and AveragedModel
+    `module.`, Lightning `model.` before all keys; AveragedModel counts `n_averaged`.
+    """
+    bare = {key.replace("_orig_mod.", ""): x for key, x in tensors.items() if key != "n_averaged"}
+    for wrapper in ("module.", "model."):
+        if bare and all(key.startswith(wrapper) for key in bare):
+            return unwrapped({key.removeprefix(wrapper): x for key, x in bare.items()})
+    return bare
+
+
 def encoder_tensors(tensors: Tensors, layout: Layout) -> tuple[Tensors, list[str]]:
     """The encoder's own tensors under the names of the rules, and the keys of task heads left out.
 
     A key that is neither stays among the tensors, so that `fit` refuses it.
     """
+    tensors = unwrapped(tensors)
     prefix = layout.prefix if any(key.startswith(layout.prefix) for key in tensors) else ""
     kept, heads = {}, []
     for key, tensor in tensors.items():
@@ -128,8 +142,8 @@ def fit(tensors: Tensors, shapes: Tree, rules: tuple[Rule, ...], source: Any) ->
     """Variables from checkpoint tensors that are exactly those of `shapes` {collection: nested}.
 
     Raises:
-      ValueError: a tensor is missing, unexpected or of another shape; they are listed by the
-        checkpoint's names, after the `source`.
+      ValueError: a tensor is missing, unexpected, of another shape or not of finite floats; they
+        are listed by the checkpoint's names, after the `source`.
     """
     expected = published_shapes(shapes, rules)
     reshaped = [
@@ -137,10 +151,13 @@ def fit(tensors: Tensors, shapes: Tree, rules: tuple[Rule, ...], source: Any) ->
         for key, shape in expected.items()
         if key in tensors and tensors[key].shape != shape
     ]
+    own = {key: tensors[key] for key in expected if key in tensors}
     problems = [
         listing("missing", [key for key in expected if key not in tensors]),
         listing("unexpected", [key for key in tensors if key not in expected]),
         listing("of another shape", reshaped),
+        listing("in whole numbers", [key for key, x in own.items() if x.dtype.kind != "f"]),
+        listing("not finite", [key for key, x in own.items() if not np.isfinite(x).all()]),
     ]
     if any(problems):
         raise ValueError(
