@@ -1,7 +1,9 @@
-"""SHA-256 of the files of an exported folder, in the format of `sha256sum`."""
+"""SHA-256 of the files of an exported folder or a checkpoint, in the format of `sha256sum`."""
 
 import hashlib
 import pathlib
+import re
+from collections.abc import Iterator
 
 FILE = "SHA256SUMS"
 
@@ -14,28 +16,58 @@ def write(folder: pathlib.Path, *, but: tuple[str, ...] = ()) -> None:
     (folder / FILE).write_text("".join(lines), encoding="utf-8")
 
 
+def read(folder: pathlib.Path) -> dict[str, str]:
+    """The digests of the folder's list, by name.
+
+    Raises:
+      FileNotFoundError: there is no list.
+      ValueError: it is damaged.
+    """
+    path = folder / FILE
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} is missing")
+    lines = path.read_bytes().decode("utf-8", "replace").splitlines()
+    rows = [re.fullmatch(r"([0-9a-f]{64})  (.+)", line) for line in lines]
+    if not rows or None in rows:
+        raise ValueError(f"{path} is damaged")
+    return {row[2]: row[1] for row in rows}
+
+
+def changed(folder: pathlib.Path, digests: dict[str, str]) -> Iterator[tuple[str, str]]:
+    """The name of every listed file that is another one now and its digest, "" of a missing one.
+
+    Raises:
+      OSError: a file cannot be read.
+    """
+    for name, digest in digests.items():
+        actual = _sha256(folder / name) if (folder / name).is_file() else ""
+        if actual != digest:
+            yield name, actual
+
+
 def verify(folder: pathlib.Path, *, required: tuple[str, ...]) -> None:
-    """Checks every listed file of the folder.
+    """Checks every listed file of an exported folder.
 
     Raises:
       FileNotFoundError: the list or a file of it is missing.
       ValueError: a file is not the one that was exported, or a required one is not listed.
     """
-    path = folder / FILE
-    if not path.is_file():
-        raise FileNotFoundError(f"{path} is missing: copy the whole exported folder")
-    digests = dict(reversed(line.split("  ", 1)) for line in path.read_text().splitlines())
+    try:
+        digests = read(folder)
+    except (FileNotFoundError, ValueError) as error:
+        raise type(error)(f"{error}: copy the whole exported folder again") from None
     for name in required:
         if name not in digests:
-            raise ValueError(f"{path} does not list {name}: copy the whole exported folder again")
-    for name, digest in digests.items():
-        if not (folder / name).is_file():
-            raise FileNotFoundError(f"{folder / name} is missing: copy the whole exported folder")
-        if (actual := _sha256(folder / name)) != digest:
             raise ValueError(
-                f"{folder / name} is not the file that was exported (its sha256 is {actual}, "
-                f"{FILE} says {digest}): copy it again"
+                f"{folder / FILE} does not list {name}: copy the whole exported folder again"
             )
+    for name, actual in changed(folder, digests):
+        if not actual:
+            raise FileNotFoundError(f"{folder / name} is missing: copy the whole exported folder")
+        raise ValueError(
+            f"{folder / name} is not the file that was exported (its sha256 is {actual}, "
+            f"{FILE} says {digests[name]}): copy it again"
+        )
 
 
 def _sha256(path: pathlib.Path) -> str:

@@ -42,10 +42,11 @@ def export(workdir: str | pathlib.Path, format: str, out: str | pathlib.Path) ->
 
     Raises:
       FileNotFoundError: `workdir` holds no trained model.
-      ValueError: `out` is taken, or the model has no form in this format.
+      ValueError: `out` is taken, the model has no form in this format, or the newest checkpoint is
+        damaged: what was measured was measured on that one.
     """
     with _new_folder(pathlib.Path(os.path.abspath(out))) as folder:
-        FORMATS[format](_without_paths(load_run(workdir)), folder)
+        FORMATS[format](_without_paths(load_run(workdir, fall_back=False)), folder)
         # People may add to the card.
         checksums.write(folder, but=(model_card.FILE,))
 

@@ -125,14 +125,19 @@ def _write(path: pathlib.Path, text: str) -> None:
     complete.rename(path)
 
 
-def load_run(folder: str | pathlib.Path) -> Run:
-    """Loads the latest checkpoint of a training run, or the weights of its safetensors export.
+def load_run(folder: str | pathlib.Path, *, fall_back: bool = True) -> Run:
+    """Loads the newest whole checkpoint of a run, or the weights of its safetensors export.
 
     An export has no optimizer state, so it can be used and measured but not trained further.
 
+    Args:
+      folder: of the run or the export.
+      fall_back: take an older checkpoint, with a warning, where the newest is damaged.
+
     Raises:
       FileNotFoundError: the folder is neither, lacks a file, or holds no checkpoint yet.
-      ValueError: a file of an export is not the one that was exported.
+      ValueError: a file of an export is not the one that was exported, or of a checkpoint not the
+        one that was saved.
     """
     folder = pathlib.Path(folder)
     is_export = any((folder / name).is_file() for name in (weights_file.FILE, checksums.FILE))
@@ -150,14 +155,12 @@ def load_run(folder: str | pathlib.Path) -> Run:
     tokenizer = Tokenizer(folder / VOCABULARY_FILE, config.data.max_tokens, config.data.lowercase)
     model = build_model(config.model, tokenizer.vocab_size, train_step.compute_dtype(config))
     abstract, _ = train_step.abstract_train_state(model, config, mesh)
-    restore = _exported_state if is_export else _latest_state
-    return Run(folder, config, mesh, tokenizer, model, restore(folder, abstract))
-
-
-def _latest_state(folder: pathlib.Path, abstract: TrainState) -> TrainState:
-    with Checkpointer(folder) as checkpointer:
-        state, _ = checkpointer.restore(abstract)
-    return state
+    if is_export:
+        state = _exported_state(folder, abstract)
+    else:
+        with Checkpointer(folder) as checkpointer:
+            state, _ = checkpointer.restore(abstract, fall_back=fall_back)
+    return Run(folder, config, mesh, tokenizer, model, state)
 
 
 def _exported_state(folder: pathlib.Path, abstract: TrainState) -> TrainState:
