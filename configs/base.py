@@ -22,6 +22,8 @@ def get_config() -> ConfigDict:
     # "" = the splits of the data set; fold_2_of_5 = a fold by patient, its test split the second of
     # five; leaky = images dealt out without a look at the patient, to show what that would claim.
     data.resplit = ""
+    # Read all shards before the first step and compare their sha256; False = their sizes alone.
+    data.check_shards = True
     data.phantom_patients = 400  # patients of the embedded phantom
     data.phantom_difficulty = 0.2  # 0 (clean) to 1 (noisy, subtle findings)
     data.global_batch_size = 32  # pairs per optimizer step, over all devices and processes

@@ -24,6 +24,7 @@ from data_prep.findings import FINDINGS, LEVEL_FINDINGS, STATUS
 from data_prep.leakage import Leakage
 from data_prep.text.reports import report_group
 from lumbarclip_jax import cli
+from lumbarclip_jax.data.manifest import seal
 
 PSEUDONYM = re.compile("[0-9a-f]{16}")
 VIEWS = {
@@ -111,7 +112,10 @@ class _Checker:
 
     def _metadata(self) -> Iterator[str]:
         for name, sha256 in self._manifest["metadata"].items():
-            if _sha256(self._folder / name) != sha256:
+            if name == commit.MANIFEST:
+                if seal(self._manifest) != sha256:
+                    yield f"{name}: changed since the data set was built"
+            elif _sha256(self._folder / name) != sha256:
                 yield f"{name}: missing or changed"
         try:
             info = tfds.builder_from_directory(self._folder).info

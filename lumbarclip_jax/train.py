@@ -61,7 +61,8 @@ def train_and_evaluate(config: ConfigDict, workdir: str | pathlib.Path) -> dict[
     accumulation.check_batch_size(config, mesh)
     log.info("%d x %s, mesh %s", mesh.size, jax.devices()[0].device_kind, dict(mesh.shape))
 
-    dataset = Dataset(config.data.dir, config.data.resplit)
+    data = config.data
+    dataset = Dataset(data.dir, data.resplit, check_shards=data.check_shards)
     if dataset.cautions:
         log.warning(dataset.manifest["warning"])
     dataset.source(config.eval.final_split)  # a missing split should not be found after training

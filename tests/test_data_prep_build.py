@@ -16,6 +16,7 @@ from tensorflow_datasets.proto import tf_example_pb2
 from data_prep.build import build
 from data_prep.verify import verify
 from lumbarclip_jax.data.dataset import Dataset
+from lumbarclip_jax.data.manifest import sha256
 from tests import data_prep_cohort as cohort
 
 PATIENTS = 12
@@ -249,7 +250,11 @@ def test_training_reads_folders_from_before_a_feature_was_added(built, tmp_path)
     for name in later:
         del features["featuresDict"]["features"][name]
     (folder / "features.json").write_text(json.dumps(features))
-    for shard in folder.glob("*.array_record*"):
+    old_manifest = json.loads((folder / "manifest.json").read_text())
+    del old_manifest["metadata"]["manifest.json"]  # came later too
+    old_manifest["metadata"]["features.json"] = sha256(folder / "features.json")
+    for entry in old_manifest["shards"]:
+        shard = folder / entry["name"]
         with ArrayRecordDataSource([str(shard)]) as source:
             examples = [tf_example_pb2.Example.FromString(source[i]) for i in range(len(source))]
         writer = ArrayRecordWriter(str(shard), "group_size:1,uncompressed")
@@ -258,9 +263,13 @@ def test_training_reads_folders_from_before_a_feature_was_added(built, tmp_path)
                 del example.features.feature[name]
             writer.write(example.SerializeToString())
         writer.close()
+        entry["bytes"] = shard.stat().st_size
+        entry["sha256"] = sha256(shard)
+    (folder / "manifest.json").write_text(json.dumps(old_manifest))
     for split in ("train", "validation", "test"):
         old, new = (Dataset(path).columns(split) for path in (folder, built[0]))
         np.testing.assert_array_equal(old.image_id, new.image_id)
         np.testing.assert_array_equal(old.level_findings, new.level_findings)
         assert len(old.report) > 0
+    Dataset(folder).check_shards()
     assert any("features" in fault for fault in verify(folder)[0])

@@ -17,6 +17,7 @@ from array_record.python.array_record_module import ArrayRecordWriter
 from data_prep import schema
 from data_prep.build import build
 from data_prep.verify import verify
+from lumbarclip_jax.data.manifest import seal
 from tests import data_prep_cohort as cohort
 
 # LUMBARCLIP_DAMAGES=1000 pytest tests/test_verify.py is the long form.
@@ -93,6 +94,12 @@ def rewrite(folder: pathlib.Path, shard: pathlib.Path, change) -> None:
         if entry["name"] == shard.name:
             content = shard.read_bytes()
             entry["bytes"], entry["sha256"] = len(content), hashlib.sha256(content).hexdigest()
+    write_manifest(folder, manifest)
+
+
+def write_manifest(folder: pathlib.Path, manifest: dict) -> None:
+    """As a build would have written it."""
+    manifest["metadata"]["manifest.json"] = seal(manifest)
     (folder / "manifest.json").write_text(json.dumps(manifest))
 
 
@@ -163,11 +170,17 @@ def test_counts_are_counted_again(copied):
     manifest = json.loads((copied / "manifest.json").read_text())
     manifest["splits"]["test"]["patients"] += 1
     manifest["dropped_by_reason"] = {"burned_in": 1}
-    (copied / "manifest.json").write_text(json.dumps(manifest))
+    write_manifest(copied, manifest)
     faults, _ = verify(copied)
     assert len(faults) == 2
     assert faults[0].startswith("test: ")
     assert "patients, not" in faults[0]
+
+
+def test_an_edited_manifest_is_a_fault(copied):
+    text = (copied / "manifest.json").read_text()
+    (copied / "manifest.json").write_text(text.replace('"seed": 0', '"seed": 1'))
+    assert verify(copied)[0] == ["manifest.json: changed since the data set was built"]
 
 
 def leak(folder, traits) -> list[str]:

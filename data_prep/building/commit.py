@@ -20,6 +20,7 @@ from data_prep.drops import Drop
 from data_prep.files import disk_errors_name, write_whole
 from data_prep.identity import Pseudonyms
 from data_prep.text import vocabulary
+from lumbarclip_jax.data.manifest import seal
 
 MANIFEST = "manifest.json"
 VOCABULARY = "vocab.txt"
@@ -93,6 +94,7 @@ def commit(
         "dropped_by_reason": drops_lib.count(dropped),
         "dropped": drops_lib.published(dropped, pseudonyms),
     }
+    manifest["metadata"][MANIFEST] = seal(manifest)
     write_whole(folder / MANIFEST, (json.dumps(manifest, indent=1) + "\n").encode())
     return manifest
 

@@ -1,17 +1,16 @@
 """The data set folder written by `data_prep.build`: splits, random access and its manifest."""
 
 import dataclasses
-import json
 import pathlib
 from collections.abc import Callable, Sequence
 
 import numpy as np
 import tensorflow_datasets as tfds
 
+from lumbarclip_jax.data import manifest as manifests
 from lumbarclip_jax.data import resplit as resplits
 from lumbarclip_jax.data.sources import PartialSource, Rows
 
-SCHEMA_VERSION = 1
 TEXT_COLUMNS = ("report", "report_group", "patient_id", "study_id", "image_id", "level", "sequence")
 
 
@@ -39,32 +38,28 @@ class Columns:
 
 
 class Dataset:
-    """A data set folder, opened without TensorFlow.
+    """A data set folder, opened without TensorFlow once all its files are there in full size.
 
     Args:
       folder: written by `data_prep.build`.
       resplit: "" for its own splits, else one of the forms of `data/resplit.py`. Then all labels
         are read at once, and the manifest counts the new splits and names the form.
+      check_shards: read all shards first and compare them with their sha256.
 
     Raises:
-      FileNotFoundError: the folder or its manifest does not exist.
-      ValueError: the folder was written with another schema version, or cannot be split so.
+      FileNotFoundError: the folder or a file of it does not exist.
+      ValueError: a file is not the one that was built, the folder was written with another schema
+        version, or it cannot be split so.
     """
 
-    def __init__(self, folder: str | pathlib.Path, resplit: str = ""):
+    def __init__(
+        self, folder: str | pathlib.Path, resplit: str = "", *, check_shards: bool = False
+    ):
         self.folder = pathlib.Path(folder)
-        path = self.folder / "manifest.json"
-        if not path.is_file():
-            raise FileNotFoundError(
-                f"{self.folder} is not a data set (no manifest.json): build one with "
-                "`python -m data_prep.build --out DIR` and pass --config.data.dir=DIR"
-            )
-        self.manifest = json.loads(path.read_text())
-        if self.manifest.get("schema_version") != SCHEMA_VERSION:
-            raise ValueError(
-                f"{path} has schema version {self.manifest.get('schema_version')}, this program "
-                f"reads {SCHEMA_VERSION}: build the data set again with this version's data_prep"
-            )
+        self.manifest = manifests.read(self.folder)
+        manifests.check_files(self.folder, self.manifest)
+        if check_shards:
+            manifests.check_shards(self.folder, self.manifest)
         self._builder = tfds.builder_from_directory(str(self.folder))
         self.splits = tuple(self.manifest["splits"])
         self._columns: dict[str, Columns] = {}
