@@ -128,6 +128,23 @@ def test_processes_share_the_global_batch(dataset, tokenizer):
             np.testing.assert_array_equal(rows, np.concatenate([share[name] for share in shares]))
 
 
+def test_levels_that_do_not_fill_a_batch_are_named(tiny_dataset, tokenizer, caplog):
+    dataset = Dataset(tiny_dataset)
+    level = dataset.columns("train").level
+    level[np.flatnonzero(level == "L3-L4")[3:]] = "L4-L5"
+    batches(dataset, tokenizer, one_level_a_batch=True)
+    (told,) = [record.getMessage() for record in caplog.records]
+    assert told.startswith(f"3 of the {len(level)} images of train are never trained on")
+    assert "L3-L4 (3 images)" in told
+    assert "L4-L5" not in told
+    assert "data.one_level_a_batch=False" in told
+    caplog.clear()
+    batches(dataset, tokenizer, one_level_a_batch=False)
+    assert not caplog.records
+    with pytest.raises(ValueError, match=r"no level of the train split fills a batch of 40: L3-L4"):
+        batches(dataset, tokenizer, one_level_a_batch=True, global_batch_size=40)
+
+
 def test_errors_name_the_remedy(dataset, tokenizer, tmp_path):
     with pytest.raises(ValueError, match=r"a batch of 900 is larger than the \d+ images"):
         batches(dataset, tokenizer, global_batch_size=900)

@@ -1,5 +1,6 @@
 """Training batches: shuffled, endless, the same for any number of processes, resumable."""
 
+import logging
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,6 +13,8 @@ from lumbarclip_jax.data.dataset import Dataset, read_text, with_level
 from lumbarclip_jax.data.sentences import sample_sentences
 from lumbarclip_jax.data.token_buckets import divide_by_length, token_lengths
 from lumbarclip_jax.data.tokenizer import Tokenizer
+
+log = logging.getLogger(__name__)
 
 
 def pipeline_options(config: ConfigDict) -> dict[str, Any]:
@@ -64,7 +67,8 @@ def train_iterator(
     b = global_batch_size / process_count.
 
     Raises:
-      ValueError: the batch is larger than the split, or does not divide over the processes.
+      ValueError: the batch is larger than the split, or than each of its levels, or does not divide
+        over the processes.
     """
     source = dataset.partial_source(split, ("image", "report", "level"))
     if global_batch_size > len(source):
@@ -97,9 +101,7 @@ def train_iterator(
         return {"images": np.stack([record["image"] for record in records]), **tokens}
 
     if one_level_a_batch:
-        levels = dataset.columns(split).level
-        parts = [np.flatnonzero(levels == level) for level in np.unique(levels)]
-        parts = [rows for rows in parts if len(rows) >= global_batch_size]
+        parts = _by_level(dataset.columns(split).level, global_batch_size, split)
     else:
         parts = [np.arange(len(source))]
     widths = np.full(len(source), tokenizer.max_tokens)
@@ -120,3 +122,27 @@ def train_iterator(
         weights=[len(part) for part in parts],
     ).random_map(load, seed=seed)
     return BatchReader(batches, read_threads, read_processes, prefetch_batches)
+
+
+def _by_level(levels: np.ndarray, batch_size: int, split: str) -> list[np.ndarray]:
+    """Rows of each level that fills a batch; those that do not are named in the log."""
+    rows_of = {str(level): np.flatnonzero(levels == level) for level in np.unique(levels)}
+    small = {level: len(rows) for level, rows in rows_of.items() if len(rows) < batch_size}
+    told = ", ".join(f"{level} ({count} images)" for level, count in small.items())
+    remedy = "lower --config.data.global_batch_size, or set --config.data.one_level_a_batch=False"
+    if len(small) == len(rows_of):
+        raise ValueError(
+            f"no level of the {split} split fills a batch of {batch_size}: {told}; {remedy}"
+        )
+    if small:
+        log.warning(
+            "%d of the %d images of %s are never trained on, whose levels do not fill a batch of "
+            "%d: %s; to train on them %s",
+            sum(small.values()),
+            len(levels),
+            split,
+            batch_size,
+            told,
+            remedy,
+        )
+    return [rows for level, rows in rows_of.items() if level not in small]

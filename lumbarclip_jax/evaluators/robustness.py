@@ -140,7 +140,7 @@ class Robustness:
             log.info("no train and validation split: robustness is measured without a probe")
             return {}
         train, validation = (self.embedder(state, name) for name in ("train", "validation"))
-        probes = {}
+        probes, skipped = {}, {}
         for task in tasks:
             known, chosen = (LabelledRows.of(part, TASKS[task]) for part in (train, validation))
             if known.suffice and len(chosen):
@@ -149,6 +149,9 @@ class Robustness:
                     (chosen.features("image_features"), chosen.labels),
                     len(TASKS[task].classes),
                 )
+            else:
+                skipped[task] = {"train": known, "validation": chosen}
+        warn_of_skipped(f"{self.split}/robustness/linear_probe", len(tasks), skipped)
         return probes
 
 
