@@ -31,6 +31,7 @@ def main() -> None:
     with hosts.joined():
         run = load_run(WORKDIR.value)
         dataset = run.dataset(DATA_DIR.value or "")
+        cautions = run.cautions(dataset, SPLIT.value)
         metrics, evaluators = evaluate_split(
             run.embedder(dataset),
             run.state,
@@ -38,7 +39,7 @@ def main() -> None:
             resamples=RESAMPLES.value,
             names=EVALUATE.value,
         )
-        metrics |= dataset.cautions | {TRAINED_STEPS: float(run.state.step)}
+        metrics |= cautions | {TRAINED_STEPS: float(run.state.step)}
         log_metrics(metrics)
         if OUT.value and jax.process_index() == 0:
             out = pathlib.Path(OUT.value)

@@ -30,7 +30,7 @@ from collections.abc import Iterator
 from absl import flags
 from ml_collections import config_flags
 
-from lumbarclip_jax import cli
+from lumbarclip_jax import cli, metrics_file
 from lumbarclip_jax.data.dataset import Dataset
 from lumbarclip_jax.evaluators import kept, suite
 from lumbarclip_jax.evaluators.tasks import TASKS
@@ -71,7 +71,7 @@ def main() -> None:
     tasks = tuple(TASKS[task] for task in TASK.value)
     out = _out()
     folds, beside = [], {}
-    for dataset, begin, trained in _folds():
+    for dataset, begin, of_fold in _folds():
         train_examples, validation, measured = (
             Examples.of(dataset, split, tasks) for split in ("train", "validation", SPLIT.value)
         )
@@ -79,7 +79,7 @@ def main() -> None:
         log.info("%s %s: %d training images", dataset.folder, dataset.resplit, len(part))
         classifier = _classifier(begin, part, validation)
         folds.append(measuring.answers(classifier, part, validation, measured))
-        beside |= dataset.cautions | trained
+        beside = metrics_file.beside(beside, of_fold)
     found = folds[0] if len(folds) == 1 else measuring.pooled(folds)
     measurement = measuring.Measurement(name, SPLIT.value, found, resamples=RESAMPLES.value)
     metrics = beside | dict(measurement.run())
@@ -122,22 +122,26 @@ def _out() -> pathlib.Path:
 
 
 def _folds() -> Iterator[tuple[Dataset, start.Start, dict[str, float]]]:
-    """Of each fold the data set, what training starts from on it, and how far that was trained."""
+    """Of each fold the data set, what training starts from on it, and what to file beside."""
     for folder in WORKDIR.value:
         run = load_run(folder)
         dataset = run.dataset(DATA_DIR.value)
-        if not OUT.value and dataset.manifest.get("plan") != run.data_manifest.get("plan"):
+        if not OUT.value and not run.is_own(dataset):
             raise ValueError(
                 f"--out is missing: {dataset.folder} is not the data set of {folder}, whose page "
                 f"shows what lies in its folder {FINETUNE_FOLDER}"
             )
-        trained = {} if FROM_SCRATCH.value else {TRAINED_STEPS: float(run.state.step)}
-        yield dataset, start.from_run(run, new_weights=FROM_SCRATCH.value), trained
+        beside = dataset.cautions
+        if not FROM_SCRATCH.value:
+            beside = run.cautions(dataset, SPLIT.value) | {TRAINED_STEPS: float(run.state.step)}
+        yield dataset, start.from_run(run, new_weights=FROM_SCRATCH.value), beside
     if not WORKDIR.value:
         begin = start.small_cnn() if BASELINE.value else start.small_resnet()
         count = FOLDS.value
+        Dataset(DATA_DIR.value, check_shards=True)  # once for all folds
         for resplit in [f"fold_{k}_of_{count}" for k in range(1, count + 1)] or [""]:
-            yield Dataset(DATA_DIR.value, resplit), begin, {}
+            dataset = Dataset(DATA_DIR.value, resplit)
+            yield dataset, begin, dataset.cautions
 
 
 def _classifier(begin: start.Start, part: Examples, validation: Examples) -> training.Classifier:

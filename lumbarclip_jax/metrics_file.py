@@ -11,6 +11,19 @@ from data_prep.files import disk_errors_name, write_whole
 TRAINED_STEPS = "trained_steps"
 
 
+def cautions(metrics: Mapping[str, float]) -> dict[str, float]:
+    """The rows in capitals, with which a file begins that should not be read without them."""
+    return {name: value for name, value in metrics.items() if name.isupper()}
+
+
+def beside(*parts: Mapping[str, float]) -> dict[str, float]:
+    """What belongs beside numbers that are pooled over parts; their cautions are added up."""
+    joined: dict[str, float] = {}
+    for part in parts:
+        joined |= {**part, **{k: joined.get(k, 0.0) + v for k, v in cautions(part).items()}}
+    return joined
+
+
 def to_json(metrics: Mapping[str, float], **options) -> str:
     """A JSON object; null stands for what is not finite. `options` are those of `json.dumps`."""
     known = {name: value if math.isfinite(value) else None for name, value in metrics.items()}

@@ -20,13 +20,13 @@ import pathlib
 import numpy as np
 from absl import flags
 
-from lumbarclip_jax import cli
+from lumbarclip_jax import cli, metrics_file
 from lumbarclip_jax.evaluators import kept, suite
 from lumbarclip_jax.evaluators.bootstrap import Estimate, paired_differences
 from lumbarclip_jax.evaluators.classification import Predictions, same_rows
 from lumbarclip_jax.evaluators.kept import Kept
 from lumbarclip_jax.evaluators.ranking import rank_metrics
-from lumbarclip_jax.metrics_file import save_metrics
+from lumbarclip_jax.metrics_file import read_metrics, save_metrics
 
 A = flags.DEFINE_list("a", None, "first model", required=True)
 B = flags.DEFINE_list("b", None, "second model", required=True)
@@ -67,7 +67,9 @@ def main() -> None:
                 f"--a and --b have no answers of one name; --a has {_names(a)}; --b has "
                 f"{_names(b)}: pass --answers_a and --answers_b"
             )
-    differences = dict(sorted(differences.items()))
+    if cautions := _cautions():
+        log.warning("not to be read without %s, of --a or --b", ", ".join(cautions))
+    differences = cautions | dict(sorted(differences.items()))
     log.info("differences, a - b:")
     suite.log_metrics(differences)
     if OUT.value:
@@ -110,14 +112,28 @@ def _named(estimates: dict[str, Estimate], name: str) -> dict[str, float]:
 
 def _read(patterns: list[str]) -> Kept:
     """The predictions of a model, of all its folds."""
-    folds = []
+    return kept.pooled([kept.load_kept(path) for path in _files(patterns)])
+
+
+def _files(patterns: list[str]) -> list[pathlib.Path]:
+    files = []
     for pattern in patterns:
         found = sorted(glob.glob(pattern))
         if not found:
             raise FileNotFoundError(f"{pattern} does not exist: name runs that were evaluated")
-        for path in map(pathlib.Path, found):
-            folds.append(kept.load_kept(path / kept.FILE if path.is_dir() else path))
-    return kept.pooled(folds)
+        paths = map(pathlib.Path, found)
+        files += [path / kept.FILE if path.is_dir() else path for path in paths]
+    return files
+
+
+def _cautions() -> dict[str, float]:
+    """Those in the files of metrics of both models; where both have one, the larger."""
+    both: dict[str, float] = {}
+    for patterns in (A.value, B.value):
+        metrics = filter(pathlib.Path.is_file, map(kept.metrics_beside, _files(patterns)))
+        of_model = metrics_file.cautions(metrics_file.beside(*map(read_metrics, metrics)))
+        both |= {name: max(value, both.get(name, 0.0)) for name, value in of_model.items()}
+    return both
 
 
 def _answers(model: Kept, name: str, side: str) -> Predictions:

@@ -2,17 +2,27 @@
 
 import dataclasses
 import json
+import logging
 import pathlib
 
 import jax
 import jax.numpy as jnp
 from ml_collections import ConfigDict
 
-from lumbarclip_jax import checksums, sharding, train_step, weights_file
+from lumbarclip_jax import (
+    checksums,
+    config_changes,
+    sharding,
+    train_step,
+    trained_patients,
+    weights_file,
+)
 from lumbarclip_jax.checkpoints import Checkpointer
+from lumbarclip_jax.data import content
 from lumbarclip_jax.data.dataset import Dataset
 from lumbarclip_jax.data.tokenizer import Tokenizer, read_vocabulary
 from lumbarclip_jax.embedder import Embedder
+from lumbarclip_jax.evaluators import kept
 from lumbarclip_jax.metrics_file import read_metrics
 from lumbarclip_jax.models import build_model
 from lumbarclip_jax.train_step import TrainState
@@ -21,9 +31,12 @@ CONFIG_FILE = "config.json"
 VOCABULARY_FILE = "vocab.txt"
 DATA_MANIFEST_FILE = "data_manifest.json"
 METRICS_FILE = "metrics.json"
+REPORT_FILE = "report.html"
 # What is measured later and lies here, is shown on the run's page.
 EVALUATE_FOLDER = "evaluate"
 FINETUNE_FOLDER = "finetune"
+
+log = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,11 +68,62 @@ class Run:
         A copy of the run's data set under another name is split as the run was, so that no patient
         it was trained on is in test.
         """
+        dataset = Dataset(folder or self.config.data.dir, check_shards=True)
         resplit = self.config.data.get("resplit", "")  # older runs know no such field
-        if folder and resplit:
-            is_copy = Dataset(folder).manifest.get("plan") == self.data_manifest.get("plan")
-            resplit = resplit if is_copy else ""
-        return Dataset(folder or self.config.data.dir, resplit)
+        return Dataset(dataset.folder, resplit) if resplit and self.is_own(dataset) else dataset
+
+    def is_own(self, dataset: Dataset) -> bool:
+        """Whether the run was trained on this data set, wherever it lies now."""
+        return not content.difference(self.data_manifest, dataset.manifest)
+
+    def cautions(self, dataset: Dataset, split: str) -> dict[str, float]:
+        """What a file of metrics of this run on a split should begin with; mostly nothing.
+
+        Beside the data set's own cautions, how many of the measured patients are in the training
+        split of the run's data set, if that is another one.
+        """
+        if (self.folder / DATA_MANIFEST_FILE).is_file() and self.is_own(dataset):
+            return dataset.cautions
+        trained = self._trained_patients()
+        if trained is None:
+            log.warning(
+                "%s kept no list of the patients it was trained on, who may be in %s: run its "
+                "training command once more, which adds the list and trains no further",
+                self.folder,
+                dataset.folder,
+            )
+            return dataset.cautions
+        measured = trained_patients.digests(dataset.columns(split).patient_id)
+        if known := len(trained & measured):
+            log.warning(
+                "the run was trained on %d of the %d patients of %s in %s: what is measured on "
+                "them is what it remembers",
+                known,
+                len(measured),
+                split,
+                dataset.folder,
+            )
+            return dataset.cautions | {trained_patients.CAUTION: float(known)}
+        keys = [of.get("key_fingerprint") for of in (self.data_manifest, dataset.manifest)]
+        if None not in keys and keys[0] != keys[1]:
+            log.warning(
+                "the patients of %s have pseudonyms of another key than those the run was trained "
+                "on: whether some are the same cannot be told",
+                dataset.folder,
+            )
+        return dataset.cautions
+
+    def _trained_patients(self) -> frozenset[str] | None:
+        """Digests of them; of a run that kept none, from its own data set while that is there."""
+        path = self.folder / trained_patients.FILE
+        if path.is_file():
+            return trained_patients.read(path)
+        try:
+            own = self.dataset()
+            is_own = self.is_own(own)
+        except (OSError, ValueError):  # it is gone, damaged, or was never described
+            return None
+        return trained_patients.digests(own.columns("train").patient_id) if is_own else None
 
     @property
     def data_manifest(self) -> dict:
@@ -74,7 +138,7 @@ class Run:
                 f"{path} is missing: run the training command of {self.folder} once more, which "
                 "adds it and trains no further"
             )
-        return json.loads(path.read_text())
+        return _read_json(path)
 
     @property
     def metrics(self) -> dict[str, float]:
@@ -83,39 +147,96 @@ class Run:
         return read_metrics(path) if path.is_file() else {}
 
 
+def is_complete(folder: pathlib.Path) -> bool:
+    """Whether a run was trained and measured to the end, and has its page."""
+    return all((folder / name).is_file() for name in (METRICS_FILE, kept.FILE, REPORT_FILE))
+
+
+def is_finished(folder: pathlib.Path, config: ConfigDict, step: int | None) -> bool:
+    """Whether a run that was trained to `step` has nothing left to do with this config."""
+    return step is not None and step >= config.total_steps and is_complete(folder)
+
+
 def save_definition(
-    workdir: pathlib.Path, config: ConfigDict, tokenizer: Tokenizer, data_manifest: dict
+    workdir: pathlib.Path,
+    config: ConfigDict,
+    tokenizer: Tokenizer,
+    data_manifest: dict,
+    step: int | None = 0,
 ) -> None:
     """Writes what weights alone do not say: the resolved config, the vocabulary and the data.
 
-    Process 0 writes; every process checks.
+    Process 0 writes; every process checks. The config of a finished run stays as it is.
+
+    Args:
+      step: how far the run in `workdir` was trained; None when no weights of it are kept, and it
+        may still become any other.
 
     Raises:
-      ValueError: the run was trained with another vocabulary, whose token ids mean other words, or
-        on other splits, whose patients would now be tested.
+      ValueError: it would be another run than it was: another config, vocabulary or data set.
     """
-    before = workdir / CONFIG_FILE
+    finished = is_finished(workdir, config, step)
+    if step is not None:
+        _check_same_run(workdir, config, tokenizer, data_manifest, step, finished=finished)
+    if jax.process_index() > 0:
+        return
+    workdir.mkdir(parents=True, exist_ok=True)
+    files = {
+        VOCABULARY_FILE: "\n".join(tokenizer.tokens) + "\n",
+        DATA_MANIFEST_FILE: _as_json(content.summary(data_manifest)),
+    }
+    if not finished:
+        files[CONFIG_FILE] = _as_json(config.to_dict())
+    for name, text in files.items():
+        _write(workdir / name, text)
+
+
+def save_trained_patients(workdir: pathlib.Path, dataset: Dataset, step: int | None) -> None:
+    """Writes whom the run is trained on, unless that is kept already; `step` as above."""
+    path = workdir / trained_patients.FILE
+    if jax.process_index() == 0 and (step is None or not path.is_file()):
+        patients = trained_patients.digests(dataset.columns("train").patient_id)
+        _write(path, trained_patients.text(patients))
+
+
+def _check_same_run(
+    workdir: pathlib.Path,
+    config: ConfigDict,
+    tokenizer: Tokenizer,
+    data_manifest: dict,
+    step: int,
+    *,
+    finished: bool,
+) -> None:
+    before, vocabulary, manifest = (
+        workdir / name for name in (CONFIG_FILE, VOCABULARY_FILE, DATA_MANIFEST_FILE)
+    )
     if before.is_file():
-        trained_on = json.loads(before.read_text())["data"].get("resplit", "")
-        if trained_on != config.data.resplit:
-            raise ValueError(
-                f"{workdir} was trained with data.resplit={trained_on!r}, not "
-                f"{config.data.resplit!r}: set that, or choose another --workdir"
-            )
-    kept = workdir / VOCABULARY_FILE
-    if kept.is_file() and read_vocabulary(kept) != tokenizer.tokens:
+        was = _read_json(before)
+        config_changes.check(workdir, was, config.to_dict(), step, finished=finished)
+    if vocabulary.is_file() and read_vocabulary(vocabulary) != tokenizer.tokens:
         raise ValueError(
             f"{workdir} was trained with another vocabulary than {tokenizer.vocab_file}: continue "
             "it on its own data set and checkpoint, or choose another --workdir"
         )
-    if jax.process_index() > 0:
-        return
-    workdir.mkdir(parents=True, exist_ok=True)
-    if not kept.is_file():
-        _write(kept, "\n".join(tokenizer.tokens) + "\n")
-    summary = {k: v for k, v in data_manifest.items() if k not in ("shards", "dropped")}
-    for name, content in ((CONFIG_FILE, config.to_dict()), (DATA_MANIFEST_FILE, summary)):
-        _write(workdir / name, json.dumps(content, indent=2) + "\n")
+    if manifest.is_file():
+        difference = content.difference(_read_json(manifest), data_manifest)
+        if difference:
+            raise ValueError(
+                f"{config.data.dir} is another data set than {workdir} was trained on "
+                f"({difference}): continue it on that one, or choose another --workdir"
+            )
+
+
+def _read_json(path: pathlib.Path) -> dict:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path} is cut or damaged: restore it from a copy of the run") from error
+
+
+def _as_json(value: dict) -> str:
+    return json.dumps(value, indent=2) + "\n"
 
 
 def _write(path: pathlib.Path, text: str) -> None:
@@ -150,7 +271,7 @@ def load_run(folder: str | pathlib.Path, *, fall_back: bool = True) -> Run:
             f"{folder} is not a training run (no {CONFIG_FILE}): pass the --workdir of "
             "`python -m lumbarclip_jax.main`, or a folder exported with --format=safetensors"
         )
-    config = ConfigDict(json.loads(path.read_text()))
+    config = ConfigDict(_read_json(path))
     mesh = sharding.make_mesh()
     tokenizer = Tokenizer(folder / VOCABULARY_FILE, config.data.max_tokens, config.data.lowercase)
     model = build_model(config.model, tokenizer.vocab_size, train_step.compute_dtype(config))

@@ -27,7 +27,7 @@ from lumbarclip_jax.data.tokenizer import Tokenizer
 from lumbarclip_jax.evaluators import kept
 from lumbarclip_jax.evaluators.suite import evaluate_split, log_metrics
 from lumbarclip_jax.metric_writer import MetricWriter
-from lumbarclip_jax.metrics_file import save_metrics
+from lumbarclip_jax.metrics_file import read_metrics, save_metrics
 from lumbarclip_jax.models import build_model
 from lumbarclip_jax.prefetch import DevicePrefetch
 from lumbarclip_jax.progress import Progress
@@ -42,15 +42,16 @@ def train_and_evaluate(config: ConfigDict, workdir: str | pathlib.Path) -> dict[
 
     Args:
       config: a config as in `configs/`, with `config.data.dir` set.
-      workdir: gets config.json, vocab.txt, data_manifest.json, metrics.jsonl, tensorboard/,
-        checkpoints/, metrics.json, predictions.npz and report.html.
+      workdir: gets config.json, vocab.txt, data_manifest.json, trained_patients.txt,
+        metrics.jsonl, tensorboard/, checkpoints/, metrics.json, predictions.npz and report.html. A
+        finished run is left as it is.
 
     Returns:
       The final metrics, empty when a signal stopped the run early.
 
     Raises:
-      ValueError: the config or the data cannot be trained, or another process trains in the folder;
-        the message says what to change.
+      ValueError: the config or the data cannot be trained, or would make another run of the one
+        in `workdir`, or another process trains there; the message says what to change.
       FileNotFoundError: the data set does not exist.
       FloatingPointError: the loss is no longer finite.
       OSError: the folder cannot be written.
@@ -85,6 +86,12 @@ def train_and_evaluate(config: ConfigDict, workdir: str | pathlib.Path) -> dict[
         if jax.process_index() == 0:
             stack.enter_context(run_lock.held(workdir))
         checkpointer = stack.enter_context(Checkpointer(workdir, config.checkpoint.keep))
+        step = checkpointer.latest_step
+        run.save_definition(workdir, config, tokenizer, dataset.manifest, step)
+        run.save_trained_patients(workdir, dataset, step)
+        if run.is_finished(workdir, config, step):
+            log.info("%s is already complete at step %d: nothing is trained", workdir, step)
+            return read_metrics(workdir / run.METRICS_FILE)
         if checkpointer.latest_step is None:
             state, optimizer = train_step.create_train_state(model, config, mesh)
             state = train_step.replace_variables(state, start.variables(model))
@@ -94,7 +101,6 @@ def train_and_evaluate(config: ConfigDict, workdir: str | pathlib.Path) -> dict[
             unvalidated = position.pop("unvalidated", False)
             batches.set_state(position)
             log.info("resuming %s at step %d", workdir, checkpointer.latest_step)
-        run.save_definition(workdir, config, tokenizer, dataset.manifest)
         count = sum(leaf.size for leaf in jax.tree.leaves(state.params))
         log.info("%s: %.1f M parameters", config.name, count / 1e6)
 

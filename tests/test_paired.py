@@ -105,3 +105,20 @@ def test_mistakes_end_in_one_sentence(tmp_path):
         assert result.returncode == 2
         assert sentence in result.stderr
         assert "Traceback" not in result.stderr
+
+
+def test_cautions_of_either_model_stand_beside_the_differences(tmp_path):
+    for name, seed, counts in (("a", 0, (3, 4)), ("b", 1, (2, 0))):
+        for fold, count in enumerate(counts):
+            part = scores(seed, 1.0)[40 * fold : 40 * fold + 40]
+            folder = tmp_path / f"{name}{fold}"
+            save(folder, predictions(part, first=40 * fold))
+            rows = {"TRAINED_ON_MEASURED_PATIENTS": count} if count else {}
+            (folder / "metrics.json").write_text(json.dumps(rows | {"test/probe/images": 40}))
+    out = tmp_path / "out.json"
+    result = paired(f"--a={tmp_path}/a*", f"--b={tmp_path}/b*", f"--out={out}")
+    assert result.returncode == 0, result.stderr
+    assert "not to be read without TRAINED_ON_MEASURED_PATIENTS" in result.stdout
+    differences = json.loads(out.read_text())
+    assert differences["TRAINED_ON_MEASURED_PATIENTS"] == 7
+    assert not any("images" in name for name in differences)

@@ -80,3 +80,12 @@ def test_later_evaluations_add_to_the_run_and_replace_nothing(run):
 def test_two_files_of_metrics_in_a_folder_keep_their_own_answers(tmp_path):
     beside = {kept.beside(tmp_path / name).name for name in ("metrics.json", "more.json", "b.json")}
     assert beside == {"predictions.npz", "more.npz", "b.npz"}
+
+
+def test_what_was_measured_on_patients_of_training_warns_on_the_page(run):
+    assert "are no results" not in Page(write_report(run)).text
+    measured = {"TRAINED_ON_MEASURED_PATIENTS": 9.0, "test/retrieval/image_to_text_mrr": 0.9}
+    save_metrics(measured, run / "evaluate" / "other.json")
+    text = Page(write_report(run)).text
+    assert "These numbers are no results." in text
+    assert "Among the patients that were measured are 9 whom the run was trained on" in text

@@ -11,6 +11,8 @@ import time
 
 import pytest
 
+from lumbarclip_jax.data import content
+from lumbarclip_jax.data.dataset import Dataset
 from lumbarclip_jax.sweeps import runner
 from tests.planted_runs import planned
 
@@ -113,6 +115,29 @@ def test_another_config_in_the_same_folder_is_refused_before_training(run):
     with pytest.raises(ValueError, match=r"trained with data\.image_size_px=32, not 64: choose"):
         runner.train([run("vit_mlp"), other], jobs=1)
     assert not run("vit_mlp").folder.exists()
+
+
+def test_what_a_later_version_asks_besides_is_no_other_config(run):
+    first = run("vit_linear")
+    runner.train([first], jobs=1)
+    config = json.loads(json.dumps(first.config))
+    config["data"] |= {"check_shards": True, "token_buckets": []}
+    assert runner.train([dataclasses.replace(first, config=config)], jobs=1) == {}
+    assert calls(first) == 1
+
+
+def test_a_complete_run_on_data_that_was_rebuilt_since_is_refused(run, tiny_dataset, tmp_path):
+    first = run("vit_linear")
+    config = json.loads(json.dumps(first.config))
+    config["data"]["dir"] = str(tiny_dataset)
+    first = dataclasses.replace(first, config=config)
+    runner.train([first], jobs=1)
+    kept = content.summary(Dataset(tiny_dataset).manifest)
+    (first.folder / "data_manifest.json").write_text(json.dumps(kept))
+    assert runner.train([first], jobs=1) == {}
+    (first.folder / "data_manifest.json").write_text(json.dumps(kept | {"content": "", "seed": 9}))
+    with pytest.raises(ValueError, match=r"on another data set \(seed was 9, is 0\): choose"):
+        runner.train([first], jobs=1)
 
 
 def test_the_time_left_is_told(run, caplog):

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import signal
 
 import numpy as np
@@ -51,7 +52,7 @@ def test_a_run_leaves_its_report_metrics_and_definition(finished):
     page = (workdir / "report.html").read_text()
     assert "vit_linear_quick" in page
     assert not re.search(r"""(src|href)=["']https?:""", page)
-    kept = {"config.json", "vocab.txt", "data_manifest.json", "checkpoints"}
+    kept = {"config.json", "vocab.txt", "data_manifest.json", "trained_patients.txt", "checkpoints"}
     assert kept <= {p.name for p in workdir.iterdir()}
     steps = [row[0] for row in training_rows(workdir)]
     assert steps == list(range(1, STEPS + 1))
@@ -140,9 +141,47 @@ def test_continuing_with_another_model_is_refused(finished, tiny_dataset):
     config = tiny_config(tiny_dataset)
     config.model.embed_dim = 24
     definition = (finished[0] / "config.json").read_bytes()
-    with pytest.raises(ValueError, match=r"does not fit this config \(params.*image_projection"):
+    with pytest.raises(ValueError, match=r"was trained with model\.embed_dim=16, not 24: set that"):
         train.train_and_evaluate(config, finished[0])
     assert (finished[0] / "config.json").read_bytes() == definition
+
+
+def test_a_finished_run_is_left_as_it_is(finished, tiny_dataset, caplog):
+    workdir, metrics = finished
+    before = {path: path.read_bytes() for path in workdir.iterdir() if path.is_file()}
+    caplog.set_level("INFO", "lumbarclip_jax")
+    # As ==, but a number that is not defined equals itself.
+    np.testing.assert_equal(train.train_and_evaluate(tiny_config(tiny_dataset), workdir), metrics)
+    assert "already complete at step 6" in caplog.text
+    config = tiny_config(tiny_dataset)
+    config.optim.lr = 0.5
+    with pytest.raises(ValueError, match=r"trained with optim\.lr=0\.001, not 0\.5.*total_steps"):
+        train.train_and_evaluate(config, workdir)
+    assert {path: path.read_bytes() for path in workdir.iterdir() if path.is_file()} == before
+
+
+def test_a_finished_run_is_trained_further(finished, tiny_dataset, tmp_path):
+    workdir = shutil.copytree(finished[0], tmp_path / "run")
+    config = tiny_config(tiny_dataset)
+    config.total_steps = STEPS + 2
+    metrics = train.train_and_evaluate(config, workdir)
+    assert [row[0] for row in training_rows(workdir)] == list(range(1, STEPS + 3))
+    np.testing.assert_equal(read_metrics(workdir / "metrics.json"), metrics)
+
+
+def test_what_the_shards_hold_is_checked_unless_told_not_to(finished, tiny_dataset, tmp_path):
+    folder = shutil.copytree(tiny_dataset, tmp_path / "set")
+    shard = next(folder.glob("*validation*"))
+    content = bytearray(shard.read_bytes())
+    content[-1] ^= 1
+    shard.write_bytes(content)
+    with pytest.raises(ValueError, match="is damaged: copy the data set again"):
+        train.train_and_evaluate(tiny_config(folder), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+    config = tiny_config(folder)
+    config.data.check_shards = False
+    with pytest.raises(ValueError, match="check_shards=True, not False"):  # it went on to the run
+        train.train_and_evaluate(config, finished[0])
 
 
 def test_a_loss_that_is_no_number_stops_the_run():

@@ -39,6 +39,11 @@ def beside(metrics_file: pathlib.Path) -> pathlib.Path:
     return metrics_file.with_suffix(".npz")
 
 
+def metrics_beside(file: pathlib.Path) -> pathlib.Path:
+    """The inverse of `beside`."""
+    return file.with_name("metrics.json") if file.name == FILE else file.with_suffix(".json")
+
+
 def save_kept(evaluators: Mapping[str, object], path: pathlib.Path) -> None:
     """Writes what evaluators (by name) kept in `predictions` or `ranks`; whole or not at all.
 

@@ -1,8 +1,9 @@
 """Everything in our own names: what `lumbarclip_jax.load` reads, and training is not needed for."""
 
 import pathlib
+import shutil
 
-from lumbarclip_jax import weights_file
+from lumbarclip_jax import trained_patients, weights_file
 from lumbarclip_jax.exports import model_card
 from lumbarclip_jax.metrics_file import save_metrics
 from lumbarclip_jax.run import METRICS_FILE, Run, save_definition
@@ -13,6 +14,9 @@ def write(run: Run, folder: pathlib.Path) -> None:
     variables = {"params": run.state.params, "batch_stats": run.state.batch_stats}
     weights_file.save(folder / weights_file.FILE, variables, int(run.state.step))
     save_definition(folder, run.config, run.tokenizer, run.data_manifest)
+    patients = run.folder / trained_patients.FILE
+    if patients.is_file():
+        shutil.copyfile(patients, folder / patients.name)
     if run.metrics:
         save_metrics(run.metrics, folder / METRICS_FILE)
     model_card.write(run, folder, usage="safetensors.md.j2")

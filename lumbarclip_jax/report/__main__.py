@@ -25,12 +25,12 @@ OUT = flags.DEFINE_string("out", None, "HTML file (default: report.html in the r
 
 def main() -> None:
     folder = pathlib.Path(WORKDIR.value)
-    config, manifest = read_definition(folder)
+    config, _ = read_definition(folder)
     data_dir = pathlib.Path(DATA_DIR.value or config["data"]["dir"])
     if DATA_DIR.value or (data_dir / "manifest.json").is_file():
         run = load_run(folder)
         dataset = run.dataset(DATA_DIR.value or "")
-        if dataset.manifest.get("plan") != manifest.get("plan"):
+        if not run.is_own(dataset):
             raise ValueError(
                 f"{data_dir} is not the data set that {folder} was measured on: pass that one; "
                 "`python -m lumbarclip_jax.evaluate` measures a run on others"

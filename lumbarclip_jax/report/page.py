@@ -7,6 +7,7 @@ import jinja2
 
 import lumbarclip_jax
 from data_prep.files import disk_errors_name, write_whole
+from lumbarclip_jax import trained_patients
 from lumbarclip_jax.data import resplit
 from lumbarclip_jax.evaluators.task_rows import FEWEST_PATIENTS
 from lumbarclip_jax.metric_writer import read_history
@@ -21,9 +22,7 @@ from lumbarclip_jax.report import (
 )
 from lumbarclip_jax.report.examples import Examples
 from lumbarclip_jax.report.measured import read_measured
-from lumbarclip_jax.run import CONFIG_FILE, DATA_MANIFEST_FILE
-
-FILE = "report.html"
+from lumbarclip_jax.run import CONFIG_FILE, DATA_MANIFEST_FILE, REPORT_FILE
 
 
 def write_report(
@@ -59,14 +58,18 @@ def write_report(
     metrics = measured.metrics
     arranged = tables.sections(order.ordered(metrics))
     parts = tasks.task_parts(arranged, measured.predictions, metrics)
-    is_leaky = config["data"].get("resplit") == resplit.LEAKY
+    warning = ""
+    if trained_on := metrics.get(trained_patients.CAUTION):
+        warning = trained_patients.warning(round(trained_on))
+    if config["data"].get("resplit") == resplit.LEAKY:
+        warning = resplit.WARNING
     page = (
         _environment()
         .get_template("report.html.j2")
         .render(
             name=config.get("name", folder.name),
             version=lumbarclip_jax.__version__,
-            warning=resplit.WARNING if is_leaky else "",
+            warning=warning,
             steps=steps,
             metrics=metrics,
             outdated=measured.outdated,
@@ -83,7 +86,7 @@ def write_report(
             map_pictures=examples and map_pictures.map_pictures(examples.maps),
         )
     )
-    path = folder / FILE if out is None else pathlib.Path(out)
+    path = folder / REPORT_FILE if out is None else pathlib.Path(out)
     with disk_errors_name(path):
         path.parent.mkdir(parents=True, exist_ok=True)
     write_whole(path, page.encode())

@@ -15,9 +15,9 @@ import time
 from collections.abc import Sequence
 
 from data_prep.files import disk_errors_name, write_whole
-from lumbarclip_jax.evaluators import kept
-from lumbarclip_jax.report import page
-from lumbarclip_jax.run import METRICS_FILE
+from lumbarclip_jax import config_changes
+from lumbarclip_jax import run as runs_lib
+from lumbarclip_jax.data import content, manifest
 from lumbarclip_jax.sweeps.plan import PlannedRun
 
 log = logging.getLogger(__name__)
@@ -29,21 +29,29 @@ LOG_FILE = "log.txt"
 
 def is_complete(run: PlannedRun) -> bool:
     """Whether it was trained and measured to the end."""
-    files = (METRICS_FILE, kept.FILE, page.FILE)
-    return all((run.folder / name).is_file() for name in files)
+    return runs_lib.is_complete(run.folder)
 
 
 def check_earlier(runs: Sequence[PlannedRun]) -> None:
-    """Raises ValueError when a folder holds a run that was asked for with another config."""
+    """Raises ValueError for a folder with a run of another config, or a complete one on other data.
+
+    What is not complete says so itself when it goes on.
+    """
     for run in runs:
-        path = run.folder / ASKED_FILE
-        before = _read_json(path) if path.is_file() else run.config
-        if before != run.config:
-            field, was, now = next(_differences(before, run.config))
+        asked, kept = run.folder / ASKED_FILE, run.folder / runs_lib.DATA_MANIFEST_FILE
+        before = _read_json(asked) if asked.is_file() else run.config
+        if changes := config_changes.changes(before, run.config):
             raise ValueError(
-                f"{run.folder} was trained with {field}={was!r}, not {now!r}: choose another "
-                "--out, or remove this folder"
+                f"{run.folder} was trained with {changes[0]}: choose another --out, or remove this "
+                "folder"
             )
+        if run.config["data"].get("dir") and is_complete(run) and kept.is_file():
+            now = manifest.read(pathlib.Path(run.config["data"]["dir"]))
+            if difference := content.difference(_read_json(kept), now):
+                raise ValueError(
+                    f"{run.folder} was trained on another data set ({difference}): choose another "
+                    "--out, or remove this folder"
+                )
 
 
 def _read_json(path: pathlib.Path) -> dict:
@@ -51,15 +59,6 @@ def _read_json(path: pathlib.Path) -> dict:
         return json.loads(path.read_text())
     except ValueError as error:
         raise ValueError(f"{path} is damaged: remove it and run the sweep again") from error
-
-
-def _differences(before: dict, after: dict, prefix: str = ""):
-    for name in sorted(before.keys() | after.keys()):
-        was, now = before.get(name), after.get(name)
-        if isinstance(was, dict) and isinstance(now, dict):
-            yield from _differences(was, now, f"{prefix}{name}.")
-        elif was != now:
-            yield f"{prefix}{name}", was, now
 
 
 @dataclasses.dataclass
