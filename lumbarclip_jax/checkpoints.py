@@ -216,7 +216,7 @@ def _fault(folder: pathlib.Path) -> str:
     if step != int(folder.name):
         return f"{folder} is not the checkpoint of this step, or its {STEP_METADATA} is damaged"
     try:
-        for name, actual in checksums.changed(folder, checksums.read(folder)):
+        for name, actual in checksums.changed(folder, checksums.read(folder / checksums.FILE)):
             what = "is not the file that was saved" if actual else "is missing"
             return f"{folder / name} {what}"
     except (OSError, ValueError) as error:

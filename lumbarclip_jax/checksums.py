@@ -3,7 +3,9 @@
 import hashlib
 import pathlib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+
+from data_prep.files import write_whole
 
 FILE = "SHA256SUMS"
 
@@ -12,18 +14,31 @@ def write(folder: pathlib.Path, *, but: tuple[str, ...] = ()) -> None:
     """Lists every file under the folder in its `SHA256SUMS`, except those named in `but`."""
     skipped = {FILE, *but}
     paths = sorted(p for p in folder.rglob("*") if p.is_file() and p.name not in skipped)
-    lines = [f"{_sha256(path)}  {path.relative_to(folder).as_posix()}\n" for path in paths]
-    (folder / FILE).write_text("".join(lines), encoding="utf-8")
+    names = [path.relative_to(folder).as_posix() for path in paths]
+    write_list(folder / FILE, digests(folder, names))
 
 
-def read(folder: pathlib.Path) -> dict[str, str]:
-    """The digests of the folder's list, by name.
+def digests(folder: pathlib.Path, names: Sequence[str]) -> dict[str, str]:
+    """The digests of these files of a folder, by name."""
+    return {name: _sha256(folder / name) for name in names}
+
+
+def write_list(path: pathlib.Path, digests: Mapping[str, str]) -> None:
+    """Writes a list that `read` reads; whole or not at all.
+
+    Raises:
+      OSError: it cannot be written.
+    """
+    write_whole(path, "".join(f"{of}  {name}\n" for name, of in digests.items()).encode())
+
+
+def read(path: pathlib.Path) -> dict[str, str]:
+    """The digests of a list, by name.
 
     Raises:
       FileNotFoundError: there is no list.
       ValueError: it is damaged.
     """
-    path = folder / FILE
     if not path.is_file():
         raise FileNotFoundError(f"{path} is missing")
     lines = path.read_bytes().decode("utf-8", "replace").splitlines()
@@ -53,20 +68,20 @@ def verify(folder: pathlib.Path, *, required: tuple[str, ...]) -> None:
       ValueError: a file is not the one that was exported, or a required one is not listed.
     """
     try:
-        digests = read(folder)
+        listed = read(folder / FILE)
     except (FileNotFoundError, ValueError) as error:
         raise type(error)(f"{error}: copy the whole exported folder again") from None
     for name in required:
-        if name not in digests:
+        if name not in listed:
             raise ValueError(
                 f"{folder / FILE} does not list {name}: copy the whole exported folder again"
             )
-    for name, actual in changed(folder, digests):
+    for name, actual in changed(folder, listed):
         if not actual:
             raise FileNotFoundError(f"{folder / name} is missing: copy the whole exported folder")
         raise ValueError(
             f"{folder / name} is not the file that was exported (its sha256 is {actual}, "
-            f"{FILE} says {digests[name]}): copy it again"
+            f"{FILE} says {listed[name]}): copy it again"
         )
 
 

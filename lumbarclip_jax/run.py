@@ -9,9 +9,11 @@ import jax
 import jax.numpy as jnp
 from ml_collections import ConfigDict
 
+from data_prep.files import disk_errors_name, write_whole
 from lumbarclip_jax import (
     checksums,
     config_changes,
+    receipt,
     sharding,
     train_step,
     trained_patients,
@@ -32,6 +34,8 @@ VOCABULARY_FILE = "vocab.txt"
 DATA_MANIFEST_FILE = "data_manifest.json"
 METRICS_FILE = "metrics.json"
 REPORT_FILE = "report.html"
+# What training leaves when it ends.
+RESULTS = (METRICS_FILE, kept.FILE, REPORT_FILE)
 # What is measured later and lies here, is shown on the run's page.
 EVALUATE_FOLDER = "evaluate"
 FINETUNE_FOLDER = "finetune"
@@ -148,8 +152,10 @@ class Run:
 
 
 def is_complete(folder: pathlib.Path) -> bool:
-    """Whether a run was trained and measured to the end, and has its page."""
-    return all((folder / name).is_file() for name in (METRICS_FILE, kept.FILE, REPORT_FILE))
+    """Whether a run was trained and measured to the end, and all that it left is still that."""
+    if fault := receipt.fault(folder):
+        log.warning("%s: it is measured again", fault)
+    return not fault and all((folder / name).is_file() for name in RESULTS)
 
 
 def is_finished(folder: pathlib.Path, config: ConfigDict, step: int | None) -> bool:
@@ -180,7 +186,8 @@ def save_definition(
         _check_same_run(workdir, config, tokenizer, data_manifest, step, finished=finished)
     if jax.process_index() > 0:
         return
-    workdir.mkdir(parents=True, exist_ok=True)
+    with disk_errors_name(workdir):
+        workdir.mkdir(parents=True, exist_ok=True)
     files = {
         VOCABULARY_FILE: "\n".join(tokenizer.tokens) + "\n",
         DATA_MANIFEST_FILE: _as_json(content.summary(data_manifest)),
@@ -188,7 +195,7 @@ def save_definition(
     if not finished:
         files[CONFIG_FILE] = _as_json(config.to_dict())
     for name, text in files.items():
-        _write(workdir / name, text)
+        write_whole(workdir / name, text.encode())
 
 
 def save_trained_patients(workdir: pathlib.Path, dataset: Dataset, step: int | None) -> None:
@@ -196,7 +203,7 @@ def save_trained_patients(workdir: pathlib.Path, dataset: Dataset, step: int | N
     path = workdir / trained_patients.FILE
     if jax.process_index() == 0 and (step is None or not path.is_file()):
         patients = trained_patients.digests(dataset.columns("train").patient_id)
-        _write(path, trained_patients.text(patients))
+        write_whole(path, trained_patients.text(patients).encode())
 
 
 def _check_same_run(
@@ -237,13 +244,6 @@ def _read_json(path: pathlib.Path) -> dict:
 
 def _as_json(value: dict) -> str:
     return json.dumps(value, indent=2) + "\n"
-
-
-def _write(path: pathlib.Path, text: str) -> None:
-    """Renamed into place when it is whole, because another process may be checking it."""
-    complete = path.with_suffix(".tmp")
-    complete.write_text(text, encoding="utf-8")
-    complete.rename(path)
 
 
 def load_run(folder: str | pathlib.Path, *, fall_back: bool = True) -> Run:

@@ -14,6 +14,7 @@ from lumbarclip_jax import (
     config_check,
     optim,
     preemption,
+    receipt,
     run,
     run_lock,
     sharding,
@@ -43,8 +44,8 @@ def train_and_evaluate(config: ConfigDict, workdir: str | pathlib.Path) -> dict[
     Args:
       config: a config as in `configs/`, with `config.data.dir` set.
       workdir: gets config.json, vocab.txt, data_manifest.json, trained_patients.txt,
-        metrics.jsonl, tensorboard/, checkpoints/, metrics.json, predictions.npz and report.html. A
-        finished run is left as it is.
+        metrics.jsonl, tensorboard/, checkpoints/, metrics.json, predictions.npz, report.html and
+        results.sha256. A finished run is left as it is.
 
     Returns:
       The final metrics, empty when a signal stopped the run early.
@@ -108,7 +109,7 @@ def train_and_evaluate(config: ConfigDict, workdir: str | pathlib.Path) -> dict[
         is_writer = jax.process_index() == 0
         if step < config.total_steps and is_writer:
             # Measured on the weights that are about to change.
-            for file in (run.METRICS_FILE, kept.FILE):
+            for file in (receipt.FILE, run.METRICS_FILE, kept.FILE):
                 (workdir / file).unlink(missing_ok=True)
         key = jax.random.key(config.seed)
         take_step = train_step.make_train_step(model, optimizer, config, mesh)
@@ -182,6 +183,7 @@ def train_and_evaluate(config: ConfigDict, workdir: str | pathlib.Path) -> dict[
         kept.save_kept(evaluators, workdir / kept.FILE)
         save_metrics(metrics, workdir / run.METRICS_FILE)
         page = write_report(workdir, examples=examples)
+        receipt.write(workdir, run.RESULTS)
         log.info("open %s", page)
     return metrics
 

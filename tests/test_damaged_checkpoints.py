@@ -61,7 +61,7 @@ def test_damages_of_every_kind():
 def test_a_checkpoint_gets_its_name_with_its_digests(tmp_path):
     save(tmp_path, 3)
     folder = tmp_path / "checkpoints" / "3"
-    listed = checksums.read(folder)
+    listed = checksums.read(folder / checksums.FILE)
     files = {str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file()}
     own = {checksums.FILE, "_CHECKPOINT_METADATA", "commit_success.txt"}
     assert listed.keys() == files - own

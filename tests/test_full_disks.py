@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from data_prep import files
-from lumbarclip_jax import metric_writer, run_lock
+from lumbarclip_jax import metric_writer, receipt, run_lock
 from lumbarclip_jax.evaluators import kept
 from lumbarclip_jax.metrics_file import read_metrics, save_metrics
 
@@ -130,3 +130,20 @@ def test_one_process_trains_in_a_folder_and_its_death_frees_it(tmp_path):
         holder.kill()
     with run_lock.held(tmp_path):
         pass
+
+
+def test_a_result_counts_because_it_is_the_file_that_was_left(tmp_path):
+    names = ("a.json", "b.npz")
+    for name in names:
+        (tmp_path / name).write_text(name)
+    assert receipt.fault(tmp_path) == ""  # a run of before
+    receipt.write(tmp_path, names)
+    assert receipt.fault(tmp_path) == ""
+    (tmp_path / "a.json").write_text("b.json")
+    assert receipt.fault(tmp_path) == f"{tmp_path / 'a.json'} is not the file that the run left"
+    receipt.renew(tmp_path, "a.json")
+    assert receipt.fault(tmp_path) == ""
+    (tmp_path / "b.npz").unlink()
+    assert "b.npz is not the file" in receipt.fault(tmp_path)
+    (tmp_path / receipt.FILE).write_bytes(b"\0")
+    assert receipt.fault(tmp_path) == f"{tmp_path / receipt.FILE} is damaged"

@@ -7,7 +7,7 @@ import jinja2
 
 import lumbarclip_jax
 from data_prep.files import disk_errors_name, write_whole
-from lumbarclip_jax import trained_patients
+from lumbarclip_jax import receipt, trained_patients
 from lumbarclip_jax.data import resplit
 from lumbarclip_jax.evaluators.task_rows import FEWEST_PATIENTS
 from lumbarclip_jax.metric_writer import read_history
@@ -90,6 +90,8 @@ def write_report(
     with disk_errors_name(path):
         path.parent.mkdir(parents=True, exist_ok=True)
     write_whole(path, page.encode())
+    if out is None:
+        receipt.renew(folder, REPORT_FILE)
     return path
 
 
