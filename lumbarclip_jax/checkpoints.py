@@ -1,14 +1,19 @@
 """Checkpoints of the state together with the position in the data. Orbax lives here only."""
 
+import contextlib
+import errno
 import json
 import logging
+import os
 import pathlib
 import shutil
+from collections.abc import Iterator
 
 import jax
 import orbax.checkpoint as ocp
 from jax.experimental import multihost_utils
 
+from data_prep.files import disk_errors_name
 from lumbarclip_jax import checksums
 from lumbarclip_jax.models import stacking
 
@@ -37,6 +42,7 @@ class Checkpointer:
     def __init__(self, workdir: pathlib.Path, keep: int = 1):
         self._folder, self._keep = pathlib.Path(workdir).absolute() / "checkpoints", keep
         self._saving: int | None = None
+        self._size_bytes = 0
         self._damaged: list[int] = []  # steps beyond the one that was restored
         self._manager = self._opened()
 
@@ -60,7 +66,7 @@ class Checkpointer:
         return self
 
     def __exit__(self, *exception) -> None:
-        self._manager.wait_until_finished()
+        self._wait()
         if self._saving is not None:
             self._delete_replaced()
         self._manager.close()
@@ -76,20 +82,41 @@ class Checkpointer:
 
         What `restore` found damaged is renamed first, `N.damaged`, so that step N can be saved
         anew, and deleted once that or a later one is.
+
+        Raises:
+          OSError: this one or the one before cannot be written; the sentence names the place.
         """
-        self._manager.wait_until_finished()
+        self._wait()
         self._set_aside()
         self._delete_replaced()
         self._saving = step
+        self._size_bytes = sum(leaf.nbytes for leaf in jax.tree.leaves(state))
         kept = stacking.unstack_abstract_state(jax.tree.map(_abstract, state))
         state = _in_layout_of(kept, state, stacking.unstack_state)
-        self._manager.save(
-            step,
-            args=ocp.args.Composite(
-                state=ocp.args.StandardSave(state), data=ocp.args.JsonSave(data_state)
-            ),
-            custom_metadata={"step": step},
-        )
+        with self._disk_errors():
+            self._manager.save(
+                step,
+                args=ocp.args.Composite(
+                    state=ocp.args.StandardSave(state), data=ocp.args.JsonSave(data_state)
+                ),
+                custom_metadata={"step": step},
+            )
+
+    def _wait(self) -> None:
+        """Until what is being saved is on disk."""
+        with self._disk_errors():
+            self._manager.wait_until_finished()
+
+    @contextlib.contextmanager
+    def _disk_errors(self) -> Iterator[None]:
+        with disk_errors_name(self._folder, size_bytes=self._size_bytes):
+            try:
+                yield
+            except (ValueError, RuntimeError) as error:
+                if "RESOURCE_EXHAUSTED" not in str(error):
+                    raise
+                # As TensorStore calls what the system calls so.
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) from error
 
     def restore(self, abstract_state, *, fall_back: bool = True):
         """Returns (state, data_state) of the newest whole checkpoint, on the given shardings.

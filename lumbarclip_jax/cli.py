@@ -95,6 +95,8 @@ def status(error: BaseException) -> int:
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether a device, or the machine, has too little memory for what was asked."""
+    if isinstance(error, OSError):  # a disk has too little, see `files`
+        return False
     return isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error)
 
 
