@@ -127,6 +127,8 @@ class Hung(grain.MapDataset):
         return 1_000
 
     def __getitem__(self, index):
+        if isinstance(index, slice):
+            return self.slice(index)
         self.answer.wait()
         return {"images": np.zeros(1)}
 
