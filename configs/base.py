@@ -94,6 +94,8 @@ def get_config() -> ConfigDict:
     optim.b1 = 0.9
     optim.b2 = 0.98
     optim.clip_norm = 1.0  # global gradient norm; 0 = off
+    # A step whose loss or gradient is not finite changes nothing; so many in a row stop the run.
+    optim.max_skipped_steps = 10
     # The batch is encoded in this many parts, one after another: the gradient of the whole batch,
     # less memory, one more forward pass. Not exact for ResNet: in training its batch normalisation
     # takes the statistics of a part, and each part moves the running statistics.

@@ -32,6 +32,7 @@ MAY_CHANGE = frozenset(
         "optim.b1",
         "optim.b2",
         "optim.clip_norm",
+        "optim.max_skipped_steps",
         "optim.accumulation_steps",
         "optim.lr_multipliers",
         "mesh.fsdp",

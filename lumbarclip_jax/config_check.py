@@ -1,6 +1,7 @@
 """Readable errors for configs that cannot run, before any device is touched."""
 
 import itertools
+import math
 import re
 
 from ml_collections import ConfigDict
@@ -47,6 +48,7 @@ def _broken_rules(config: ConfigDict):
         "data.prefetch_batches",
         "model.embed_dim",
         "optim.accumulation_steps",
+        "optim.max_skipped_steps",
         "mesh.fsdp",
         "eval.batch_size",
         "eval.bootstrap_resamples",
@@ -107,6 +109,8 @@ def _choice(config: ConfigDict, field: str, allowed: tuple):
 
 def _range(config: ConfigDict, field: str, low: float, high: float | None = None):
     value = _get(config, field)
-    if value < low or (high is not None and value > high):
+    if not math.isfinite(value):
+        yield f"{field}={value} must be a finite number"
+    elif value < low or (high is not None and value > high):
         bound = f"at least {low}" if high is None else f"between {low} and {high}"
         yield f"{field}={value} must be {bound}"

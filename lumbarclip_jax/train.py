@@ -3,7 +3,6 @@
 import contextlib
 import gc
 import logging
-import math
 import pathlib
 
 import jax
@@ -34,6 +33,7 @@ from lumbarclip_jax.prefetch import DevicePrefetch
 from lumbarclip_jax.progress import Progress
 from lumbarclip_jax.report import find_examples, write_report
 from lumbarclip_jax.signals import Stopped, set_unsaved
+from lumbarclip_jax.skipped_steps import SkippedSteps
 
 log = logging.getLogger(__name__)
 
@@ -54,7 +54,7 @@ def train_and_evaluate(config: ConfigDict, workdir: str | pathlib.Path) -> dict[
       ValueError: the config or the data cannot be trained, or would make another run of the one
         in `workdir`, or another process trains there; the message says what to change.
       FileNotFoundError: the data set does not exist.
-      FloatingPointError: the loss is no longer finite.
+      FloatingPointError: loss, gradient or weights are no longer finite.
       OSError: the folder cannot be written.
     """
     config_check.validate(config)
@@ -118,10 +118,17 @@ def train_and_evaluate(config: ConfigDict, workdir: str | pathlib.Path) -> dict[
         # of that time.
         gc.freeze()
         progress = Progress(step, config.total_steps, config.data.global_batch_size)
+        skipped = SkippedSteps(config.optim.max_skipped_steps, int(train_step.skipped_steps(state)))
 
-        def save() -> None:
-            if step not in (0, checkpointer.latest_step):
-                require_finite(float(metrics["loss"]), step, checkpointer.latest_step)
+        def save(*, in_between: bool) -> None:
+            if step in (0, checkpointer.latest_step):
+                return
+            skipped.read()
+            is_last = step == config.total_steps
+            skipped.require_few(step, float(metrics["loss"]), checkpointer.latest_step, is_last)
+            # A run that is about to stop keeps the checkpoints from before it went wrong.
+            if not (in_between and skipped.in_a_row):
+                require_finite(state, step, checkpointer.latest_step)
                 position = batches.get_state() | ({"unvalidated": True} if unvalidated else {})
                 checkpointer.save(step, state, position)
 
@@ -148,19 +155,24 @@ def train_and_evaluate(config: ConfigDict, workdir: str | pathlib.Path) -> dict[
             except Stopped:  # while a disk did not answer
                 break
             state, metrics = take_step(state, batch, lr, key)
+            skipped.add(metrics.pop("skipped_steps"))
             step += 1
             set_unsaved(True)
             # The order below is an invariant: a checkpoint is saved last, so that every row up to
-            # its step is written, and only after its loss was seen to be finite.
+            # its step is written, and only after its weights were seen to be finite.
             if step % config.log_every_steps == 0 or step == config.total_steps:
                 # The only wait for the device inside the loop.
                 values = {name: float(value) for name, value in metrics.items()}
+                skipped.read()
+                if skipped.total:
+                    values["skipped_steps"] = float(skipped.total)
                 writer.write(step, {**values, "lr": lr, **progress.update(step, values["loss"])})
+                skipped.require_few(step, values["loss"], checkpointer.latest_step)
             if config.eval.every_steps and step % config.eval.every_steps == 0:
                 validate()
             if step % config.checkpoint.every_steps == 0:
-                save()
-        save()
+                save(in_between=True)
+        save(in_between=False)
     set_unsaved(False)
     if stop.agreed(wait=True):
         saved = " and saved" if step else ""
@@ -196,11 +208,11 @@ def validation_metrics(embedder, state, evaluators: tuple[str, ...]) -> dict[str
     return metrics
 
 
-def require_finite(loss: float, step: int, saved_step: int | None) -> None:
-    """Raises FloatingPointError when the loss is not a number any more."""
-    if not math.isfinite(loss):
+def require_finite(state: train_step.TrainState, step: int, saved_step: int | None) -> None:
+    """Raises FloatingPointError when a number of the state is none any more."""
+    if not train_step.is_finite(state):
         saved = "nothing is saved" if saved_step is None else f"step {saved_step} is saved"
         raise FloatingPointError(
-            f"the loss is {loss} at step {step} ({saved}): lower --config.optim.lr, or set "
+            f"the weights are not finite at step {step} ({saved}): lower --config.optim.lr or "
             "--config.optim.clip_norm"
         )

@@ -51,6 +51,15 @@ def flip(path: pathlib.Path, rng: Random, bits: int = 1) -> None:
     path.write_bytes(content)
 
 
+def change_an_array(folder: pathlib.Path) -> pathlib.Path:
+    """Flips a bit in the largest file of arrays, which is returned."""
+    path = max(folder.rglob("d/*"), key=lambda path: path.stat().st_size)
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    return path
+
+
 def flip_array_bit(rng: Random, folder: pathlib.Path) -> None:
     flip(an_array_file(rng, folder), rng)
 

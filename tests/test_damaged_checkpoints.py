@@ -15,7 +15,7 @@ from lumbarclip_jax import checkpoints, checksums
 from lumbarclip_jax.checkpoints import Checkpointer
 from lumbarclip_jax.export import export
 from lumbarclip_jax.run import load_run
-from tests.damage_checkpoints import drawn
+from tests.damage_checkpoints import change_an_array, drawn
 
 REPOSITORY = pathlib.Path(__file__).resolve().parents[1]
 
@@ -37,14 +37,6 @@ def restored_step(workdir) -> int:
         state, position = checkpointer.restore(abstract(drawn(0)))
     jax.tree.map(np.testing.assert_array_equal, state, drawn(position["read"]))
     return position["read"]
-
-
-def change_an_array(folder: pathlib.Path) -> pathlib.Path:
-    path = max(folder.rglob("d/*"), key=lambda path: path.stat().st_size)
-    content = bytearray(path.read_bytes())
-    content[len(content) // 2] ^= 1
-    path.write_bytes(content)
-    return path
 
 
 def test_damages_of_every_kind():
