@@ -77,6 +77,14 @@ class Checkpointer:
         steps = set(self._manager.all_steps()) - set(self._damaged)
         return max(steps, default=None)
 
+    def is_whole(self, step: int) -> bool:
+        """Whether every file of a checkpoint is as it was saved. All processes ask."""
+        try:
+            self._examine(step)
+        except Damaged:
+            return False
+        return True
+
     def save(self, step: int, state, data_state: dict) -> None:
         """Starts saving in the background.
 

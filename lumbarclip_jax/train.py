@@ -90,7 +90,7 @@ def train_and_evaluate(config: ConfigDict, workdir: str | pathlib.Path) -> dict[
         step = checkpointer.latest_step
         run.save_definition(workdir, config, tokenizer, dataset.manifest, step)
         run.save_trained_patients(workdir, dataset, step)
-        if run.is_finished(workdir, config, step):
+        if run.is_finished(workdir, config, step) and checkpointer.is_whole(step):
             log.info("%s is already complete at step %d: nothing is trained", workdir, step)
             return read_metrics(workdir / run.METRICS_FILE)
         if checkpointer.latest_step is None:
