@@ -35,6 +35,7 @@ def test_decimal_commas_are_read(syntax, vr, tmp_path):
         tmp_path,
         syntax,
         vr=vr,
+        SpacingBetweenSlices="4,4",
         EchoTime="98,5",
         RepetitionTime="3500,0",
         PixelSpacing="0,5\\,75",
@@ -46,6 +47,7 @@ def test_decimal_commas_are_read(syntax, vr, tmp_path):
         WindowWidth="21,0\\9",
     )
     (header,) = read_headers(path)
+    assert header.slice_gap_mm == 4.4
     assert header.sequence == "T2"
     assert header.plane.corner_mm.tolist() == [-1.5, 2.25, 30]
     assert header.plane.along_row.tolist() == [0.6, 0.8, 0]
@@ -66,6 +68,11 @@ def test_an_instance_number_never_costs_an_image(text, instance, tmp_path):
     path = saved(tmp_path, InstanceNumber=text)
     assert read_headers(path)[0].instance == instance
     np.testing.assert_array_equal(read_pixels(path).values, RAMP)
+
+
+@pytest.mark.parametrize("text", ["4,4,4", "A12", "inf", "1,234.5", "four"])
+def test_a_gap_that_is_no_number_is_as_none(text, tmp_path):
+    assert read_headers(saved(tmp_path, SpacingBetweenSlices=text))[0].slice_gap_mm is None
 
 
 @pytest.mark.parametrize("window", [("A12", "100"), ("50", "wide"), ("", ""), ("\\50", "9\\9")])

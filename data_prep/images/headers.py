@@ -35,6 +35,7 @@ FIELDS = (
     "SeriesInstanceUID",
     "SharedFunctionalGroupsSequence",
     "SOPInstanceUID",
+    "SpacingBetweenSlices",
     "StudyDate",
     "StudyInstanceUID",
     "StudyTime",
@@ -48,12 +49,15 @@ class Header:
     `kind` is None for an original MR image, else the reason to leave it out. `plane` is None
     without a valid geometry, and `sequence` for what is neither T1 nor T2. `patient`, `accession`
     and the UIDs are as the file has them: they leave as keyed pseudonyms alone. `study_start` is
-    date and time in digits. `identities` are the names and numbers to take out of the report.
+    date and time in digits. `slice_gap_mm` is what the file states, which may be the step between
+    slices, the gap between them or neither: levels are told from measured steps. `identities` are
+    the names and numbers to take out of the report.
     """
 
     kind: Reason | None
     sequence: str | None
     plane: Plane | None
+    slice_gap_mm: float | None = None
     frame: int = 0
     instance: int = 0
     contrast: bool = False
@@ -93,10 +97,12 @@ def _header(dataset: pydicom.Dataset, kind: Reason | None, frame: int) -> Header
         position = ()
     orientation = numbers(dataset, "ImageOrientationPatient", frame, "PlaneOrientationSequence")
     spacing = numbers(dataset, "PixelSpacing", frame, "PixelMeasuresSequence")
+    gap_mm = number_if_any(dataset, "SpacingBetweenSlices", frame, "PixelMeasuresSequence")
     return Header(
         kind=kind,
         sequence=_sequence(dataset, frame),
         plane=plane(position, orientation, spacing, (dataset.Rows, dataset.Columns)),
+        slice_gap_mm=abs(gap_mm or 0) or None,
         frame=frame,
         instance=int(number_if_any(dataset, "InstanceNumber") or 0),
         contrast=bool(dataset.get("ContrastBolusAgent")),
