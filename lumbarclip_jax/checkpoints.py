@@ -145,18 +145,16 @@ class Checkpointer:
                 restored = self._read(step, abstract_state)
             except Damaged as error:
                 faults.append(str(error))
-                if not fall_back:
-                    break
                 continue
-            self._damaged = steps[: len(faults)]
+            if faults and not fall_back:
+                raise ValueError(
+                    f"{'; '.join(faults)}: step {step} is whole, and the training command of this "
+                    "run goes on from it"
+                )
             if faults:
                 log.warning("%s: step %d is taken instead", "; ".join(faults), step)
+            self._damaged = steps[: len(faults)]
             return restored
-        if not fall_back and len(steps) > 1:
-            raise ValueError(
-                f"{faults[0]}: continue the run with its training command, which goes on from the "
-                "newest checkpoint that is whole"
-            )
         raise ValueError(
             f"{'; '.join(faults)}: no checkpoint of this run is whole, so copy it again from "
             "wherever there is another, or train anew in another --workdir"

@@ -193,6 +193,6 @@ def test_commands_read_the_newest_whole_one_and_leave_the_folder_alone(damaged_r
 def test_an_export_is_refused_since_the_numbers_in_its_card_are_of_other_weights(
     damaged_run, tmp_path
 ):
-    with pytest.raises(ValueError, match=r"not the file that was saved: continue the run with"):
+    with pytest.raises(ValueError, match=r"not the file that was saved: step 3 is whole, and"):
         export(damaged_run, "safetensors", tmp_path / "out")
     assert not (tmp_path / "out").exists()
