@@ -46,7 +46,7 @@ def export(workdir: str | pathlib.Path, format: str, out: str | pathlib.Path) ->
         damaged: what was measured was measured on that one.
     """
     with _new_folder(pathlib.Path(os.path.abspath(out))) as folder:
-        FORMATS[format](_without_paths(load_run(workdir, fall_back=False)), folder)
+        FORMATS[format](_without_paths(load_run(workdir)), folder)
         # People may add to the card.
         checksums.write(folder, but=(model_card.FILE,))
 

@@ -246,14 +246,13 @@ def _as_json(value: dict) -> str:
     return json.dumps(value, indent=2) + "\n"
 
 
-def load_run(folder: str | pathlib.Path, *, fall_back: bool = True) -> Run:
-    """Loads the newest whole checkpoint of a run, or the weights of its safetensors export.
+def load_run(folder: str | pathlib.Path) -> Run:
+    """Loads the newest checkpoint of a run, or the weights of its safetensors export.
 
     An export has no optimizer state, so it can be used and measured but not trained further.
 
     Args:
       folder: of the run or the export.
-      fall_back: take an older checkpoint, with a warning, where the newest is damaged.
 
     Raises:
       FileNotFoundError: the folder is neither, lacks a file, or holds no checkpoint yet.
@@ -280,7 +279,8 @@ def load_run(folder: str | pathlib.Path, *, fall_back: bool = True) -> Run:
         state = _exported_state(folder, abstract)
     else:
         with Checkpointer(folder) as checkpointer:
-            state, _ = checkpointer.restore(abstract, fall_back=fall_back)
+            # What was measured on the run is of its newest weights, and no other pass for them.
+            state, _ = checkpointer.restore(abstract, fall_back=False)
     return Run(folder, config, mesh, tokenizer, model, state)
 
 
