@@ -59,17 +59,16 @@ class Disturbances:
         self._compare("again")
 
     def stop_or_kill(self, numbers: list[int]) -> None:
-        """Sends one signal of `numbers` to each start of a run, which goes on until it ends."""
-        runs = 0
-        for count, number in enumerate(numbers):
+        """Sends each of these once, in one start of a run, which goes on until it ends."""
+        runs, left = 0, list(numbers)
+        while left:
             run = f"run{runs}"
             process = self._start(run)
             _wait_for_handlers(process)
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(self.rng.uniform(0, self.duration_s))
-            name = signal.Signals(number).name
             if process.poll() is None:
-                self._send(process, number, f"{name} {count}, {run}")
+                self._send(process, left.pop(), run)
             if process.returncode == 0 and (self.folder / run / "report.html").is_file():
                 # Stopped while it drew the page, it has one of an earlier time or none.
                 self._finish(run)
@@ -111,8 +110,8 @@ class Disturbances:
             said = left.stderr.splitlines()[-1:]
             self._note(f"peer {lost}, {how.name}", ok, f"step {step}: {left.status}, {said}")
 
-    def _send(self, process: subprocess.Popen, number: int, name: str) -> None:
-        log = self._log(name.rpartition(" ")[2])
+    def _send(self, process: subprocess.Popen, number: int, run: str) -> None:
+        log, name = self._log(run), signal.Signals(number).name
         before = len(log.read_text())
         process.send_signal(number)
         started = time.monotonic()
@@ -127,7 +126,7 @@ class Disturbances:
         ok = ok and "Traceback" not in log.read_text()
         lines = log.read_text()[:before].splitlines() or [""]
         phase = re.sub(r"^[\d:]+ |\d+|/.*", "", lines[-1])[:30]
-        self._note(f"{name.split()[0]} after {phase!r}", ok, f"{name}: {process.returncode}")
+        self._note(f"{name} after {phase!r}", ok, f"{name} in {run}: {process.returncode}")
 
     def _note(self, name: str, ok: bool, detail: str) -> None:
         self.outcomes[name] += 1
