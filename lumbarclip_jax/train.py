@@ -26,6 +26,7 @@ from lumbarclip_jax.data.pipeline import pipeline_options, train_iterator
 from lumbarclip_jax.data.tokenizer import Tokenizer
 from lumbarclip_jax.evaluators import kept
 from lumbarclip_jax.evaluators.suite import evaluate_split, log_metrics
+from lumbarclip_jax.finite import is_finite
 from lumbarclip_jax.metric_writer import MetricWriter
 from lumbarclip_jax.metrics_file import read_metrics, save_metrics
 from lumbarclip_jax.models import build_model
@@ -210,7 +211,7 @@ def validation_metrics(embedder, state, evaluators: tuple[str, ...]) -> dict[str
 
 def require_finite(state: train_step.TrainState, step: int, saved_step: int | None) -> None:
     """Raises FloatingPointError when a number of the state is none any more."""
-    if not train_step.is_finite(state):
+    if not is_finite(state):
         saved = "nothing is saved" if saved_step is None else f"step {saved_step} is saved"
         raise FloatingPointError(
             f"the weights are not finite at step {step} ({saved}): lower --config.optim.lr or "

@@ -263,17 +263,6 @@ def skipped_steps(state: TrainState) -> jax.Array:
     return state.step - optax.tree.get(state.opt_state, "count")
 
 
-def is_finite(state: TrainState) -> bool:
-    """Whether every number of the state is one."""
-    return all(jax.device_get([_all_finite(leaf) for leaf in jax.tree.leaves(state)]))
-
-
-@jax.jit
-def _all_finite(leaf: jax.Array) -> jax.Array:
-    """A program for each shape: one for all leaves takes many times as long to compile."""
-    return jnp.isfinite(leaf).all()
-
-
 def make_encoders(model, config: ConfigDict, mesh: Mesh):
     """Returns jitted `encode_image(state, images)` and `encode_text(state, tokens)`.
 

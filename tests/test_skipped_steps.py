@@ -9,6 +9,7 @@ import pytest
 
 from lumbarclip_jax import metric_writer, sharding, train, train_step
 from lumbarclip_jax.checkpoints import Checkpointer
+from lumbarclip_jax.finite import is_finite
 from lumbarclip_jax.models import build_model
 from lumbarclip_jax.skipped_steps import SkippedSteps
 from tests import test_trajectories
@@ -47,10 +48,10 @@ def test_a_step_without_a_finite_loss_changes_only_its_count(setting):
     assert np.isfinite(float(metrics["loss"]))
     assert not same(good.params, state.params)
     assert not same(good.batch_stats, state.batch_stats)
-    assert train_step.is_finite(good)
+    assert is_finite(good)
 
     bad = copied(logit_scale=jnp.full_like(state.params["logit_scale"], np.nan))
-    assert not train_step.is_finite(bad)
+    assert not is_finite(bad)
     before = jax.device_get(bad)
     after, metrics = step(bad, batch, 1e-3, KEY)
     assert np.isnan(float(metrics["loss"]))
@@ -62,7 +63,7 @@ def test_a_step_without_a_finite_loss_changes_only_its_count(setting):
 
     after, metrics = step(good, batch, np.inf, KEY)
     assert int(metrics["skipped_steps"]) == 1
-    assert train_step.is_finite(after)
+    assert is_finite(after)
 
 
 def test_only_steps_in_a_row_stop_a_run():
