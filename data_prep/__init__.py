@@ -3,4 +3,6 @@
 Nothing here imports JAX; every worker process is started with ``spawn``.
 """
 
-import lumbarclip_jax  # noqa: F401, its first import handles signals while all others load
+from data_prep import signals
+
+signals.end_commands_at_once()

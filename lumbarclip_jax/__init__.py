@@ -7,7 +7,8 @@ N heads.
 import pathlib
 from typing import TYPE_CHECKING
 
-from lumbarclip_jax import signals, xla_guard
+from data_prep import signals
+from lumbarclip_jax import xla_guard
 
 if TYPE_CHECKING:
     from lumbarclip_jax.inference import Model

@@ -11,7 +11,8 @@ from collections.abc import Callable
 from absl import app, flags
 from absl import logging as absl_logging
 
-from lumbarclip_jax import host_memory, output, signals
+from data_prep import signals
+from lumbarclip_jax import host_memory, output
 
 # Ends with status 2: the input is to blame, or the loss is no number any more.
 INPUT_ERRORS = (ValueError, OSError, FloatingPointError)

@@ -18,7 +18,8 @@ from collections.abc import Iterator
 from absl import flags
 from ml_collections import ConfigDict
 
-from lumbarclip_jax import checksums, cli, signals
+from data_prep import signals
+from lumbarclip_jax import checksums, cli
 from lumbarclip_jax.exports import huggingface, model_card, safetensors, stablehlo
 from lumbarclip_jax.run import Run, load_run
 

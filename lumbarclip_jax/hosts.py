@@ -14,7 +14,8 @@ from collections.abc import Iterator
 
 from absl import flags
 
-from lumbarclip_jax import cli, signals
+from data_prep import signals
+from lumbarclip_jax import cli
 
 DISTRIBUTED = flags.DEFINE_bool(
     "distributed",

@@ -14,7 +14,8 @@ import pathlib
 from absl import flags
 from ml_collections import ConfigDict, config_flags
 
-from lumbarclip_jax import cli, hosts, signals
+from data_prep import signals
+from lumbarclip_jax import cli, hosts
 
 CONFIG = config_flags.DEFINE_config_file(
     "config", None, "run file, e.g. configs/vit_linear.py or configs/vit_linear.py:quick"

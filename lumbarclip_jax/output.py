@@ -25,7 +25,8 @@ def make_robust() -> None:
     for name in ("stdin", "stdout", "stderr"):
         if getattr(sys, name) is None:
             # Closed from the start: the next file would take its number, and what C++ logs.
-            setattr(sys, name, open(os.devnull, "r" if name == "stdin" else "w"))  # noqa: SIM115
+            number = os.open(os.devnull, os.O_RDWR)
+            setattr(sys, name, os.fdopen(number, "r" if name == "stdin" else "w"))
     plain = sys.stdout
     plain.flush()
     sys.stdout = io.TextIOWrapper(

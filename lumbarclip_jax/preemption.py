@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from lumbarclip_jax import signals
+from data_prep import signals
 
 
 class StopRequest:

@@ -18,7 +18,8 @@ import sys
 
 from absl import flags
 
-from lumbarclip_jax import cli, signals
+from data_prep import signals
+from lumbarclip_jax import cli
 from lumbarclip_jax.sweeps.notes import notes
 from lumbarclip_jax.sweeps.pages import Page, write_pages
 from lumbarclip_jax.sweeps.plan import PlannedRun, plan_runs

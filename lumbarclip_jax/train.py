@@ -8,6 +8,7 @@ import pathlib
 import jax
 from ml_collections import ConfigDict
 
+from data_prep.signals import Stopped, set_unsaved
 from lumbarclip_jax import (
     accumulation,
     config_check,
@@ -33,7 +34,6 @@ from lumbarclip_jax.models import build_model
 from lumbarclip_jax.prefetch import DevicePrefetch
 from lumbarclip_jax.progress import Progress
 from lumbarclip_jax.report import find_examples, write_report
-from lumbarclip_jax.signals import Stopped, set_unsaved
 from lumbarclip_jax.skipped_steps import SkippedSteps
 
 log = logging.getLogger(__name__)

@@ -11,11 +11,11 @@ import grain
 import numpy as np
 import pytest
 
+from data_prep.signals import Stopped
 from lumbarclip_jax.data import batch_reader
 from lumbarclip_jax.data.dataset import Dataset
 from lumbarclip_jax.data.pipeline import train_iterator
 from lumbarclip_jax.data.tokenizer import Tokenizer
-from lumbarclip_jax.signals import Stopped
 
 
 @pytest.fixture

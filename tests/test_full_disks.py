@@ -27,12 +27,12 @@ with run_lock.held(pathlib.Path(sys.argv[1])):
 def full_disk(monkeypatch):
     """Every file that is opened for writing takes no byte more, as on a full disk."""
 
-    def fill() -> None:
-        real = os.open
-        full = lambda *args, **options: real("/dev/full", os.O_WRONLY)  # noqa: E731
-        monkeypatch.setattr(files.os, "open", full)
+    real = os.open
 
-    return fill
+    def full(*args, **options) -> int:
+        return real("/dev/full", os.O_WRONLY)
+
+    return lambda: monkeypatch.setattr(files.os, "open", full)
 
 
 WRITERS = {

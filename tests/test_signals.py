@@ -23,7 +23,7 @@ threading.Thread(target=send, daemon=True).start()
 # Nothing interrupts the second lock, as nothing interrupts a compiler or a disk.
 IN_A_LONG_CALL = """
 import ctypes
-from lumbarclip_jax import signals
+from data_prep import signals
 signals.HANDLER_S = signals.AGREEING_S = signals.ENDING_S = 0.2
 signals.install()
 {setting}
@@ -98,7 +98,7 @@ def test_steps_that_are_not_saved_are_waited_for():
 
 TWICE = """
 import os
-from lumbarclip_jax import signals
+from data_prep import signals
 signals.install()
 signals.set_resumable()
 signals.set_unsaved(True)

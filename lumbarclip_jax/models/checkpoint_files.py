@@ -141,7 +141,8 @@ def read_file(path: pathlib.Path) -> dict[str, np.ndarray]:
     """
     try:
         with safetensors.safe_open(path, framework="numpy") as file:
-            for key in file.keys():  # noqa: SIM118, it is no dict
+            names = file.keys()
+            for key in names:
                 if not READABLE.fullmatch(name := file.get_slice(key).get_dtype()):
                     raise ValueError(
                         f"{path} holds {key} in {name}: pass a checkpoint in float32, float16 or "
