@@ -19,11 +19,11 @@ import time
 import pydicom
 from absl import flags
 
+from data_prep import cli
 from data_prep.build import build
 from data_prep.images import decoder
 from data_prep.phantom.generate import generate
 from data_prep.progress import Progress
-from lumbarclip_jax import cli
 
 FILES_A_PATIENT = 23
 

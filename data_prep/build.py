@@ -12,7 +12,7 @@ from collections.abc import Mapping
 
 from absl import flags
 
-from data_prep import drops
+from data_prep import cli, drops
 from data_prep.building import commit, splits, stages
 from data_prep.building.plan import Labels, make_plan
 from data_prep.building.runners import RUNNERS
@@ -22,7 +22,6 @@ from data_prep.images.pixels import SPACING_MM, WINDOWS, Rendering
 from data_prep.inputs import read_inputs
 from data_prep.scan import LEVEL_METHODS, NO_COLUMNS, Columns, Inputs
 from data_prep.sources import SOURCES
-from lumbarclip_jax import cli
 
 DEFAULT_SPLITS = "train=0.7,validation=0.1,test=0.2"
 COLUMNS = {

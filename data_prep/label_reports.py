@@ -23,6 +23,7 @@ from typing import TypeVar
 
 from absl import flags
 
+from data_prep import cli
 from data_prep.findings import FINDINGS
 from data_prep.label_file import read_label_lines
 from data_prep.labeling import compare, rules
@@ -30,7 +31,6 @@ from data_prep.labeling.reader import Evidence, Reader, Reading
 from data_prep.pairing import Subject
 from data_prep.sources import mendeley
 from data_prep.text.reports import read_all_reports
-from lumbarclip_jax import cli
 
 _SHOWN_LETTERS = 200
 Key = TypeVar("Key")

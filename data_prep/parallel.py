@@ -5,8 +5,8 @@ import contextlib
 import multiprocessing
 from collections.abc import Callable, Iterator, Sequence
 
+from data_prep.child_processes import live_with_parent
 from data_prep.progress import Progress
-from lumbarclip_jax.child_processes import live_with_parent
 
 GRACE_S = 5  # for a worker that was itself told to stop
 

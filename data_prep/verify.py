@@ -17,14 +17,13 @@ import tensorflow_datasets as tfds
 from absl import flags
 from array_record.python.array_record_data_source import ArrayRecordDataSource
 
-from data_prep import schema
+from data_prep import cli, schema
 from data_prep.building import commit
 from data_prep.drops import Reason
 from data_prep.findings import FINDINGS, LEVEL_FINDINGS, STATUS
 from data_prep.leakage import Leakage
+from data_prep.manifest import seal
 from data_prep.text.reports import report_group
-from lumbarclip_jax import cli
-from lumbarclip_jax.data.manifest import seal
 
 PSEUDONYM = re.compile("[0-9a-f]{16}")
 VIEWS = {

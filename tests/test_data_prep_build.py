@@ -236,7 +236,7 @@ def test_damaged_images_are_left_out_with_a_reason(inputs, tmp_path):
 def test_no_tensorflow():
     code = (
         "import sys, data_prep.build, tensorflow_datasets as tfds;"
-        "assert not {'tensorflow', 'jax'} & set(sys.modules)"
+        "assert not {'tensorflow', 'jax', 'lumbarclip_jax'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
     assert "tensorflow" not in sys.modules

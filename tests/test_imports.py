@@ -52,11 +52,18 @@ def test_the_package_knows_no_configs_launchers_or_tests():
 def test_only_main_builds_data_sets_and_only_inference_reads_pictures():
     # inference.py reads a user's pictures with the very code that made the training data's.
     others = [p for p in files("lumbarclip_jax") if p.name not in ("main.py", "inference.py")]
-    # How files are written and signals are heard is the same in every command.
-    shared = ("data_prep.files.", "data_prep.signals")
+    # How commands begin and end, write files and hear signals has one owner, and so has the seal
+    # of a data set.
+    shared = tuple(
+        f"data_prep.{name}" for name in ("child_processes", "cli", "files", "manifest", "signals")
+    )
     assert not offenders(
         others, lambda name: root(name) == "data_prep" and not name.startswith(shared)
     )
+
+
+def test_data_prep_stands_alone():
+    assert not offenders(files("data_prep"), lambda name: root(name) == "lumbarclip_jax")
 
 
 @pytest.mark.parametrize("folder", ["data_prep", "lumbarclip_jax/data"])

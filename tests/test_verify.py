@@ -16,8 +16,8 @@ from array_record.python.array_record_module import ArrayRecordWriter
 
 from data_prep import schema
 from data_prep.build import build
+from data_prep.manifest import seal
 from data_prep.verify import verify
-from lumbarclip_jax.data.manifest import seal
 from tests import data_prep_cohort as cohort
 
 # LUMBARCLIP_DAMAGES=1000 pytest tests/test_verify.py is the long form.

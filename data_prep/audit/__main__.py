@@ -11,8 +11,8 @@ import sys
 
 from absl import flags
 
+from data_prep import cli
 from data_prep.audit.page import write_audit
-from lumbarclip_jax import cli
 
 
 def main() -> None:

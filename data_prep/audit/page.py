@@ -4,12 +4,12 @@ import base64
 import io
 import pathlib
 from collections.abc import Mapping
+from importlib import metadata, util
 
 import jinja2
 import numpy as np
 import PIL.Image
 
-import lumbarclip_jax
 from data_prep import schema, verify
 from data_prep.audit.survey import Split, Survey, survey
 from data_prep.building import commit
@@ -74,7 +74,7 @@ def write_audit(
             views=_views(found.splits),
             grades=_grades(found.splits),
             sheets=_sheets(found),
-            version=lumbarclip_jax.__version__,
+            version=metadata.version("lumbarclip_jax"),
         )
     )
     path = path or folder.with_name(f"{folder.name}.audit.html")
@@ -85,7 +85,8 @@ def write_audit(
 def _environment() -> jinja2.Environment:
     places = [
         pathlib.Path(__file__).parent,
-        pathlib.Path(lumbarclip_jax.__file__).parent / "report",
+        # The style of both pages; found without importing what it lies in.
+        pathlib.Path(util.find_spec("lumbarclip_jax").origin).parent / "report",
     ]
     return jinja2.Environment(
         loader=jinja2.FileSystemLoader(places),

@@ -19,10 +19,10 @@ from data_prep.building.workspace import PlannedShard, Workspace
 from data_prep.drops import Drop
 from data_prep.files import disk_errors_name, write_whole
 from data_prep.identity import Pseudonyms
+from data_prep.manifest import FILE as MANIFEST
+from data_prep.manifest import seal
 from data_prep.text import vocabulary
-from lumbarclip_jax.data.manifest import seal
 
-MANIFEST = "manifest.json"
 VOCABULARY = "vocab.txt"
 METADATA = ("dataset_info.json", "features.json")
 DESCRIPTION = "Lumbar-spine MRI slices, each with the radiology report of its patient."

@@ -9,9 +9,10 @@ import re
 import time
 from collections.abc import Iterator, Mapping
 
+from data_prep.manifest import FILE, seal
+
 log = logging.getLogger(__name__)
 
-FILE = "manifest.json"
 SCHEMA_VERSION = 1
 ENTRIES = ("splits", "image", "findings", "level_findings", "vocabulary", "shards")
 AGAIN = "copy the data set again, all of it"
@@ -54,13 +55,6 @@ def read(folder: pathlib.Path) -> dict:
     if FILE in stated and stated[FILE] != seal(manifest):
         raise ValueError(f"{path} was changed after the data set was built: {AGAIN}")
     return manifest
-
-
-def seal(manifest: Mapping) -> str:
-    """SHA-256 of all that a manifest says but this: its own entry in `metadata`."""
-    metadata = {name: digest for name, digest in manifest["metadata"].items() if name != FILE}
-    content = json.dumps({**manifest, "metadata": metadata}, sort_keys=True)
-    return hashlib.sha256(content.encode()).hexdigest()
 
 
 def check_files(folder: pathlib.Path, manifest: Mapping) -> None:
