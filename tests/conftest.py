@@ -14,7 +14,6 @@ os.environ["TOKENIZERS_PARALLELISM"] = "false"
 import jax
 import pytest
 
-from data_prep.build import build
 from tests import data_prep_cohort as cohort
 from tests import tiny_runs
 
@@ -39,22 +38,7 @@ def real_data() -> pathlib.Path:
 @pytest.fixture(scope="session")
 def tiny_dataset(tmp_path_factory) -> pathlib.Path:
     """A built data set of 24 made-up patients, 72 slices of 32 x 32 px, all three splits."""
-    root = tmp_path_factory.mktemp("tiny")
-    cohort.write_slices(root, patients=24, size_px=32, sequences=("T1",))
-    cohort.write_reports(root / "reports.csv", patients=24)
-    cohort.write_labels(root / "grades.csv", root / "findings.jsonl", patients=24)
-    # A key of chance would give every run of the tests other splits and another order.
-    (root / "dataset.key").write_text("0" * 64)
-    build(
-        root,
-        root / "reports.csv",
-        root / "dataset",
-        grades_file=root / "grades.csv",
-        findings_file=root / "findings.jsonl",
-        split_shares="train=0.6,validation=0.2,test=0.2",
-        size_px=32,
-    )
-    return root / "dataset"
+    return cohort.tiny_set(tmp_path_factory.mktemp("tiny"))
 
 
 @pytest.fixture(scope="session")

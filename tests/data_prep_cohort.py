@@ -14,6 +14,8 @@ from openpyxl import Workbook
 from pydicom.dataset import FileDataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, RLELossless, generate_uid
 
+from data_prep.build import build
+
 CANARY = "Canary"
 DISCS = {"D3": "L3-L4", "D4": "L4-L5", "D5": "L5-S1"}
 MR_IMAGE_STORAGE = "1.2.840.10008.5.1.4.1.1.4"
@@ -167,3 +169,23 @@ def slice_dataset(
     dataset.PixelRepresentation = 0
     dataset.PixelData = pixels.tobytes()
     return dataset
+
+
+def tiny_set(root: pathlib.Path, **options) -> pathlib.Path:
+    """A built data set of 24 patients, 72 slices of 32 x 32 px, all three splits."""
+    write_slices(root, patients=24, size_px=32, sequences=("T1",))
+    write_reports(root / "reports.csv", patients=24)
+    write_labels(root / "grades.csv", root / "findings.jsonl", patients=24)
+    # A key of chance would give every run of the tests other splits and another order.
+    (root / "dataset.key").write_text("0" * 64)
+    build(
+        root,
+        root / "reports.csv",
+        root / "dataset",
+        grades_file=root / "grades.csv",
+        findings_file=root / "findings.jsonl",
+        split_shares="train=0.6,validation=0.2,test=0.2",
+        size_px=32,
+        **options,
+    )
+    return root / "dataset"

@@ -11,7 +11,6 @@ import sys
 import pytest
 
 from configs import base
-from data_prep.build import build
 from lumbarclip_jax import config_changes, trained_patients
 from lumbarclip_jax.data.dataset import Dataset
 from lumbarclip_jax.export import export
@@ -27,22 +26,7 @@ BY_PLAN = ("content", "key_fingerprint")
 @pytest.fixture(scope="module")
 def rebuilt(tmp_path_factory) -> pathlib.Path:
     """The patients of `tiny_dataset` under the same key, split with another seed."""
-    root = tmp_path_factory.mktemp("rebuilt")
-    cohort.write_slices(root, patients=24, size_px=32, sequences=("T1",))
-    cohort.write_reports(root / "reports.csv", patients=24)
-    cohort.write_labels(root / "grades.csv", root / "findings.jsonl", patients=24)
-    (root / "set.key").write_text("0" * 64)
-    build(
-        root,
-        root / "reports.csv",
-        root / "set",
-        grades_file=root / "grades.csv",
-        findings_file=root / "findings.jsonl",
-        split_shares="train=0.6,validation=0.2,test=0.2",
-        seed=1,
-        size_px=32,
-    )
-    return root / "set"
+    return cohort.tiny_set(tmp_path_factory.mktemp("rebuilt"), seed=1)
 
 
 @pytest.fixture
