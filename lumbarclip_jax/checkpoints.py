@@ -23,6 +23,10 @@ PARTIAL = ocp.path.atomicity_types.TMP_DIR_SUFFIX
 STEP_METADATA = "_CHECKPOINT_METADATA"
 
 log = logging.getLogger(__name__)
+# Orbax logs with pages of tracebacks what it also raises, and we say in a sentence.
+logging.getLogger("absl").addFilter(
+    lambda record: record.levelno < logging.ERROR or "orbax" not in record.pathname
+)
 
 
 class Damaged(Exception):
@@ -95,10 +99,16 @@ class Checkpointer:
           OSError: this one or the one before cannot be written; the sentence names the place.
         """
         self._wait()
+        self._size_bytes = sum(leaf.nbytes for leaf in jax.tree.leaves(state))
+        if (free_bytes := shutil.disk_usage(self._folder).free) < self._size_bytes:
+            # Found out by writing, it takes pages of tracebacks and the room that was left.
+            raise OSError(
+                f"{self._folder} cannot be written ({self._size_bytes:,} bytes, {free_bytes:,} are "
+                "free): make room on that disk and run the command again, it continues"
+            )
         self._set_aside()
         self._delete_replaced()
         self._saving = step
-        self._size_bytes = sum(leaf.nbytes for leaf in jax.tree.leaves(state))
         kept = stacking.unstack_abstract_state(jax.tree.map(_abstract, state))
         state = _in_layout_of(kept, state, stacking.unstack_state)
         with self._disk_errors():

@@ -28,7 +28,6 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 import jax
 import numpy as np
 
-from data_prep.build import build
 from lumbarclip_jax import metric_writer
 from lumbarclip_jax.run import load_run
 from tests import data_prep_cohort as cohort
@@ -45,25 +44,25 @@ class Disturbances:
 
     def __init__(self, folder: pathlib.Path, seed: int):
         self.folder, self.rng = folder, random.Random(seed)
-        self.dataset = _dataset(folder)
+        self.dataset = cohort.tiny_set(folder)
         self.outcomes: collections.Counter[str] = collections.Counter()
         self.faults: list[str] = []
         self.slowest_s = 0.0
         started = time.monotonic()
-        self._finish("undisturbed")  # fills the cache of compiled programs, too
+        self.finish("undisturbed")  # fills the cache of compiled programs, too
         for name in ("undisturbed", "again"):
             started = time.monotonic()
-            self._finish(name)
+            self.finish(name)
         self.duration_s = time.monotonic() - started
         self.expected = _content(folder / "undisturbed")
-        self._compare("again")
+        self.compare("again")
 
     def stop_or_kill(self, numbers: list[int]) -> None:
         """Sends each of these once, in one start of a run, which goes on until it ends."""
         runs, left = 0, list(numbers)
         while left:
             run = f"run{runs}"
-            process = self._start(run)
+            process = self.start(run)
             _wait_for_handlers(process)
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(self.rng.uniform(0, self.duration_s))
@@ -71,20 +70,20 @@ class Disturbances:
                 self._send(process, left.pop(), run)
             if process.returncode == 0 and (self.folder / run / "report.html").is_file():
                 # Stopped while it drew the page, it has one of an earlier time or none.
-                self._finish(run)
-                self._compare(run)
+                self.finish(run)
+                self.compare(run)
                 runs += 1
-        self._finish(f"run{runs}")
-        self._compare(f"run{runs}")
+        self.finish(f"run{runs}")
+        self.compare(f"run{runs}")
 
     def starve(self, count: int) -> None:
         """Kills and freezes processes that make batches."""
         for number in range(count):
             run, how = f"readers{number}", (signal.SIGKILL, signal.SIGSTOP)[number % 2]
-            process = self._start(
+            process = self.start(
                 run, "--config.data.read_processes=2", "--config.total_steps=100000"
             )
-            _wait_for(functools.partial(_says, self._log(run), "step 5/"), process)
+            _wait_for(functools.partial(_says, self.log(run), "step 5/"), process)
             readers = _children(process.pid)
             os.kill(self.rng.choice(readers), how)
             started = time.monotonic()
@@ -93,9 +92,9 @@ class Disturbances:
             except subprocess.TimeoutExpired:
                 process.kill()
             seconds = time.monotonic() - started
-            last = self._log(run).read_text().splitlines()[-1]
+            last = self.log(run).read_text().splitlines()[-1]
             ok = process.wait() == 2 and seconds < FROZEN_S and "batches" in last
-            self._note(f"reader, {how.name}", ok, f"{run}: {process.returncode}, {last}")
+            self.note(f"reader, {how.name}", ok, f"{run}: {process.returncode}, {last}")
 
     def bereave(self, count: int) -> None:
         """Kills and freezes one of two processes that train together."""
@@ -108,10 +107,10 @@ class Disturbances:
             left = run_two(folder, self.dataset, "--peer_timeout_s=10", **options)[1 - lost]
             ok = left.status == 1 and "another process of this run has gone" in left.stderr
             said = left.stderr.splitlines()[-1:]
-            self._note(f"peer {lost}, {how.name}", ok, f"step {step}: {left.status}, {said}")
+            self.note(f"peer {lost}, {how.name}", ok, f"step {step}: {left.status}, {said}")
 
     def _send(self, process: subprocess.Popen, number: int, run: str) -> None:
-        log, name = self._log(run), signal.Signals(number).name
+        log, name = self.log(run), signal.Signals(number).name
         before = len(log.read_text())
         process.send_signal(number)
         started = time.monotonic()
@@ -126,24 +125,38 @@ class Disturbances:
         ok = ok and "Traceback" not in log.read_text()
         lines = log.read_text()[:before].splitlines() or [""]
         phase = re.sub(r"^[\d:]+ |\d+|/.*", "", lines[-1])[:30]
-        self._note(f"{name} after {phase!r}", ok, f"{name} in {run}: {process.returncode}")
+        self.note(f"{name} after {phase!r}", ok, f"{name} in {run}: {process.returncode}")
 
-    def _note(self, name: str, ok: bool, detail: str) -> None:
+    def summary(self) -> str:
+        """What became of all, as JSON."""
+        return json.dumps(
+            {
+                "outcomes": dict(self.outcomes.most_common()),
+                "slowest_s": round(self.slowest_s, 1),
+                "faults": self.faults,
+            },
+            indent=1,
+        )
+
+    def note(self, name: str, ok: bool, detail: str) -> None:
+        """Counts an outcome, and what is wrong with it."""
         self.outcomes[name] += 1
         if not ok:
             self.faults.append(detail)
 
-    def _log(self, run: str) -> pathlib.Path:
+    def log(self, run: str) -> pathlib.Path:
+        """What a run says."""
         return self.folder / f"{run}.log"
 
-    def _start(self, run: str, *more: str) -> subprocess.Popen:
+    def start(self, run: str, *more: str) -> subprocess.Popen:
+        """Starts a run, or goes on with it."""
         environment = os.environ | {
             "JAX_PLATFORMS": "cpu",
             "JAX_COMPILATION_CACHE_DIR": str(self.folder / "xla"),
             "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
             "PYTHONUNBUFFERED": "1",
         }
-        with self._log(run).open("a") as log:
+        with self.log(run).open("a") as log:
             return subprocess.Popen(
                 [
                     *(sys.executable, "-m", "lumbarclip_jax.main"),
@@ -158,8 +171,9 @@ class Disturbances:
                 stderr=subprocess.STDOUT,
             )
 
-    def _finish(self, run: str) -> None:
-        process = self._start(run)
+    def finish(self, run: str) -> None:
+        """Lets a run go on to its end."""
+        process = self.start(run)
         try:
             process.wait(RUN_S)
         finally:
@@ -167,21 +181,13 @@ class Disturbances:
         if process.returncode:
             self.faults.append(f"{run} ended with {process.returncode} though nobody disturbed it")
 
-    def _compare(self, run: str) -> None:
+    def compare(self, run: str) -> None:
+        """Holds an ended run against the one that nobody disturbed."""
         found = _content(self.folder / run)
         differing = [what for what in self.expected if not _equal(self.expected[what], found[what])]
         self.outcomes["runs compared"] += 1
         if differing:
             self.faults.append(f"{run} differs in {', '.join(differing)}")
-
-
-def _dataset(folder: pathlib.Path) -> pathlib.Path:
-    cohort.write_slices(folder, patients=24, size_px=32, sequences=("T1",))
-    cohort.write_reports(folder / "reports.csv", patients=24)
-    shares = "train=0.6,validation=0.2,test=0.2"
-    out = folder / "dataset"
-    build(folder, folder / "reports.csv", out, split_shares=shares, size_px=32)
-    return out
 
 
 def _content(run: pathlib.Path) -> dict[str, object]:
@@ -250,12 +256,7 @@ def main() -> int:
             runs.stop_or_kill(numbers)
         runs.starve(options.readers)
         runs.bereave(options.peers)
-    summary = {
-        "outcomes": dict(runs.outcomes.most_common()),
-        "slowest_s": round(runs.slowest_s, 1),
-        "faults": runs.faults,
-    }
-    print(json.dumps(summary, indent=1))
+    print(runs.summary())
     return int(bool(runs.faults))
 
 

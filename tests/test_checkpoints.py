@@ -1,4 +1,7 @@
-"""Neither the mesh nor the layout of the layers is part of a checkpoint."""
+"""Neither mesh nor layout of the layers is part of a checkpoint; disks without room for one."""
+
+import shutil
+import types
 
 import jax
 import numpy as np
@@ -40,6 +43,19 @@ def test_a_run_continues_on_another_mesh_with_another_layout(tiny_dataset, tmp_p
     scanned, one_by_one = (state, restored) if scanned_first else (restored, state)
     for tree in (lambda s: s.params, lambda s: first_moments(s.opt_state)):
         jax.tree.map(np.testing.assert_array_equal, stack_layers(tree(one_by_one)), tree(scanned))
+
+
+def test_a_disk_without_room_is_named_and_keeps_what_it_has(tmp_path, monkeypatch):
+    state = {"weights": jax.numpy.arange(1000, dtype=np.float32)}
+    with Checkpointer(tmp_path) as checkpointer:
+        checkpointer.save(1, state, {})
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: types.SimpleNamespace(free=3999))
+    sentence = r"checkpoints cannot be written \(4,000 bytes, 3,999 are free\): make room"
+    with Checkpointer(tmp_path) as checkpointer, pytest.raises(OSError, match=sentence):
+        checkpointer.save(2, state, {})
+    with Checkpointer(tmp_path) as checkpointer:
+        restored, _ = checkpointer.restore(jax.eval_shape(lambda: state))
+    np.testing.assert_array_equal(restored["weights"], state["weights"])
 
 
 def abstract(setting):
