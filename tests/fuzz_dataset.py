@@ -183,7 +183,6 @@ def outcome(folder: pathlib.Path) -> tuple[str, str]:
 
 def fuzz(damages: int, seed: int) -> dict:
     """The summary of a run."""
-    logging.disable()
     started = time.monotonic()
     kinds: dict[str, collections.Counter] = collections.defaultdict(collections.Counter)
     failures = []
@@ -228,6 +227,7 @@ if __name__ == "__main__":
     parser.add_argument("--damages", type=int, default=500)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
+    logging.disable()
     result = fuzz(options.damages, options.seed)
     print(json.dumps(result, indent=1))
     sys.exit(not result["passed"])

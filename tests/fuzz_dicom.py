@@ -102,7 +102,6 @@ class Fuzz:
 
 def fuzz(mutants: int, seed: int) -> dict:
     """The summary of a run."""
-    logging.disable()
     warnings.simplefilter("ignore")
     pydicom.config.settings.writing_validation_mode = pydicom.config.IGNORE
     resource.setrlimit(resource.RLIMIT_DATA, (LIMIT_BYTES, LIMIT_BYTES))
@@ -143,6 +142,7 @@ if __name__ == "__main__":
     parser.add_argument("--mutants", type=int, default=2000)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
+    logging.disable()
     result = fuzz(options.mutants, options.seed)
     print(json.dumps(result, indent=1))
     sys.exit(not result["passed"])

@@ -1,7 +1,6 @@
 """Zero-shot and linear probe on a made-up model: what they find, skip and may look at."""
 
 import dataclasses
-import logging
 import re
 
 import numpy as np
@@ -30,13 +29,6 @@ from tests.made_up_predictions import predictions
 @pytest.fixture(scope="module")
 def embedder() -> FakeEmbedder:
     return three_splits()
-
-
-@pytest.fixture
-def warnings(caplog, monkeypatch):
-    """The log as text; the command line may have cut the package's logger off the root."""
-    monkeypatch.setattr(logging.getLogger("lumbarclip_jax"), "propagate", True)
-    return caplog
 
 
 def test_labels_of_levels():
@@ -92,7 +84,7 @@ def test_every_finding_of_the_data_is_a_task():
 
 
 @pytest.mark.parametrize("name", ["zero_shot", "linear_probe", "few_shot"])
-def test_a_task_without_labels_is_skipped_aloud(name, embedder, warnings):
+def test_a_task_without_labels_is_skipped_aloud(name, embedder, caplog):
     bare = dataclasses.replace(
         embedder(None, "test"),
         level_findings=np.zeros((120, 8), np.uint8),
@@ -100,7 +92,7 @@ def test_a_task_without_labels_is_skipped_aloud(name, embedder, warnings):
     )
     splits = {split: embedder(None, split) for split in ("train", "validation")}
     tasks = ("disc_displacement", "pfirrmann_ge_3")
-    with warnings.at_level("WARNING"):
+    with caplog.at_level("WARNING"):
         found = run(name, FakeEmbedder(**splits, test=bare), tasks=tasks)
     assert found == {
         **{
@@ -112,17 +104,17 @@ def test_a_task_without_labels_is_skipped_aloud(name, embedder, warnings):
         f"test/{name}/pfirrmann_ge_3/positives": 0.0,
         f"test/{name}/pfirrmann_ge_3/prevalence": 0.0,
     }
-    assert len(warnings.records) == 1
-    assert f"test/{name}: 2 of 2 tasks skipped" in warnings.text
-    assert "disc_displacement (" in warnings.text
-    assert "test 40 grade 1-2, 0 grade 3-5)" in warnings.text
+    assert len(caplog.records) == 1
+    assert f"test/{name}: 2 of 2 tasks skipped" in caplog.text
+    assert "disc_displacement (" in caplog.text
+    assert "test 40 grade 1-2, 0 grade 3-5)" in caplog.text
 
 
 @pytest.mark.parametrize("name", ["linear_probe", "few_shot"])
-def test_a_set_with_only_a_test_split_has_no_probe(name, embedder, warnings):
-    with warnings.at_level("WARNING"):
+def test_a_set_with_only_a_test_split_has_no_probe(name, embedder, caplog):
+    with caplog.at_level("WARNING"):
         assert run(name, FakeEmbedder(test=embedder(None, "test"))) == {}
-    assert "no train and no validation split" in warnings.text
+    assert "no train and no validation split" in caplog.text
 
 
 def test_zero_shot_without_other_splits_has_no_baseline_and_no_calibration(embedder):

@@ -1,7 +1,6 @@
 """Corrupted images and crossed sequences, on a made-up model and through the real embedder."""
 
 import dataclasses
-import logging
 
 import numpy as np
 import pytest
@@ -153,8 +152,7 @@ def test_a_probe_crosses_to_the_other_sequence():
     assert found[f"{recall('T1')}_chance"] == pytest.approx(1 / 79)
 
 
-def test_what_a_sequence_lacks_is_said_once(caplog, monkeypatch):
-    monkeypatch.setattr(logging.getLogger("lumbarclip_jax"), "propagate", True)
+def test_what_a_sequence_lacks_is_said_once(caplog):
     train = two_sequences(20, 0)
     grades = np.where(train.sequence == "T2", 2, train.pfirrmann).astype(np.uint8)
     embedder = FakeEmbedder(

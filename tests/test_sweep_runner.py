@@ -141,8 +141,7 @@ def test_a_complete_run_on_data_that_was_rebuilt_since_is_refused(run, tiny_data
 
 
 def test_the_time_left_is_told(run, caplog):
-    runner.log.setLevel("INFO")
-    runner.log.propagate = True
+    caplog.set_level("INFO", runner.log.name)
     runner.train([run("vit_linear"), run("vit_mlp", "--fail")], jobs=1)
     told = [record.getMessage() for record in caplog.records]
     assert told[0] == "2 runs, 0 of them complete"
