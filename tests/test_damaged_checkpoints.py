@@ -1,5 +1,6 @@
 """A damaged checkpoint is seen, named and passed over for the one before it."""
 
+import gc
 import json
 import os
 import pathlib
@@ -18,6 +19,15 @@ from lumbarclip_jax.run import load_run
 from tests.damage_checkpoints import change_an_array, drawn
 
 REPOSITORY = pathlib.Path(__file__).resolve().parents[1]
+# Orbax leaves the reads behind that were going on when one of them failed.
+pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+
+
+@pytest.fixture(autouse=True)
+def no_reads_left():
+    """What is left of a test's reads is not another test's error."""
+    yield
+    gc.collect()
 
 
 def abstract(state):
