@@ -22,7 +22,6 @@ from absl import flags
 from data_prep import cli
 from data_prep.build import build
 from data_prep.images import decoder
-from data_prep.phantom.generate import generate
 from data_prep.progress import Progress
 
 FILES_A_PATIENT = 23
@@ -88,6 +87,9 @@ def main() -> None:
     if options.task:
         _run_task(options.task, pathlib.Path(options.images))
         return
+    # Imported here, after the flags are read: --help should not wait for SciPy.
+    from data_prep.phantom.generate import generate
+
     print(
         f"{'files':>7} {'records':>8}  {'bare decode':>12} {'build':>12} {'ratio':>6} {'memory':>9}"
     )

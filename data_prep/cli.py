@@ -1,6 +1,7 @@
 """Command-line edge shared by all commands: bad input is one sentence, not a traceback."""
 
 import errno
+import functools
 import logging
 import os
 import re
@@ -28,9 +29,13 @@ REMEDIES = {
 }
 
 
-def run(main: Callable[[], None], argv: list[str] | None = None) -> None:
+def run(
+    main: Callable[[], None], argv: list[str] | None = None, *, plain: str | None = None
+) -> None:
     """Parses the flags of `argv`, or of this process, and runs `main`.
 
+    Both `--name=value` and `--name value` set a flag, and a plain argument the one called `plain`,
+    which the command needs. `--help` ends with status 0.
     One of `INPUT_ERRORS` is printed as one sentence and ends the process with status 2;
     `--verbosity=1` adds the traceback. Another error is a mistake of this package: its traceback
     comes with a sentence that says so, and status 70. SIGTERM and Ctrl-C: see `signals`.
@@ -45,18 +50,30 @@ def run(main: Callable[[], None], argv: list[str] | None = None) -> None:
         own.setLevel(logging.INFO)
         own.addHandler(handler)
         own.propagate = False
-    app.run(lambda _: _guarded(main), argv, flags_parser=_parse)
+    parse = functools.partial(_parse, plain=plain)
+    app.run(lambda _: _guarded(main), argv, flags_parser=parse)
 
 
-def _parse(argv: list[str]) -> list[str]:
+def _parse(argv: list[str], plain: str | None) -> list[str]:
     try:
         rest = flags.FLAGS(argv)
+    except SystemExit:  # absl has shown the help, which it calls a failure
+        sys.exit(0)
     except (flags.Error, AttributeError, KeyError, TypeError, ValueError, OSError) as error:
         _exit(error)
     if not flags.FLAGS["verbosity"].present:
         absl_logging.set_verbosity(absl_logging.WARNING)
+    if plain and flags.FLAGS[plain].value is None:
+        if len(rest) < 2:
+            _exit(ValueError(f"--{plain} is missing: {flags.FLAGS[plain].help}"))
+        flags.FLAGS[plain].value = rest.pop(1)
     if len(rest) > 1:
-        _exit(ValueError(f"unexpected argument {rest[1]!r}: every option is written --name=value"))
+        _exit(
+            ValueError(
+                f"unexpected argument {rest[1]!r}: options are written --name=value or "
+                "--name value, those of yes or no --name or --noname"
+            )
+        )
     return rest
 
 

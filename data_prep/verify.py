@@ -233,7 +233,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    # The folder may be given plainly.
-    sys.argv[1:] = [a if a.startswith("-") else f"--data={a}" for a in sys.argv[1:]]
-    flags.DEFINE_string("data", None, "folder of the data set", required=True)
-    cli.run(main)
+    flags.DEFINE_string("data", None, "folder of the data set, which may also be given plainly")
+    cli.run(main, plain="data")

@@ -7,19 +7,12 @@ import re
 from ml_collections import ConfigDict
 
 from lumbarclip_jax.data.resplit import parse_fold
+from lumbarclip_jax.evaluators import EVALUATORS
 
 DTYPES = ("auto", "float32", "bfloat16")
 LOSSES = ("soft_clip", "clip", "siglip")
 TARGETS = ("row", "transposed")
 METHODS = ("auto", "dense", "blockwise", "gather", "ring")
-EVALUATORS = (
-    "retrieval",
-    "zero_shot",
-    "linear_probe",
-    "few_shot",
-    "robustness",
-    "cross_sequence",
-)
 
 
 def validate(config: ConfigDict) -> None:

@@ -8,14 +8,11 @@ own data set. With --distributed, several processes share the encoding.
 
 import pathlib
 
-import jax
 from absl import flags
 
 from lumbarclip_jax import cli, hosts
-from lumbarclip_jax.evaluators import EVALUATORS, STANDARD, kept
-from lumbarclip_jax.evaluators.suite import evaluate_split, log_metrics
+from lumbarclip_jax.evaluators import EVALUATORS, STANDARD
 from lumbarclip_jax.metrics_file import TRAINED_STEPS, save_metrics
-from lumbarclip_jax.run import load_run
 
 WORKDIR = flags.DEFINE_string("workdir", None, "folder of the trained run", required=True)
 DATA_DIR = flags.DEFINE_string("data_dir", None, "data set folder (default: the run's own)")
@@ -25,10 +22,18 @@ EVALUATE = flags.DEFINE_list(
     "evaluators", list(STANDARD), f"what to measure, of {', '.join(EVALUATORS)}"
 )
 RESAMPLES = flags.DEFINE_integer("resamples", 1000, "bootstrap resamples of patients", 100)
+flags.adopt_module_key_flags(hosts)
 
 
 def main() -> None:
     with hosts.joined():
+        # Imported here, after the flags are read: neither --help nor a typo should wait for JAX.
+        import jax
+
+        from lumbarclip_jax.evaluators import kept
+        from lumbarclip_jax.evaluators.suite import evaluate_split, log_metrics
+        from lumbarclip_jax.run import load_run
+
         run = load_run(WORKDIR.value)
         dataset = run.dataset(DATA_DIR.value or "")
         cautions = run.cautions(dataset, SPLIT.value)

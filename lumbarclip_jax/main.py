@@ -22,6 +22,7 @@ CONFIG = config_flags.DEFINE_config_file(
 )
 WORKDIR = flags.DEFINE_string("workdir", None, "folder of this run (default: runs/<config name>)")
 flags.mark_flag_as_required("config")
+flags.adopt_module_key_flags(hosts)
 
 # Run with -m, this module is called __main__.
 log = logging.getLogger("lumbarclip_jax.main")

@@ -20,12 +20,7 @@ from absl import flags
 
 from data_prep import signals
 from lumbarclip_jax import cli
-from lumbarclip_jax.sweeps.notes import notes
-from lumbarclip_jax.sweeps.pages import Page, write_pages
-from lumbarclip_jax.sweeps.plan import PlannedRun, plan_runs
-from lumbarclip_jax.sweeps.results import read_results
-from lumbarclip_jax.sweeps.runner import train
-from lumbarclip_jax.sweeps.table import ablation
+from lumbarclip_jax.sweeps.plan import plan_runs, split_arguments
 
 CONFIGS = flags.DEFINE_string(
     "configs",
@@ -51,6 +46,11 @@ log = logging.getLogger("lumbarclip_jax.sweep")
 
 
 def main(overrides: list[str], command: str) -> None:
+    # Imported here, after the flags are read: neither --help nor a typo should wait for JAX.
+    from lumbarclip_jax.sweeps.pages import write_pages
+    from lumbarclip_jax.sweeps.runner import train
+    from lumbarclip_jax.sweeps.summary import summary
+
     if FOLDS.value == 1:
         raise ValueError("--folds=1 would leave nothing to train on: use 2 or more, or 0")
     out = pathlib.Path(OUT.value)
@@ -70,31 +70,14 @@ def main(overrides: list[str], command: str) -> None:
     except signals.Stopped:
         log.info("stopped; the same command continues")
         sys.exit(1)
-    paths = write_pages(make_page(runs, failures, command), out)
+    paths = write_pages(summary(runs, failures, command, RESAMPLES.value), out)
     log.info("open %s", paths[-2])
     if failures:
         log.error("%d of %d runs failed: %s", len(failures), len(runs), ", ".join(failures))
         sys.exit(1)
 
 
-def make_page(runs: list[PlannedRun], failures: dict[str, str], command: str) -> Page:
-    """The tables of all complete runs."""
-    clean = read_results([run for run in runs if not run.is_leaky])
-    leaky = read_results([run for run in runs if run.is_leaky])
-    log.info("resampling patients for the tables")
-    table = ablation(clean, RESAMPLES.value) if clean else None
-    return Page(
-        command=command,
-        notes=notes(runs, table, RESAMPLES.value) if table else [],
-        table=table,
-        leaky=ablation(leaky, RESAMPLES.value) if leaky else None,
-        failures=list(failures.items()),
-    )
-
-
 if __name__ == "__main__":
-    # absl knows no --config.x here: these belong to the runs.
-    own = [argument for argument in sys.argv if not argument.startswith("--config.")]
-    passed_on = [argument for argument in sys.argv if argument.startswith("--config.")]
+    own, passed_on = split_arguments(sys.argv)
     asked = shlex.join(["python", "-m", "lumbarclip_jax.sweep", *sys.argv[1:]])
     cli.run(lambda: main(passed_on, asked), own)

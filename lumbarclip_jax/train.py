@@ -33,7 +33,8 @@ from lumbarclip_jax.metrics_file import read_metrics, save_metrics
 from lumbarclip_jax.models import build_model
 from lumbarclip_jax.prefetch import DevicePrefetch
 from lumbarclip_jax.progress import Progress
-from lumbarclip_jax.report import find_examples, write_report
+from lumbarclip_jax.report.examples import find_examples
+from lumbarclip_jax.report.page import write_report
 from lumbarclip_jax.skipped_steps import SkippedSteps
 
 log = logging.getLogger(__name__)

@@ -6,7 +6,7 @@ import numpy as np
 
 from data_prep.findings import FINDINGS, LEVEL_FINDINGS
 from lumbarclip_jax.embedder import EmbeddedSplit
-from lumbarclip_jax.evaluators import EVALUATORS
+from lumbarclip_jax.evaluators import evaluator_class
 
 LEVELS = ("L3-L4", "L4-L5", "L5-S1")
 LEVEL_NAMES = LEVEL_FINDINGS
@@ -94,4 +94,4 @@ def three_splits() -> FakeEmbedder:
 def run(name: str, embedder: FakeEmbedder, **options) -> dict[str, float]:
     """All that an evaluator yields on the test split."""
     options = {"split": "test", "resamples": 200, **options}
-    return dict(EVALUATORS[name](embedder, **options).run(state=None))
+    return dict(evaluator_class(name)(embedder, **options).run(state=None))

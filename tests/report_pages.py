@@ -10,8 +10,8 @@ import re
 import numpy as np
 from PIL import Image
 
-from lumbarclip_jax.evaluators import EVALUATORS, kept
-from lumbarclip_jax.report import write_report
+from lumbarclip_jax.evaluators import evaluator_class, kept
+from lumbarclip_jax.report.page import write_report
 from tests.fake_embedder import FakeEmbedder, make_split
 
 HOSTILE = """"><script>alert(1)</script><img src=x onerror='alert(2)'> {{ 7 * 7 }} & </style>"""
@@ -105,10 +105,12 @@ def evaluate():
     )
     embedder = FakeEmbedder(train=make_split(40, 0), validation=make_split(20, 1), test=split)
     evaluators = {
-        name: EVALUATORS[name](embedder, split="test", resamples=20, tasks=("disc_displacement",))
+        name: evaluator_class(name)(
+            embedder, split="test", resamples=20, tasks=("disc_displacement",)
+        )
         for name in ("zero_shot", "linear_probe")
     }
-    evaluators["retrieval"] = EVALUATORS["retrieval"](embedder, split="test", resamples=20)
+    evaluators["retrieval"] = evaluator_class("retrieval")(embedder, split="test", resamples=20)
     metrics = {}
     for evaluator in evaluators.values():
         metrics |= dict(evaluator.run(None))

@@ -1,6 +1,7 @@
 """The commands as a person types them: mistakes end in one sentence and status 2."""
 
 import os
+import pathlib
 import subprocess
 import sys
 
@@ -8,6 +9,7 @@ import pytest
 
 from lumbarclip_jax import main
 
+REPOSITORY = pathlib.Path(__file__).resolve().parents[1]
 QUICK = "--config=configs/vit_linear.py:quick"
 
 
@@ -150,3 +152,50 @@ def test_help_shows_how_to_run(module):
     result = command(f"lumbarclip_jax.{module}", "--help")
     assert f"python -m lumbarclip_jax.{module}" in result.stdout
     assert "--workdir" in result.stdout
+
+
+COMMANDS = sorted(
+    ".".join(path.relative_to(REPOSITORY).with_suffix("").parts).removesuffix(".__main__")
+    for package in ("data_prep", "lumbarclip_jax")
+    for path in (REPOSITORY / package).rglob("*.py")
+    if "cli.run(" in path.read_text() and path.name not in ("cli.py", "export.py", "finetune.py")
+)
+HELP = """
+import runpy, sys
+sys.argv = [{module!r}, "--help"]
+try:
+    runpy.run_module({module!r}, run_name="__main__")
+finally:
+    slow = {{"jax", "flax", "transformers", "scipy", "sklearn", "matplotlib"}} & set(sys.modules)
+    print("slow to import:", *sorted(slow), file=sys.stderr)
+"""
+
+
+def test_there_are_commands():
+    assert len(COMMANDS) == 17
+
+
+@pytest.mark.parametrize("module", COMMANDS)
+def test_help_shows_all_options_at_once(module):
+    result = script(HELP.format(module=module))
+    assert result.returncode == 0, result.stderr
+    assert result.stderr == "slow to import:\n"
+    assert "  --" in result.stdout
+    if module in ("lumbarclip_jax.main", "lumbarclip_jax.evaluate"):
+        assert "--[no]distributed" in result.stdout
+        assert "--peer_timeout_s" in result.stdout
+
+
+@pytest.mark.parametrize("arguments", [["DIR"], ["--data", "DIR"], ["--data=DIR"]])
+def test_the_folder_of_a_data_set_is_plain_or_an_option(arguments, tmp_path):
+    arguments = [argument.replace("DIR", str(tmp_path / "none")) for argument in arguments]
+    for more in ([], ["--out", str(tmp_path / "x.html")]):
+        result = command("data_prep.audit", *arguments, *more)
+        assert result.returncode == 2
+        assert result.stderr.startswith(f"error: there is no folder {tmp_path / 'none'}")
+
+
+def test_a_folder_that_is_needed_is_asked_for():
+    result = command("data_prep.verify")
+    assert (result.returncode, result.stdout) == (2, "")
+    assert result.stderr.startswith("error: --data is missing: folder of the data set")

@@ -9,7 +9,7 @@ from sklearn import metrics as sklearn_metrics
 from sklearn.linear_model import LogisticRegression
 
 import data_prep.findings
-from lumbarclip_jax.evaluators import EVALUATORS
+from lumbarclip_jax.evaluators import evaluator_class
 from lumbarclip_jax.evaluators.linear_probe import STRENGTHS, fit_probe
 from lumbarclip_jax.evaluators.prompts import load_prompts, sides
 from lumbarclip_jax.evaluators.task_scores import named_means
@@ -166,7 +166,9 @@ def test_a_task_of_patients_is_answered_by_their_mean_probability():
     findings[patient % 2 == 0, split.names.index("spondylosis")] = 1
     split = dataclasses.replace(split, findings=findings)
     splits = FakeEmbedder(train=split, validation=split, test=split)
-    probe = EVALUATORS["linear_probe"](splits, split="test", tasks=("spondylosis",), resamples=20)
+    probe = evaluator_class("linear_probe")(
+        splits, split="test", tasks=("spondylosis",), resamples=20
+    )
     found = dict(probe.run(None))
     (predicted,) = probe.predictions.values()
     assert list(probe.predictions) == ["spondylosis/image_features"]
@@ -184,7 +186,7 @@ def test_five_grades_are_fitted_together_also_where_a_split_lacks_one():
         steps = np.round(split.image_features[:, 0] + 2)
         grades = np.clip(steps, lowest, highest).astype(np.uint8)
         splits[name] = dataclasses.replace(split, pfirrmann=grades)
-    evaluator = EVALUATORS["linear_probe"](
+    evaluator = evaluator_class("linear_probe")(
         FakeEmbedder(**splits), split="test", tasks=("pfirrmann",), resamples=20
     )
     found = dict(evaluator.run(None))
@@ -197,7 +199,7 @@ def test_five_grades_are_fitted_together_also_where_a_split_lacks_one():
 
 
 def test_zero_shot_probability_is_the_softmax_of_two_cosines(embedder):
-    evaluator = EVALUATORS["zero_shot"](embedder, split="test", resamples=10)
+    evaluator = evaluator_class("zero_shot")(embedder, split="test", resamples=10)
     dict(evaluator.run(None))
     predicted = evaluator.predictions["disc_displacement"]
     split = embedder(None, "test")

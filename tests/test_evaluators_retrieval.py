@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score
 
-from lumbarclip_jax.evaluators import EVALUATORS
+from lumbarclip_jax.evaluators import evaluator_class
 from lumbarclip_jax.evaluators.bootstrap import patient_resamples
 from lumbarclip_jax.evaluators.gallery import retrieval_gallery
 from lumbarclip_jax.evaluators.reports import distinct_reports
@@ -167,7 +167,7 @@ def test_streamed_retrieval_equals_the_whole_matrix(monkeypatch, level_prefix):
     monkeypatch.setattr("lumbarclip_jax.evaluators.retrieval.BLOCK_ELEMENTS", 100)
     split = make_split(13, 3)
     embedder = FakeEmbedder(level_prefix=level_prefix, test=split)
-    evaluator = EVALUATORS["retrieval"](embedder, split="test", resamples=100)
+    evaluator = evaluator_class("retrieval")(embedder, split="test", resamples=100)
     found = dict(evaluator.run(None))
 
     reports = distinct_reports(embedder, None, split)

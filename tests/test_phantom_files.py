@@ -236,7 +236,7 @@ def test_command_line_reports_one_sentence(tmp_path):
     command = [sys.executable, "-m", "data_prep.make_phantom", "--patients=0", "--out"]
     run = subprocess.run([*command, tmp_path / "x"], capture_output=True, text=True, check=False)
     assert run.returncode == 2
-    assert run.stderr == "make_phantom: patients is 0; choose a value from 1 to 9999.\n"
+    assert run.stderr == "error: patients is 0; choose a value from 1 to 9999.\n"
 
 
 def test_command_line_writes_the_set_and_one_line_of_progress(tmp_path):

@@ -7,8 +7,8 @@ import pytest
 
 from lumbarclip_jax.evaluators import kept
 from lumbarclip_jax.metrics_file import save_metrics
-from lumbarclip_jax.report import write_report
 from lumbarclip_jax.report.measured import read_measured
+from lumbarclip_jax.report.page import write_report
 from tests.made_up_predictions import binary
 from tests.report_pages import Page, write
 

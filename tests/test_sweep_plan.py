@@ -4,7 +4,7 @@ import pathlib
 
 import pytest
 
-from lumbarclip_jax.sweeps.plan import expand, plan_runs
+from lumbarclip_jax.sweeps.plan import expand, plan_runs, split_arguments
 
 # ml_collections loads run files so; main, which has no warnings as errors, does too.
 pytestmark = pytest.mark.filterwarnings("ignore:the load_module:DeprecationWarning")
@@ -106,3 +106,10 @@ def test_overrides_are_checked_before_anything_is_trained(override, sentence):
 def test_a_file_that_is_no_run_file_is_named():
     with pytest.raises(ValueError, match=r"configs/__init__\.py has no get_config"):
         plan("configs/__init__.py")
+
+
+def test_fields_of_a_sweep_are_written_either_way():
+    given = ["x", "--config.optim.lr", "3e-4", "--out", "d", "--config.seed=7", "--jobs=2"]
+    own, fields = split_arguments(given)
+    assert own == ["x", "--out", "d", "--jobs=2"]
+    assert fields == ["--config.optim.lr=3e-4", "--config.seed=7"]

@@ -7,7 +7,6 @@ Every byte of the data set is read and checked, as by ``data_prep.verify``.
 """
 
 import pathlib
-import sys
 
 from absl import flags
 
@@ -24,9 +23,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    # The folder may be given plainly.
-    sys.argv[1:] = [a if a.startswith("-") else f"--data={a}" for a in sys.argv[1:]]
-    flags.DEFINE_string("data", None, "folder of the data set", required=True)
+    flags.DEFINE_string("data", None, "folder of the data set, which may also be given plainly")
     flags.DEFINE_string("out", None, "page to write (default: DIR.audit.html, beside the data set)")
     flags.DEFINE_integer("pictures", 12, "pictures of each level and sequence on the page")
-    cli.run(main)
+    cli.run(main, plain="data")

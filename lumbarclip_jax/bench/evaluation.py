@@ -13,13 +13,15 @@ import pathlib
 import platform
 import re
 import time
+from typing import TYPE_CHECKING
 
 import numpy as np
 from absl import flags
 
 from lumbarclip_jax import cli
-from lumbarclip_jax.embedder import EmbeddedSplit
-from lumbarclip_jax.evaluators.retrieval import Retrieval
+
+if TYPE_CHECKING:
+    from lumbarclip_jax.embedder import EmbeddedSplit
 
 LEVELS = ("L3-L4", "L4-L5", "L5-S1")
 LEVEL_FINDINGS = 8
@@ -39,6 +41,9 @@ class MadeUpEmbedder:
     splits = ("test",)
 
     def __init__(self, pairs: int, embed_dim: int, images_per_patient: int):
+        # Imported here, after the flags are read: --help should not wait for JAX.
+        from lumbarclip_jax.embedder import EmbeddedSplit
+
         rng = np.random.default_rng(0)
         patient = np.arange(pairs) // images_per_patient
         ids = patient.astype(str)
@@ -65,7 +70,7 @@ class MadeUpEmbedder:
             level_names=tuple(f"finding_{i}" for i in range(LEVEL_FINDINGS)),
         )
 
-    def __call__(self, state, split: str) -> EmbeddedSplit:
+    def __call__(self, state, split: str) -> "EmbeddedSplit":
         return self._split
 
 
@@ -76,6 +81,8 @@ def peak_memory_bytes() -> int:
 
 
 def main() -> None:
+    from lumbarclip_jax.evaluators.retrieval import Retrieval
+
     embedder = MadeUpEmbedder(PAIRS.value, EMBED_DIM.value, IMAGES_PER_PATIENT.value)
     evaluator = Retrieval(embedder, split="test", resamples=RESAMPLES.value)
     held_before = peak_memory_bytes()

@@ -22,10 +22,6 @@ from ml_collections import ConfigDict, config_flags
 
 from lumbarclip_jax import cli
 from lumbarclip_jax.bench import machine
-from lumbarclip_jax.data.dataset import Dataset, read_text
-from lumbarclip_jax.data.pipeline import pipeline_options, train_iterator
-from lumbarclip_jax.data.sentences import sample_sentences
-from lumbarclip_jax.data.tokenizer import Tokenizer
 
 # Run with -m, this module is called __main__.
 log = logging.getLogger("lumbarclip_jax.bench.input")
@@ -81,6 +77,12 @@ def measure(
     config: ConfigDict, threads: list[int], processes: list[int], repeats: int
 ) -> dict[str, dict[str, float]]:
     """Rates of the parts of the input pipeline on `config.data`, by name."""
+    # Imported here, after the flags are read: neither --help nor a typo should wait for JAX.
+    from lumbarclip_jax.data.dataset import Dataset, read_text
+    from lumbarclip_jax.data.pipeline import pipeline_options, train_iterator
+    from lumbarclip_jax.data.sentences import sample_sentences
+    from lumbarclip_jax.data.tokenizer import Tokenizer
+
     data = config.data
     dataset, size = Dataset(data.dir, data.resplit), data.global_batch_size
     tokenizer = Tokenizer(dataset.folder / "vocab.txt", data.max_tokens, data.lowercase)

@@ -2,7 +2,7 @@
 
 The contract, after big_vision's: an evaluator is a class built as
 
-    evaluator = EVALUATORS[name](embedder, split="test", **options)
+    evaluator = evaluator_class(name)(embedder, split="test", **options)
 
 whose `run(state)` yields `(name, float)`. The training loop knows nothing else about it. Names read
 `<split>/<evaluator>/<what>`; beside a number `<name>` stand `<name>_ci_low` and `<name>_ci_high`,
@@ -21,22 +21,29 @@ Whatever is fitted sees the train and validation splits alone, and before the me
 opened. Evaluators keep what they found row by row in `predictions` or `ranks`; see `kept`.
 """
 
-from lumbarclip_jax.evaluators.cross_sequence import CrossSequence
-from lumbarclip_jax.evaluators.few_shot import FewShot
-from lumbarclip_jax.evaluators.linear_probe import LinearProbe
-from lumbarclip_jax.evaluators.retrieval import Retrieval
-from lumbarclip_jax.evaluators.robustness import Robustness
-from lumbarclip_jax.evaluators.zero_shot import ZeroShot
+import importlib
 
+# Each is a class in the module of its name.
 EVALUATORS = {
-    "retrieval": Retrieval,
-    "zero_shot": ZeroShot,
-    "linear_probe": LinearProbe,
-    "few_shot": FewShot,
-    "robustness": Robustness,
-    "cross_sequence": CrossSequence,
+    "retrieval": "Retrieval",
+    "zero_shot": "ZeroShot",
+    "linear_probe": "LinearProbe",
+    "few_shot": "FewShot",
+    "robustness": "Robustness",
+    "cross_sequence": "CrossSequence",
 }
 
 # Run where nothing else is asked for; the others embed the split many times, or need data that few
 # data sets have.
 STANDARD = ("retrieval", "zero_shot", "linear_probe", "few_shot")
+
+
+def evaluator_class(name: str) -> type:
+    """The class of an evaluator, which is imported where it is used: a command's flags need names.
+
+    Raises:
+      ValueError: there is none of this name.
+    """
+    if name not in EVALUATORS:
+        raise ValueError(f"there is no evaluator {name}: choose from {', '.join(EVALUATORS)}")
+    return getattr(importlib.import_module(f"{__name__}.{name}"), EVALUATORS[name])

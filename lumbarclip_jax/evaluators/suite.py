@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Sequence
 
-from lumbarclip_jax.evaluators import EVALUATORS, STANDARD
+from lumbarclip_jax.evaluators import STANDARD, evaluator_class
 
 log = logging.getLogger(__name__)
 
@@ -30,15 +30,11 @@ def evaluate_split(
     Raises:
       ValueError: there is no evaluator of a name.
     """
-    if unknown := set(names) - set(EVALUATORS):
-        raise ValueError(
-            f"there is no evaluator {', '.join(sorted(unknown))}: choose from "
-            f"{', '.join(EVALUATORS)}"
-        )
+    classes = {name: evaluator_class(name) for name in names}
     if split in FITTED_ON and set(names) & set(PROBES):
         log.warning("probes are fitted on %s: what they reach there is no test", split)
     evaluators = {
-        name: EVALUATORS[name](embedder, split=split, resamples=resamples) for name in names
+        name: each(embedder, split=split, resamples=resamples) for name, each in classes.items()
     }
     metrics = {}
     for evaluator in evaluators.values():

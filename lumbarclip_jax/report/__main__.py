@@ -10,9 +10,6 @@ import pathlib
 from absl import flags
 
 from lumbarclip_jax import cli
-from lumbarclip_jax.report import find_examples, write_report
-from lumbarclip_jax.report.page import read_definition
-from lumbarclip_jax.run import load_run
 
 log = logging.getLogger("lumbarclip_jax.report")
 
@@ -24,6 +21,11 @@ OUT = flags.DEFINE_string("out", None, "HTML file (default: report.html in the r
 
 
 def main() -> None:
+    # Imported here, after the flags are read: neither --help nor a typo should wait for JAX.
+    from lumbarclip_jax.report.examples import find_examples
+    from lumbarclip_jax.report.page import read_definition, write_report
+    from lumbarclip_jax.run import load_run
+
     folder = pathlib.Path(WORKDIR.value)
     config, _ = read_definition(folder)
     data_dir = pathlib.Path(DATA_DIR.value or config["data"]["dir"])

@@ -45,6 +45,19 @@ class PlannedRun:
         return self.resplit == LEAKY
 
 
+def split_arguments(given: list[str]) -> tuple[list[str], list[str]]:
+    """(arguments of this command, fields of the runs, unknown to absl, as --config.x=value)."""
+    own, passed_on, rest = [], [], iter(given)
+    for argument in rest:
+        if not argument.startswith("--config."):
+            own.append(argument)
+        elif "=" in argument:
+            passed_on.append(argument)
+        else:
+            passed_on.append(f"{argument}={next(rest, '')}")
+    return own, passed_on
+
+
 def plan_runs(
     patterns: str,
     *,
