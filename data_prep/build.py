@@ -42,6 +42,7 @@ def build(
     source: str = "mendeley",
     grades_file: pathlib.Path | None = None,
     findings_file: pathlib.Path | None = None,
+    label_reports: bool = True,
     columns: Columns = NO_COLUMNS,
     levels: str = "auto",
     slice_tables: pathlib.Path | None = None,
@@ -90,7 +91,13 @@ def build(
         workers=workers,
     )
     try:
-        material = read_inputs(source, inputs, grades_file=grades_file, findings_file=findings_file)
+        material = read_inputs(
+            source,
+            inputs,
+            grades_file=grades_file,
+            findings_file=findings_file,
+            label_reports=label_reports,
+        )
         pseudonyms = Pseudonyms(load_or_create_key(key_file))
         plan = make_plan(
             material.images,
@@ -175,6 +182,11 @@ def _define_flags() -> None:
     flags.DEFINE_string("out", None, "folder of the data set to write")
     flags.DEFINE_string("grades", None, "table of Pfirrmann grades: Patient_ID, D5, D4, D3")
     flags.DEFINE_string("findings", None, "JSON lines of findings by patient and level")
+    flags.DEFINE_bool(
+        "label_reports",
+        True,
+        "read findings from the reports where --findings gives none, see data_prep.label_reports",
+    )
     for kind, meaning in COLUMNS.items():
         flags.DEFINE_string(f"{kind}_column", "", f"--source=folder: column of {meaning}")
     flags.DEFINE_enum("levels", "auto", LEVEL_METHODS, "how the disc of a slice is told")
@@ -232,6 +244,7 @@ def _build_as_asked(options: flags.FlagValues, out_dir: pathlib.Path) -> dict | 
         source=options.source,
         grades_file=options.grades and pathlib.Path(options.grades),
         findings_file=options.findings and pathlib.Path(options.findings),
+        label_reports=options.label_reports,
         columns=Columns(**{kind: options[f"{kind}_column"].value for kind in COLUMNS}),
         levels=options.levels,
         slice_tables=options.slice_tables and pathlib.Path(options.slice_tables),

@@ -14,6 +14,8 @@ from data_prep.scan import ImageRef, Inputs
 from data_prep.sources import SOURCES
 from data_prep.text.reports import read_reports, report_group, scrub_reports
 
+READ = "read from the reports"
+
 
 @dataclasses.dataclass(frozen=True)
 class Material:
@@ -38,8 +40,13 @@ def read_inputs(
     *,
     grades_file: pathlib.Path | None = None,
     findings_file: pathlib.Path | None = None,
+    label_reports: bool = True,
 ) -> Material:
     """Reads tables first, since they are quick to be wrong, then images.
+
+    Args:
+      label_reports: read the findings from reports that were written by a doctor, where there are
+        none from elsewhere.
 
     Raises:
       FileNotFoundError: an input is missing.
@@ -80,8 +87,11 @@ def read_inputs(
             f"{findings_file} labels none of the reports: make it from this table of reports with "
             "data_prep.label_reports, or correct its ids"
         )
+    patients = {image.patient for image in scan.images} & written.keys()
+    is_read = label_reports and not (findings_file or scan.findings or scan.templated)
+    if is_read:
+        findings = labels.findings_of_reports({patient: written[patient] for patient in patients})
     reports, removed = scrub_reports(written, scan.identities)
-    patients = {image.patient for image in scan.images} & reports.keys()
     return Material(
         images=scan.images,
         reports=reports,
@@ -91,8 +101,13 @@ def read_inputs(
         drops=[*scan.drops, *drops],
         provenance={
             "source": f"{source}: {scan.form}",
-            "findings_source": _label_source("findings", findings, scan.findings, patients),
-            "grades_source": _label_source("grades", grades, scan.grades, patients),
+            "findings_source": _label_source(
+                READ if is_read else "given with --findings",
+                findings,
+                scan.findings,
+                patients,
+            ),
+            "grades_source": _label_source("given with --grades", grades, scan.grades, patients),
             "removed_from_reports": removed,
             "kept_what_is_doubtful": inputs.keep_doubtful,
         },
@@ -119,9 +134,11 @@ def _needed(reports_file: pathlib.Path | None) -> pathlib.Path:
     return reports_file
 
 
-def _label_source(option: str, given: Mapping, found: Mapping, patients: set[str]) -> str:
+def _label_source(how_given: str, given: Mapping, found: Mapping, patients: set[str]) -> str:
     labelled = given or found
     if not labelled:
         return "none"
-    how = f"given with --{option}" if given else "from the source's grades"
-    return f"{how} for {len(labelled.keys() & patients)} of {len(patients)} patients"
+    how = how_given if given else "from the source's grades"
+    count = len(labelled.keys() & patients)
+    unread = "; the other reports are not in English" * (how == READ and count < len(patients))
+    return f"{how} for {count} of {len(patients)} patients{unread}"

@@ -2,11 +2,12 @@
 
 import dataclasses
 import pathlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 
 from data_prep import schema
 from data_prep.findings import FINDINGS, LEVEL_FINDINGS, STATUS
-from data_prep.label_file import LabelLine, read_label_lines
+from data_prep.label_file import read_label_lines
+from data_prep.labeling.reader import Reader
 from data_prep.pairing import Line
 
 ABSENT, PRESENT, UNCERTAIN = (STATUS[name] for name in ("absent", "present", "uncertain"))
@@ -65,20 +66,31 @@ def read_findings(
       ValueError: a line is not of this form, or its patient has another; the sentence names it.
     """
     return [
-        Line(f"{path} line {line.number}", line.subject, _codes(line))
+        Line(f"{path} line {line.number}", line.subject, _codes(line.findings, line.levels))
         for line in read_label_lines(path, patient_key=patient_key, option="--findings")
     ]
 
 
-def _codes(line: LabelLine) -> Findings:
-    patient = {name: STATUS[status] for name, status in line.findings.items()}
-    located = {name for names in line.levels.values() for name in names}
+def findings_of_reports(reports: Mapping[str, str]) -> dict[str, Findings]:
+    """What the rules of `labeling` read in each report; one that is not in English has no entry."""
+    reader = Reader()
+    readings = {patient: reader.read(text) for patient, text in reports.items()}
+    return {
+        patient: _codes(said.findings, said.levels)
+        for patient, said in readings.items()
+        if said.is_english
+    }
+
+
+def _codes(findings: Mapping[str, str], levels: Mapping[str, Collection[str]]) -> Findings:
+    patient = {name: STATUS[status] for name, status in findings.items()}
+    located = {name for names in levels.values() for name in names}
     return Findings(
         patient=tuple(patient.get(name, NOT_MENTIONED) for name in FINDINGS),
         levels={
             level: tuple(
                 PRESENT
-                if name in line.levels.get(level, ())
+                if name in levels.get(level, ())
                 else _status_elsewhere(patient.get(name, NOT_MENTIONED), name in located)
                 for name in LEVEL_FINDINGS
             )

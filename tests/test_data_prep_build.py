@@ -13,6 +13,7 @@ from array_record.python.array_record_data_source import ArrayRecordDataSource
 from array_record.python.array_record_module import ArrayRecordWriter
 from tensorflow_datasets.proto import tf_example_pb2
 
+from data_prep import label_reports
 from data_prep.build import build
 from data_prep.verify import verify
 from lumbarclip_jax.data.dataset import Dataset
@@ -100,6 +101,22 @@ def test_the_manifest_says_how_many_patients_are_labelled(built, inputs, tmp_pat
     manifest = build_from(inputs, tmp_path / "set", findings_file=tmp_path / "half.jsonl")
     assert manifest["findings_source"] == "given with --findings for 6 of 12 patients"
     assert manifest["grades_source"] == "none"
+
+
+def test_findings_are_read_from_the_reports_unless_that_is_switched_off(inputs, tmp_path):
+    manifest = build_from(inputs, tmp_path / "read")
+    assert manifest["findings_source"] == "read from the reports for 12 of 12 patients"
+    cohort.write_reports(tmp_path / "reports.csv", PATIENTS)
+    label_reports.run(tmp_path / "reports.csv", out_file=tmp_path / "own.jsonl")
+    build_from(inputs, tmp_path / "given", findings_file=tmp_path / "own.jsonl")
+    read, given = (records(tmp_path / name) for name in ("read", "given"))
+    for name in ("findings", "level_findings"):
+        labels = [record[name].tolist() for record in read]
+        assert labels == [record[name].tolist() for record in given]
+        assert np.any(labels)
+    manifest = build_from(inputs, tmp_path / "without", label_reports=False)
+    assert manifest["findings_source"] == "none"
+    assert not np.any([record["findings"] for record in records(tmp_path / "without")])
 
 
 def test_the_level_without_a_grade_has_none(built):

@@ -5,10 +5,12 @@ import json
 import pytest
 
 from data_prep import label_reports, labels
+from data_prep.build import build
 from data_prep.discs import disc_named
 from data_prep.findings import FINDINGS
 from data_prep.pairing import Subject
 from data_prep.sources import mendeley
+from tests import data_prep_cohort as cohort
 
 BULGE = FINDINGS.index("disc_bulge")
 EMPTY = '{"id": 3, "findings": {}}'
@@ -162,3 +164,16 @@ def test_labels_to_compare_with_are_read_alike(tmp_path):
             {"findings": {"disc_bulge": "present"}, "levels": {"L4-L5": ["disc_bulge"]}},
         )
     ]
+
+
+def test_reports_in_another_language_stay_without_findings_and_are_counted(tmp_path):
+    cohort.write_slices(tmp_path, 12, 16, sequences=("T1",))
+    rows = [f'{patient},"{cohort.report_text(patient)}"' for patient in range(1, 10)]
+    german = "Kein Nachweis eines Bandscheibenvorfalls in Höhe L4-L5, Fall"
+    rows += [f'{patient},"{german} {patient}."' for patient in range(10, 13)]
+    table = "\n".join(["Patient ID,Clinician's Notes", *rows])
+    (tmp_path / "reports.csv").write_text(table)
+    manifest = build(tmp_path, tmp_path / "reports.csv", tmp_path / "set", size_px=16)
+    assert manifest["findings_source"] == (
+        "read from the reports for 9 of 12 patients; the other reports are not in English"
+    )
