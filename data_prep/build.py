@@ -6,13 +6,14 @@ The story is scan -> plan -> convert_shard -> commit. Everything is written to a
 beside ``--out``, which takes that name when the data set is whole.
 """
 
+import logging
 import os
 import pathlib
 from collections.abc import Mapping
 
 from absl import flags
 
-from data_prep import cli, drops
+from data_prep import cli, drops, work_tree
 from data_prep.building import commit, splits, stages
 from data_prep.building.plan import Labels, make_plan
 from data_prep.building.runners import RUNNERS
@@ -32,6 +33,9 @@ COLUMNS = {
     "image": "images: path below --images or SOP instance UID, for --level_column",
     "level": "the disc level of these images",
 }
+
+# Run with -m, this module is called __main__.
+log = logging.getLogger("data_prep.build")
 
 
 def build(
@@ -78,6 +82,7 @@ def build(
     key_file = pathlib.Path(os.path.abspath(key_file or f"{out_dir}.key"))
     _check_sizes(size_px=size_px, shard_records=shard_records, workers=workers)
     _check_places(out_dir, key_file)
+    _warn_of_git(out_dir, key_file)
     shares = splits.parse(split_shares)
     rendering = Rendering(size_px, spacing_mm, window)
 
@@ -158,6 +163,15 @@ def _check_places(out_dir: pathlib.Path, key_file: pathlib.Path) -> None:
         writable = False
     if not writable:
         raise ValueError(f"{out_dir.parent} cannot be written: choose another --out")
+
+
+def _warn_of_git(out_dir: pathlib.Path, key_file: pathlib.Path) -> None:
+    if taken := work_tree.unignored([out_dir, key_file]):
+        log.warning(
+            "git would take along %s: images, reports and the key to their pseudonyms do not "
+            "belong into a repository; name them in .gitignore, or choose another --out",
+            " and ".join(map(str, taken)),
+        )
 
 
 def _summary(manifest: Mapping, out_dir: pathlib.Path) -> str:
