@@ -15,7 +15,7 @@ from absl import flags
 from ml_collections import ConfigDict, config_flags
 
 from data_prep import signals
-from lumbarclip_jax import cli, hosts
+from lumbarclip_jax import cli, config_check, hosts
 
 CONFIG = config_flags.DEFINE_config_file(
     "config", None, "run file, e.g. configs/vit_linear.py or configs/vit_linear.py:quick"
@@ -86,6 +86,7 @@ def main() -> None:
             "that all processes share"
         )
     _require_writable(pathlib.Path(workdir))
+    config_check.validate(config)  # before minutes of drawing patients
     with hosts.joined():
         # Imported here, after the flags are checked: a typo should not wait for JAX to start.
         import jax

@@ -11,6 +11,7 @@ from ml_collections import ConfigDict
 from data_prep.signals import Stopped, set_unsaved
 from lumbarclip_jax import (
     accumulation,
+    activity,
     config_check,
     optim,
     preemption,
@@ -66,6 +67,7 @@ def train_and_evaluate(config: ConfigDict, workdir: str | pathlib.Path) -> dict[
     log.info("%d x %s, mesh %s", mesh.size, jax.devices()[0].device_kind, dict(mesh.shape))
 
     data = config.data
+    activity.now(f"checking {data.dir}")
     dataset = Dataset(data.dir, data.resplit, check_shards=data.check_shards)
     if dataset.cautions:
         log.warning(dataset.manifest["warning"])
@@ -156,14 +158,18 @@ def train_and_evaluate(config: ConfigDict, workdir: str | pathlib.Path) -> dict[
                 batch = next(batches)
             except Stopped:  # while a disk did not answer
                 break
+            activity.now("compiling the step" if step == first_step else f"step {step + 1}")
             state, metrics = take_step(state, batch, lr, key)
             skipped.add(metrics.pop("skipped_steps"))
             step += 1
+            if step == first_step + 1:
+                jax.block_until_ready(metrics)
+                progress.compiled(step)
             set_unsaved(True)
             # The order below is an invariant: a checkpoint is saved last, so that every row up to
             # its step is written, and only after its weights were seen to be finite.
             if step % config.log_every_steps == 0 or step == config.total_steps:
-                # The only wait for the device inside the loop.
+                # The only wait for the device inside the loop, after the first step.
                 values = {name: float(value) for name, value in metrics.items()}
                 skipped.read()
                 if skipped.total:

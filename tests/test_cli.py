@@ -42,6 +42,15 @@ def test_a_mistake_in_training_is_one_sentence(arguments, sentence):
     assert len(result.stderr.strip().splitlines()) == 1
 
 
+def test_the_config_is_checked_before_patients_are_drawn(tmp_path, monkeypatch):
+    monkeypatch.setenv("LUMBARCLIP_CACHE", str(tmp_path / "cache"))
+    workdir = f"--workdir={tmp_path / 'run'}"
+    result = command("lumbarclip_jax.main", QUICK, "--config.data.token_buckets=(9,3)", workdir)
+    assert result.returncode == 2
+    assert result.stderr.startswith("error: the config cannot run: data.token_buckets=(9, 3)")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_measuring_a_folder_that_is_no_run(tmp_path):
     result = command("lumbarclip_jax.evaluate", f"--workdir={tmp_path}")
     assert result.returncode == 2

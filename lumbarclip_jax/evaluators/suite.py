@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Sequence
 
+from lumbarclip_jax import activity
 from lumbarclip_jax.evaluators import STANDARD, evaluator_class
 
 log = logging.getLogger(__name__)
@@ -37,7 +38,8 @@ def evaluate_split(
         name: each(embedder, split=split, resamples=resamples) for name, each in classes.items()
     }
     metrics = {}
-    for evaluator in evaluators.values():
+    for name, evaluator in evaluators.items():
+        activity.now(f"measuring {name} on {split}")
         metrics.update(evaluator.run(state))
     return metrics, evaluators
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 
+from lumbarclip_jax import activity
 from lumbarclip_jax.evaluators.gallery import Gallery, retrieval_gallery
 from lumbarclip_jax.report.embedding_map import EmbeddingMap, embedding_map
 from lumbarclip_jax.report.maps import Maps, similarity_maps
@@ -16,6 +17,7 @@ class Examples:
 
 def find_examples(run, embedder, split: str) -> Examples:
     """Asks the model of a `Run` about a split; every process must call it."""
+    activity.now(f"finding examples of {split} for the page")
     return Examples(
         gallery=retrieval_gallery(embedder, run.state, split),
         embeddings=embedding_map(embedder, run.state, split),

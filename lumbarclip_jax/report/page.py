@@ -7,7 +7,7 @@ import jinja2
 
 import lumbarclip_jax
 from data_prep.files import disk_errors_name, write_whole
-from lumbarclip_jax import receipt, trained_patients
+from lumbarclip_jax import activity, receipt, trained_patients
 from lumbarclip_jax.data import resplit
 from lumbarclip_jax.evaluators.task_rows import FEWEST_PATIENTS
 from lumbarclip_jax.metric_writer import read_history
@@ -51,6 +51,7 @@ def write_report(
       OSError: the page cannot be written.
     """
     folder = pathlib.Path(folder)
+    activity.now("drawing the page")
     config, manifest = read_definition(folder)
     history = read_history(folder)
     steps = max((row["step"] for row in history), default=0)
