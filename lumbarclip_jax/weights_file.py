@@ -6,6 +6,7 @@ import jax
 import numpy as np
 import safetensors.numpy
 
+from data_prep.files import write_whole
 from lumbarclip_jax.models import key_tables
 
 FILE = "model.safetensors"
@@ -26,7 +27,20 @@ def nested(arrays: dict) -> dict:
 
 def save(path: pathlib.Path, variables: dict, step: int) -> None:
     """Writes {"params": ..., "batch_stats": ...} and the optimizer step they are from."""
-    safetensors.numpy.save_file(flat(variables), path, metadata={"step": str(step)})
+    save_tensors(path, flat(variables), {"step": str(step)})
+
+
+def save_tensors(
+    path: pathlib.Path, tensors: dict[str, np.ndarray], metadata: dict[str, str] | None = None
+) -> None:
+    """Writes a safetensors file that whoever may read its folder may read.
+
+    `safetensors.numpy.save_file` leaves it to its owner alone, as a temporary file is.
+
+    Raises:
+      OSError: it cannot be written; the sentence names it.
+    """
+    write_whole(path, safetensors.numpy.save(tensors, metadata=metadata))
 
 
 def load(path: pathlib.Path, abstract: dict) -> tuple[dict, int]:

@@ -1,13 +1,16 @@
 """The export command: whole folders or none, checksums, and a card made from the run."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
 
 import pytest
+from huggingface_hub import ModelCard
 
 from lumbarclip_jax import checksums
+from lumbarclip_jax.data import resplit
 from lumbarclip_jax.export import FORMATS, export
 from tests.tiny_runs import METRICS, STEPS
 
@@ -15,8 +18,11 @@ from tests.tiny_runs import METRICS, STEPS
 @pytest.fixture(scope="module", params=FORMATS)
 def exported(request, tiny_run, tmp_path_factory):
     """(format, a folder made from the run)."""
+    run = shutil.copytree(tiny_run.folder, tmp_path_factory.mktemp("run") / "run")
+    for path in run.iterdir():
+        path.chmod(path.stat().st_mode & 0o700)
     out = tmp_path_factory.mktemp("exported") / request.param
-    export(tiny_run.folder, request.param, out)
+    export(run, request.param, out)
     return request.param, out
 
 
@@ -29,10 +35,45 @@ def test_every_file_but_the_card_has_its_checksum(exported):
     assert [path.name for path in folder.parent.iterdir()] == [folder.name]
 
 
+def test_who_may_read_the_folder_may_read_every_file(exported):
+    _, folder = exported
+    umask = os.umask(0o022)
+    os.umask(umask)
+    modes = {p.name: p.stat().st_mode & 0o777 for p in folder.rglob("*") if p.is_file()}
+    assert modes == dict.fromkeys(modes, 0o666 & ~umask)
+
+
+def test_the_card_begins_with_what_the_hub_reads(exported):
+    format, folder = exported
+    data = ModelCard.load(folder / "README.md").data
+    names = {"hf": "transformers", "safetensors": "lumbarclip_jax", "stablehlo": "jax"}
+    assert data.library_name == names[format]
+    assert (data.pipeline_tag == "image-feature-extraction") == (format == "hf")
+    # The licence of the code is not that of weights, which come of somebody's data.
+    assert (data.license, data.license_name) == ("other", "not-stated")
+    assert "whoever trained them decides" in (folder / "README.md").read_text()
+
+
+def test_the_main_numbers_come_first(exported):
+    _, folder = exported
+    top, _ = (folder / "README.md").read_text().split("## Use")
+    row = "| Retrieval, test | Image → report, Recall at 5 | 43.2 % | 25.1 – 61.8 % | 11.1 % |"
+    assert row in top.replace("\N{NO-BREAK SPACE}", " ")
+
+
+def test_numbers_of_a_leaky_split_come_with_their_warning(tiny_run, tmp_path):
+    run = shutil.copytree(tiny_run.folder, tmp_path / "run")
+    manifest = json.loads((run / "data_manifest.json").read_text())
+    (run / "data_manifest.json").write_text(json.dumps(manifest | {"warning": resplit.WARNING}))
+    export(run, "safetensors", tmp_path / "out")
+    top, _ = (tmp_path / "out" / "README.md").read_text().split("| Retrieval, test")
+    assert f"**{resplit.WARNING}**" in top
+
+
 def test_the_card_has_the_numbers_of_the_run(exported, tiny_run):
     format, folder = exported
     card = (folder / "README.md").read_text()
-    assert card.startswith("---\nlibrary_name: lumbarclip_jax\n")
+    assert card.startswith("---\n")
     assert f"{STEPS} steps of 32 pairs" in card
     row = "| Image → report | Recall at 5 | 43.2 % | 25.1 – 61.8 % | 11.1 % |"
     assert row in card.replace("\N{NO-BREAK SPACE}", " ")
@@ -57,6 +98,8 @@ def test_no_path_of_this_machine_leaves(format, tiny_run, tmp_path):
     contents = [p.read_bytes() for p in (tmp_path / "out").rglob("*") if p.is_file()]
     assert not any(b"General_Hospital" in content for content in contents)
     assert any(b"google/vit-base-patch16-224" in content for content in contents)
+    card = (tmp_path / "out" / "README.md").read_text()
+    assert "began from\nallow (google/vit-base-patch16-224, bert)" in card
 
 
 def test_the_safetensors_folder_keeps_the_definition_of_the_run(tiny_run, tmp_path):

@@ -3,10 +3,11 @@
 import dataclasses
 import re
 
-import jax
 import numpy as np
+import PIL.Image
 import pytest
 
+from data_prep.images import pixels
 from lumbarclip_jax import inference
 from lumbarclip_jax.exports import huggingface
 from lumbarclip_jax.images import prepare_images
@@ -23,6 +24,7 @@ pytest.importorskip("transformers")
 
 import torch
 from transformers import (
+    AutoImageProcessor,
     AutoModel,
     AutoTokenizer,
     BertConfig,
@@ -33,6 +35,7 @@ from transformers import (
     SwinModel,
     ViTConfig,
     ViTModel,
+    dynamic_module_utils,
 )
 
 from tests.golden.reference import checkpoint, randomise
@@ -144,6 +147,7 @@ def test_from_pytorch_through_our_layout_and_back(family, tmp_path):
 
 RUNS = {
     "vit cls, linear": {},
+    "vit pooler, positions of another size": {"image_encoder": {"pooling": "pooler"}},
     "vit mean, mlp, scanned": {
         "image_encoder": {"pooling": "mean"},
         "text_encoder": {"pooling": "mean"},
@@ -170,24 +174,68 @@ def test_the_code_of_the_card_gives_our_embeddings(name, tiny_dataset, tmp_path,
     config.model.update(RUNS[name])
     if "swin" in name:
         config.data.image_size_px = 112  # maps no smaller than a window
+    if "positions" in name:
+        config.data.image_size_px = 40
     run = make_run(tmp_path / "run", config)
+    if "positions" in name:  # as a published checkpoint brings them
+        config.data.image_size_px = 52
     folder = tmp_path / "out"
     folder.mkdir()
     huggingface.write(run, folder)
 
     monkeypatch.chdir(folder)
+    monkeypatch.setattr(dynamic_module_utils, "HF_MODULES_CACHE", str(tmp_path / "modules"))
+    slices = np.random.default_rng(0).integers(0, 256, (3, 32, 32), np.uint8)
+    PIL.Image.fromarray(slices[0]).save("slice.png")
     card = {}
-    exec(re.search(r"```python\n(.*?)```", (folder / "README.md").read_text(), re.S)[1], card)
-    slices = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 1), np.uint8)
-    pixels = np.asarray(jax.jit(lambda x: prepare_images(x, config.data))(slices))
-    pixel_values = torch.tensor(pixels).permute(0, 3, 1, 2).repeat(1, 3, 1, 1)
+    for code in re.findall(r"```python\n(.*?)```", (folder / "README.md").read_text(), re.S):
+        exec(code, card)
     model = inference.Model(run)
+    features = run.model.apply(
+        {"params": run.state.params, "batch_stats": run.state.batch_stats},
+        prepare_images(slices[:1, ..., None], config.data),
+        method="encode_image",
+    )["image_features"]
     for actual, expected in (
-        (card["encode_image"](pixel_values).numpy(), model.encode_image(slices)),
+        (card["encode_image"](list(slices)).numpy(), model.encode_image(slices)),
         (card["encode_text"](TEXTS).numpy(), model.encode_text(TEXTS)),
+        (card["image_features"].numpy(), np.asarray(features)),
     ):
         assert np.linalg.norm(actual - expected) <= 1e-5 * np.linalg.norm(expected)
-    assert np.linalg.norm(expected[0] - expected[1]) > 0.01
+    assert np.linalg.norm(model.encode_image(slices[:1]) - model.encode_image(slices[1:2])) > 0.01
+
+
+@pytest.fixture
+def processor(tiny_run, tmp_path, monkeypatch):
+    huggingface.write(tiny_run, tmp_path)
+    monkeypatch.setattr(dynamic_module_utils, "HF_MODULES_CACHE", str(tmp_path / "modules"))
+    return AutoImageProcessor.from_pretrained(tmp_path / "image_encoder", trust_remote_code=True)
+
+
+@pytest.mark.parametrize("shape", [(32, 32), (33, 40), (20, 31), (9, 60)])
+def test_the_processor_prepares_slices_of_any_shape_as_training_does(shape, processor, tiny_run):
+    image = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
+    stored = inference.stored_slice(image, pixels.Rendering(32))[None]
+    expected = np.asarray(prepare_images(stored, tiny_run.config.data))[..., 0]
+    coloured = PIL.Image.fromarray(image).convert("RGB")
+    for form in (image, PIL.Image.fromarray(image), coloured, [image]):
+        actual = processor(form, return_tensors="np")["pixel_values"]
+        assert actual.dtype == np.float32
+        np.testing.assert_allclose(actual, np.repeat(expected[:, None], 3, 1), atol=2e-5)
+
+
+@pytest.mark.parametrize("mode", ["I;16", "P", "RGB"])
+def test_the_processor_refuses_what_is_not_8_bit_grey(mode, processor):
+    image = PIL.Image.new(mode, (32, 32))
+    image.putpixel((0, 0), (1, 2, 3) if mode == "RGB" else 1)
+    with pytest.raises(ValueError, match="an image is not 8-bit grey: render it as the training"):
+        processor(image)
+
+
+def test_no_other_processor_takes_its_place(tiny_run, tmp_path):
+    huggingface.write(tiny_run, tmp_path)
+    with pytest.raises(ValueError, match="trust_remote_code=True"):
+        AutoImageProcessor.from_pretrained(tmp_path / "image_encoder", trust_remote_code=False)
 
 
 def test_the_tokenizer_gives_our_ids(tiny_run, tmp_path):

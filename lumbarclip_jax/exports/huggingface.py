@@ -9,15 +9,17 @@ import shutil
 
 import jax
 import numpy as np
-import safetensors.numpy
 
+from lumbarclip_jax import weights_file
 from lumbarclip_jax.exports import model_card
 from lumbarclip_jax.models import key_tables, unstack_layers
 from lumbarclip_jax.models.key_tables import Rule
+from lumbarclip_jax.models.patches import resize_positions
 from lumbarclip_jax.models.published_encoder import MODULES
 from lumbarclip_jax.models.weights_hf import FIELDS, LAYOUTS
 from lumbarclip_jax.run import VOCABULARY_FILE, Run
 
+PROCESSOR = pathlib.Path(__file__).parent / "slice_processor.py"
 ARCHITECTURES = {
     "bert": "BertModel",
     "vit": "ViTModel",
@@ -38,11 +40,15 @@ PROJECTIONS = (
 def write(run: Run, folder: pathlib.Path) -> None:
     """Writes `image_encoder/`, `text_encoder/` with its tokenizer, and `projections.safetensors`.
 
+    `image_encoder/` brings the processor of its images, so that a pipeline of `transformers` loads
+    it, and a ViT's positions as they are for the size of these images.
+
     Raises:
       ValueError: an encoder that `transformers` has no equal of.
     """
     state = jax.device_get({"params": run.state.params, "batch_stats": run.state.batch_stats})
     params, batch_stats = unstack_layers(state["params"]), state["batch_stats"]
+    _fit_positions(run.model.image_encoder, params["image_encoder"], run.config.data.image_size_px)
     for name in ("image_encoder", "text_encoder"):
         variables = {"params": params.pop(name), "batch_stats": batch_stats.get(name, {})}
         (folder / name).mkdir()
@@ -50,10 +56,12 @@ def write(run: Run, folder: pathlib.Path) -> None:
             folder / name, getattr(run.model, name), variables, run.config.data.image_size_px
         )
     _write_tensors(folder / "projections.safetensors", {"params": params}, PROJECTIONS)
+    _write_processor(folder / "image_encoder", run)
     _write_tokenizer(folder / "text_encoder", run)
     model_card.write(
         run,
         folder,
+        library="transformers",
         usage="huggingface.md.j2",
         projection=run.model.image_projection.kind,
         image_family=family_of(run.model.image_encoder),
@@ -84,9 +92,10 @@ def write_encoder(folder: pathlib.Path, module, variables: dict, image_size_px: 
         **sizes,
     }
     if family == "vit":
-        # The size its position table was made for; other sizes resample it.
+        # What its position table was made for; other sizes resample it.
         side = round((len(variables["params"]["position_embedding"]) - 1) ** 0.5)
-        config["image_size"] = side * module.patch_size
+        fits = image_size_px // module.patch_size == side
+        config["image_size"] = image_size_px if fits else side * module.patch_size
     if family == "swin":
         _check_maps(module, image_size_px)
         config["image_size"] = image_size_px
@@ -120,11 +129,33 @@ def _write_tensors(path: pathlib.Path, variables: dict, table: tuple[Rule, ...])
     # A counter that PyTorch's batch normalisation keeps and, with a fixed momentum, never reads.
     norms = [key.removesuffix("running_var") for key in tensors if key.endswith(".running_var")]
     tensors |= {norm + "num_batches_tracked": np.array(0) for norm in norms}
-    safetensors.numpy.save_file(tensors, path, metadata={"format": "pt"})
+    weights_file.save_tensors(path, tensors, {"format": "pt"})
+
+
+def _fit_positions(module, params: dict, image_size_px: int) -> None:
+    """Resamples a ViT's table once: the pipelines of `transformers` do not ask for it."""
+    if family_of(module) == "vit":
+        table, side = params["position_embedding"], image_size_px // module.patch_size
+        rows = [table[:1], resize_positions(table[1:], (side, side))]
+        params["position_embedding"] = np.concatenate(rows)
+
+
+def _write_processor(folder: pathlib.Path, run: Run) -> None:
+    shutil.copyfile(PROCESSOR, folder / PROCESSOR.name)
+    config = {
+        # No class of transformers has this name, so none is taken in its place.
+        "image_processor_type": "SliceProcessor",
+        "auto_map": {"AutoImageProcessor": f"{PROCESSOR.stem}.SliceProcessor"},
+        "slice_size_px": run.data_manifest["image"]["size_px"],
+        "crop_px": run.config.data.crop_px,
+        "image_size_px": run.config.data.image_size_px,
+        "num_channels": run.model.image_encoder.in_channels,
+    }
+    (folder / "preprocessor_config.json").write_text(json.dumps(config, indent=2) + "\n")
 
 
 def _write_tokenizer(folder: pathlib.Path, run: Run) -> None:
-    shutil.copy(run.folder / VOCABULARY_FILE, folder)
+    shutil.copyfile(run.folder / VOCABULARY_FILE, folder / VOCABULARY_FILE)
     config = {
         "tokenizer_class": "BertTokenizer",
         "do_lower_case": run.config.data.lowercase,

@@ -7,19 +7,20 @@ import jax
 import jinja2
 
 import lumbarclip_jax
-from lumbarclip_jax.report import tables
+from lumbarclip_jax.report import order, tables
 from lumbarclip_jax.run import Run
 
 FILE = "README.md"
 TEMPLATES = pathlib.Path(__file__).parent / "cards"
 
 
-def write(run: Run, folder: pathlib.Path, *, usage: str, **facts) -> None:
+def write(run: Run, folder: pathlib.Path, *, library: str, usage: str, **facts) -> None:
     """Writes the card.
 
     Args:
       run: what is described.
       folder: the exported folder.
+      library: the package that reads the folder, as the Hugging Face hub names it.
       usage: the template of the section on using this format, which sees `facts` too.
     """
     environment = jinja2.Environment(
@@ -30,7 +31,10 @@ def write(run: Run, folder: pathlib.Path, *, usage: str, **facts) -> None:
         keep_trailing_newline=True,
     )
     config = run.config.to_dict()
+    encoders = (config["model"][name] for name in ("image_encoder", "text_encoder"))
+    sections = tables.sections(order.ordered(run.metrics))
     card = environment.get_template("card.md.j2").render(
+        library=library,
         usage=usage,
         version=lumbarclip_jax.__version__,
         jax_version=jax.__version__,
@@ -43,7 +47,9 @@ def write(run: Run, folder: pathlib.Path, *, usage: str, **facts) -> None:
         config=config,
         flat_config=tables.flat(config),
         data=run.data_manifest,
-        sections=tables.sections(run.metrics),
+        pretrained=[encoder["pretrained"] for encoder in encoders if encoder["pretrained"]],
+        headlines=tables.headlines(sections),
+        sections=sections,
         **facts,
     )
     (folder / FILE).write_text(card, encoding="utf-8")

@@ -19,4 +19,4 @@ def write(run: Run, folder: pathlib.Path) -> None:
         shutil.copyfile(patients, folder / patients.name)
     if run.metrics:
         save_metrics(run.metrics, folder / METRICS_FILE)
-    model_card.write(run, folder, usage="safetensors.md.j2")
+    model_card.write(run, folder, library="lumbarclip_jax", usage="safetensors.md.j2")

@@ -11,7 +11,6 @@ import flatbuffers
 import jax
 import jax.export
 import jax.numpy as jnp
-import safetensors.numpy
 
 from lumbarclip_jax import weights_file, xla_guard
 from lumbarclip_jax.exports import model_card
@@ -49,16 +48,17 @@ def write(run: Run, folder: pathlib.Path) -> None:
     _write_program(folder, encode_image, _without(weights, "text_"), images)
     _write_program(folder, encode_text, _without(weights, "image_"), tokens, tokens)
 
-    shutil.copy(run.folder / VOCABULARY_FILE, folder)
-    shutil.copy(STANDALONE, folder / "encoders.py")
-    shutil.copy(xla_guard.__file__, folder)
+    shutil.copyfile(run.folder / VOCABULARY_FILE, folder / VOCABULARY_FILE)
+    shutil.copyfile(STANDALONE, folder / "encoders.py")
+    shutil.copyfile(xla_guard.__file__, folder / "xla_guard.py")
     # jax reads its exported programs with flatbuffers, a few small files, but does not install it.
     shutil.copytree(
         pathlib.Path(flatbuffers.__file__).parent,
         folder / "flatbuffers",
+        copy_function=shutil.copyfile,
         ignore=shutil.ignore_patterns("__pycache__"),
     )
-    model_card.write(run, folder, usage="stablehlo.md.j2", platforms=PLATFORMS)
+    model_card.write(run, folder, library="jax", usage="stablehlo.md.j2", platforms=PLATFORMS)
 
 
 def _without(weights: dict, tower: str) -> dict:
@@ -71,4 +71,4 @@ def _write_program(folder: pathlib.Path, function, weights: dict, *inputs) -> No
     exported = jax.export.export(jax.jit(function), platforms=PLATFORMS)(shapes, *inputs)
     name = function.__name__
     (folder / f"{name}.stablehlo").write_bytes(exported.serialize())
-    safetensors.numpy.save_file(weights, folder / f"{name}.safetensors")
+    weights_file.save_tensors(folder / f"{name}.safetensors", weights)

@@ -7,10 +7,9 @@ from importlib import metadata
 
 import jax
 import numpy as np
-import safetensors.numpy
 from ml_collections import ConfigDict
 
-from lumbarclip_jax import optim, sharding, train_step
+from lumbarclip_jax import optim, sharding, train_step, weights_file
 from lumbarclip_jax.bench.compare import memory
 from lumbarclip_jax.bench.compare.options import Options, batches
 from lumbarclip_jax.exports import huggingface
@@ -57,7 +56,7 @@ class JaxSide:
                 self.config.data.image_size_px,
             )
         heads, _ = key_tables.to_published({"params": params}, huggingface.PROJECTIONS)
-        safetensors.numpy.save_file(heads, folder / "projections.safetensors")
+        weights_file.save_tensors(folder / "projections.safetensors", heads)
 
     def compile(self) -> dict[str, float]:
         """Seconds to trace and to compile the step, or to find it in the cache."""
