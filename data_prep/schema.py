@@ -18,6 +18,8 @@ WRITTEN, TEMPLATED = "written", "templated"
 LEVELS = ("L3-L4", "L4-L5", "L5-S1")
 # The level of a sagittal view, which shows every disc.
 WHOLE_SPINE = "all"
+PLANES = ("axial", "sagittal")
+SEQUENCES = ("T1", "T2")
 
 
 def features(size_px: int) -> tfds.features.FeaturesDict:

@@ -28,8 +28,8 @@ from data_prep.text.reports import report_group
 PSEUDONYM = re.compile("[0-9a-f]{16}")
 VIEWS = {
     "level": (*schema.LEVELS, schema.WHOLE_SPINE),
-    "plane": ("axial", "sagittal"),
-    "sequence": ("T1", "T2"),
+    "plane": schema.PLANES,
+    "sequence": schema.SEQUENCES,
 }
 IDS = ("patient_id", "study_id", "series_id", "image_id", "report_group")
 TEXTS = (*IDS, *VIEWS, "report", "report_source")
@@ -73,6 +73,7 @@ class _Checker:
             split: {name: set() for name in ("images", "patients", "report_groups")}
             for split in manifest["splits"]
         }
+        self._views: collections.Counter[tuple[str, str]] = collections.Counter()
         self._records = self._bytes = 0
         self._leakage = Leakage()
 
@@ -189,6 +190,7 @@ class _Checker:
                 yield f"{name} holds an unknown status"
         if record["grades"]["pfirrmann"] > 5:
             yield "a Pfirrmann grade above 5"
+        self._views[texts["plane"], texts["sequence"]] += 1
         found = self._found[split]
         if texts["image_id"] in found["images"]:
             yield "its image_id is that of another record"
@@ -205,6 +207,10 @@ class _Checker:
             for name, values in self._found[split].items():
                 if stated[name] != len(values):
                     yield f"{split}: {len(values)} {name}, not {stated[name]} as in the manifest"
+        # Data sets of earlier versions do not count them.
+        views = commit.nested(self._views)
+        if self._manifest.get("views", views) != views:
+            yield "manifest.json: views does not count the planes and sequences of the records"
         reasons = collections.Counter(drop["reason"] for drop in self._manifest["dropped"])
         if dict(reasons) != self._manifest["dropped_by_reason"]:
             yield "manifest.json: dropped_by_reason does not count what is in dropped"

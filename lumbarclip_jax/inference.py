@@ -1,23 +1,31 @@
 """A trained model for use: pictures and texts to unit vectors, and what follows from them."""
 
+import logging
 import os
 import pathlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+import PIL.Image
 
 from data_prep import schema
-from data_prep.images import pixels
+from data_prep.images import pixels, unlike
 from data_prep.images.dicom import Rejected
 from data_prep.images.pixels import Rendering
 from lumbarclip_jax import sharding, train_step
 from lumbarclip_jax.data.dataset import with_level
 from lumbarclip_jax.run import Run, load_run
+from lumbarclip_jax.texts import prompts_of, texts_of
 
 File = str | os.PathLike
-Picture = np.ndarray | File | tuple[File, int]
-FORMS = "give uint8 arrays [H, W] or [B, H, W], or the paths of DICOM and PNG files"
+Picture = np.ndarray | PIL.Image.Image | File | tuple[File, int]
+FORMS = (
+    "give uint8 arrays [H, W] or [B, H, W], grey Pillow images, or the paths of DICOM, PNG and "
+    "JPEG files"
+)
+
+log = logging.getLogger(__name__)
 
 
 class ClassProbabilities(NamedTuple):
@@ -30,14 +38,24 @@ class ClassProbabilities(NamedTuple):
 class Model:
     """The encoders of a trained run. Made by `lumbarclip_jax.load`.
 
-    Images are uint8 arrays [H, W], [H, W, 1], [B, H, W] or [B, H, W, 1] with pixels of the training
-    data's size (0.6875 mm unless it was built otherwise), or a sequence of such slices and of
-    paths; one slice or path may stand alone. A path ending in .png is taken as it is; any other is
-    read as `data_prep.build` read the training data: rescaled, inverted if MONOCHROME1, turned
-    upright by its orientation (taken as it lies if it has none), resampled to its pixel size and
-    stretched to 8 bits in its window. Of a file that holds several frames, name the one that is
-    meant: `(path, 7)`, counted from 0. Slices are then cut or padded around their centre to the
-    size of the training data's, so one of any size will do.
+    Images are uint8 arrays [H, W], [H, W, 1], [B, H, W] or [B, H, W, 1], or a sequence of such
+    slices, Pillow images and paths; one slice, image or path may stand alone.
+
+    A DICOM file is read as `data_prep.build` read the training data: rescaled, inverted if
+    MONOCHROME1, turned upright by its orientation (taken as it lies if it has none), resampled to
+    its pixel size and stretched to 8 bits in its window. Of a file that holds several frames, name
+    the one that is meant: `(path, 7)`, counted from 0. One whose header tells of another plane or
+    sequence than the training data's, of a localizer, or of pixels of quite another size is
+    encoded all the same, and named in a warning, one a call.
+
+    Nothing else says how large its pixels are and how it lies: arrays, Pillow images and paths
+    ending in .png, .jpg or .jpeg have pixels of the training data's size (0.6875 mm unless it was
+    built otherwise) and lie as its slices do. 8 bits are taken as they are; a Pillow image or PNG
+    of 16 bits is stretched to 8 in the window of the training data, by default from its smallest
+    value to its largest. Three channels have to be equal.
+
+    Slices are then cut or padded around their centre to the size of the training data's, so one of
+    any size will do.
     """
 
     def __init__(self, run: Run):
@@ -53,7 +71,7 @@ class Model:
         Raises:
           FileNotFoundError: there is no file of a path.
           ValueError: a file cannot be read or holds several frames and none is named, or something
-            is no 8-bit slice.
+            is no grey slice.
         """
 
         def encode(slices: list) -> Any:
@@ -61,7 +79,10 @@ class Model:
             images = sharding.shard_batch({"images": stored}, self.run.mesh)["images"]
             return self._encode_image(self.run.state, images)["image_embeds"]
 
-        return self._in_batches(encode, slices_of(images))
+        slices = slices_of(images)
+        embeds = self._in_batches(encode, slices)
+        warn_of_unlike(slices, self.run.data_manifest)
+        return embeds
 
     def encode_text(self, texts: str | Sequence[str], level: str | None = None) -> np.ndarray:
         """Embeddings of texts, float32 [B, E] of unit length. Long texts are cut, as in training.
@@ -88,7 +109,7 @@ class Model:
     def zero_shot(
         self,
         images: Picture | Sequence[Picture],
-        classes: Mapping[str, Sequence[str]],
+        classes: Mapping[str, str | Sequence[str]] | Sequence[str],
         level: str | None = None,
     ) -> ClassProbabilities:
         """Probabilities of classes that are described in words.
@@ -100,18 +121,14 @@ class Model:
 
         Args:
           images: as for `encode_image`.
-          classes: name to prompts; two or more classes.
+          classes: name to prompts, or a list of prompts that are each a class; two or more.
           level: of the prompts, as for `encode_text`.
 
         Raises:
           FileNotFoundError, ValueError: as `encode_image` and `encode_text`; fewer than two
-            classes, or one without a prompt.
+            classes, one without a prompt, or one twice.
         """
-        if not isinstance(classes, Mapping):
-            raise ValueError(
-                "classes are a mapping of names to prompts: give {'normal': ['normal disc'], ...}"
-            )
-        prompts = {name: texts_of(texts, f"class {name!r}") for name, texts in classes.items()}
+        prompts = prompts_of(classes)
         if len(prompts) < 2 or not all(prompts.values()):
             raise ValueError("zero_shot compares classes: give two or more, each with a prompt")
         means = np.stack([self.encode_text(texts, level).mean(0) for texts in prompts.values()])
@@ -155,36 +172,16 @@ def load(folder: str | pathlib.Path) -> Model:
     return Model(load_run(folder))
 
 
-def texts_of(texts: str | Sequence[str], name: str) -> list[str]:
-    """The texts as a list; `name` is for messages.
-
-    Raises:
-      ValueError: something is no text.
-    """
-    if isinstance(texts, str):
-        texts = [texts]
-    if isinstance(texts, bytes | Mapping) or not isinstance(texts, Iterable):
-        raise ValueError(f"{name}: a {type(texts).__name__} is no text: give strings")
-    texts = list(texts)
-    for index, text in enumerate(texts):
-        if not isinstance(text, str):
-            raise ValueError(f"{name}[{index}] is a {type(text).__name__}: give strings")
-        if any("\ud800" <= char <= "\udfff" for char in text):
-            raise ValueError(
-                f"{name}[{index}] holds half a character (a lone surrogate): decode its bytes as "
-                "they were encoded, or with errors='replace'"
-            )
-    return texts
-
-
 def slices_of(images: Picture | Sequence[Picture]) -> list[Picture]:
-    """One item a slice: a uint8 array [H, W], or a file.
+    """One item a slice: an array [H, W], of uint8 or of the wider values of a Pillow image; a file.
 
     Raises:
       ValueError: something is neither.
     """
-    if isinstance(images, File | tuple) and _is_file(images):
-        return [images]
+    if isinstance(images, PIL.Image.Image) or (
+        isinstance(images, File | tuple) and _is_file(images)
+    ):
+        images = [images]
     if isinstance(images, np.ndarray) and images.dtype.kind not in "OU":
         if images.dtype != np.uint8 or images.ndim not in (2, 3, 4) or not images.size:
             raise _no_picture("images are", images)
@@ -198,6 +195,11 @@ def slices_of(images: Picture | Sequence[Picture]) -> list[Picture]:
 
 
 def _slice(item: Picture, index: int) -> Picture:
+    if isinstance(item, PIL.Image.Image):
+        try:
+            return pixels.grey(item)
+        except Rejected as error:
+            raise _cannot_be_used(f"image {index}", error) from None
     if not isinstance(item, np.ndarray):
         if not _is_file(item):
             raise _no_picture(f"image {index} is", item)
@@ -224,6 +226,14 @@ def _no_picture(subject: str, item: Any, why: str = "") -> ValueError:
     return ValueError(f"{subject} {kind}{', ' * bool(why)}{why}: {FORMS}")
 
 
+def warn_of_unlike(items: Sequence[Picture], data_manifest: Mapping[str, Any]) -> None:
+    """Logs one warning of the DICOM files among items of `slices_of` that are unlike a data set."""
+    files = [item for item in items if not isinstance(item, np.ndarray)]
+    files = [item if isinstance(item, tuple) else (item, 0) for item in files]
+    if sentence := unlike.in_words(files, data_manifest):
+        log.warning("%s", sentence)
+
+
 def stored_slice(item: Picture, rendering: Rendering) -> np.ndarray:
     """An item of `slices_of` as the data set stores it, uint8 [S, S, 1].
 
@@ -232,7 +242,8 @@ def stored_slice(item: Picture, rendering: Rendering) -> np.ndarray:
       ValueError: a file cannot be read, or not that frame of it.
     """
     if isinstance(item, np.ndarray):
-        return pixels.fit(item, rendering.size_px)[..., None]
+        shown = pixels.windowed(item, rendering.window)
+        return pixels.fit(shown, rendering.size_px)[..., None]
     path, frame = item if isinstance(item, tuple) else (item, None)
     path = pathlib.Path(path)
     if not path.is_file():
@@ -248,5 +259,9 @@ def stored_slice(item: Picture, rendering: Rendering) -> np.ndarray:
             raise ValueError(f"{path} has no frame {frame}: name one from 0 to {frames - 1}")
         return pixels.render(path, rendering, frame or 0)
     except Rejected as error:
-        detail = f" ({error.detail})" if error.detail else ""
-        raise ValueError(f"{path} cannot be used: {error.reason.meaning}{detail}") from None
+        raise _cannot_be_used(str(path), error) from None
+
+
+def _cannot_be_used(what: str, error: Rejected) -> ValueError:
+    detail = f" ({error.detail})" if error.detail else ""
+    return ValueError(f"{what} cannot be used: {error.reason.meaning}{detail}")

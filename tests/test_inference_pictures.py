@@ -3,6 +3,7 @@
 import re
 
 import numpy as np
+import PIL.Image
 import pytest
 
 import lumbarclip_jax
@@ -63,6 +64,68 @@ def test_files_of_any_orientation_are_one_picture(tmp_path):
     np.testing.assert_array_equal(inference.stored_slice(mirrored, RENDERING), expected)
 
 
+DEEP = np.random.default_rng(0).integers(300, 4000, (16, 16), np.uint16)
+
+
+def stored(image, window="full"):
+    (item,) = inference.slices_of(image)
+    return inference.stored_slice(item, Rendering(16, window=window))[..., 0]
+
+
+def test_pillow_images_and_picture_files_are_taken_as_they_are(model, tmp_path):
+    image = PIL.Image.fromarray(SLICE)
+    image.save(tmp_path / "slice.png")
+    image.save(tmp_path / "slice.JPG", quality=100, subsampling=0)
+    image.convert("RGB").save(tmp_path / "colour.png")
+    for form in (image, image.convert("RGB"), tmp_path / "slice.png", tmp_path / "colour.png"):
+        np.testing.assert_array_equal(stored(form), stored(SLICE))
+    decoded = np.asarray(PIL.Image.open(tmp_path / "slice.JPG"))
+    np.testing.assert_array_equal(stored(tmp_path / "slice.JPG"), stored(decoded))
+    assert np.abs(decoded - SLICE.astype(int)).max() <= 2
+    PIL.Image.open(tmp_path / "slice.JPG").convert("RGB").save(tmp_path / "rgb.jpeg", quality=100)
+    assert np.abs(stored(tmp_path / "rgb.jpeg") - stored(SLICE).astype(int)).max() <= 4
+    rows = model.encode_image([image, SLICE, tmp_path / "slice.png", PIL.Image.fromarray(DEEP)])
+    np.testing.assert_allclose(rows[:3], rows[[1, 1, 1]], atol=1e-6)
+    assert rows.shape == (4, 16)
+
+
+@pytest.mark.parametrize("window", ["full", "percentile", "file"])
+def test_16_bits_are_windowed_as_those_of_a_dicom_file(window, tmp_path):
+    PIL.Image.fromarray(DEEP).save(tmp_path / "deep.png")
+    with PIL.Image.open(tmp_path / "deep.png") as image:
+        assert image.mode.startswith("I")
+    dicom = dicom_syntaxes.saved(tmp_path, DEEP, dicom_syntaxes.ExplicitVRLittleEndian)
+    expected = pixels.render(dicom, Rendering(16, window=window))[..., 0]
+    assert np.ptp(expected) == 255
+    wide = PIL.Image.fromarray(DEEP.astype(np.int32))
+    for form in (tmp_path / "deep.png", PIL.Image.fromarray(DEEP), wide):
+        np.testing.assert_array_equal(stored(form, window), expected)
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "LA", "P", "1", "CMYK"])
+def test_a_picture_with_colours_is_named(mode, tmp_path):
+    image = PIL.Image.new("RGB", (8, 8), (9, 30, 200)).convert(mode)
+    sentence = "cannot be used: colour or unusual pixel format (not grey of 8 or 16 bits)"
+    with pytest.raises(ValueError, match=re.escape(f"image 1 {sentence}")):
+        inference.slices_of([SLICE, image])
+    path = tmp_path / ("colour.jpg" if mode == "CMYK" else "colour.png")
+    image.save(path)
+    with pytest.raises(ValueError, match=re.escape(f"{path} {sentence}")):
+        stored(path)
+
+
+def test_a_picture_that_is_cut_is_named(tmp_path):
+    path = tmp_path / "cut.jpg"
+    noise = np.random.default_rng(0).integers(0, 256, (64, 64), np.uint8)
+    PIL.Image.fromarray(noise).save(path)
+    path.write_bytes(path.read_bytes()[:-200])
+    sentence = re.escape(" cannot be used: an image file that cannot be decoded (OSError)")
+    with pytest.raises(ValueError, match=str(path) + sentence):
+        stored(path)
+    with PIL.Image.open(path) as image, pytest.raises(ValueError, match="image 0" + sentence):
+        inference.slices_of(image)
+
+
 @pytest.mark.parametrize(
     ("images", "sentence"),
     [
@@ -116,9 +179,28 @@ def test_what_is_no_text_is_named_by_its_place(texts, sentence, model):
         model.zero_shot(SLICE, {"disc": "disc", "odd": texts})
 
 
-def test_classes_are_a_mapping(model):
-    with pytest.raises(ValueError, match="classes are a mapping of names to prompts: give"):
-        model.zero_shot(SLICE, ["disc", "sac"])
+def test_a_list_of_prompts_is_a_class_each(model):
+    prompts = ["disc protrusion", "normal disc"]
+    listed = model.zero_shot(SLICE, prompts)
+    assert listed.classes == tuple(prompts)
+    named = model.zero_shot(SLICE, {text: [text] for text in prompts})
+    np.testing.assert_array_equal(listed.probabilities, named.probabilities)
+
+
+@pytest.mark.parametrize(
+    ("classes", "sentence"),
+    [
+        (["disc"], "zero_shot compares classes: give two or more, each with a prompt"),
+        ("disc", "zero_shot compares classes: give two or more, each with a prompt"),
+        (["disc", "sac", "disc"], "classes: 'disc' is there twice: name each class once"),
+        (["disc", 7], "classes[1] is a int: give strings"),
+        ([["disc"], ["sac"]], "classes[0] is a list: give strings"),
+        (None, "classes: a NoneType is no text: give strings"),
+    ],
+)
+def test_what_are_no_classes_is_said(classes, sentence, model):
+    with pytest.raises(ValueError, match=re.escape(sentence)):
+        model.zero_shot(SLICE, classes)
 
 
 def test_no_text_and_no_picture_have_no_row(model):

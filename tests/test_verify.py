@@ -178,6 +178,20 @@ def test_counts_are_counted_again(copied):
     assert "patients, not" in faults[0]
 
 
+def test_views_are_counted_again(copied):
+    manifest = json.loads((copied / "manifest.json").read_text())
+    assert sum(manifest["views"]["axial"].values()) == sum(
+        split["images"] for split in manifest["splits"].values()
+    )
+    views = manifest.pop("views")
+    write_manifest(copied, manifest)  # as earlier versions wrote it
+    assert verify(copied)[0] == []
+    views["axial"]["T1"] += 1
+    write_manifest(copied, manifest | {"views": views})
+    sentence = "manifest.json: views does not count the planes and sequences of the records"
+    assert verify(copied)[0] == [sentence]
+
+
 def test_an_edited_manifest_is_a_fault(copied):
     text = (copied / "manifest.json").read_text()
     (copied / "manifest.json").write_text(text.replace('"seed": 0', '"seed": 1'))

@@ -59,6 +59,7 @@ def commit(
             by_split.setdefault(shard.split, []).append(shard)
     entries, counts, last_ids = [], {}, {}
     train_reports: dict[str, str] = {}
+    views: collections.Counter[tuple[str, str]] = collections.Counter()
     for split, split_shards in by_split.items():
         tally = _Tally()
         for index, shard in enumerate(split_shards):
@@ -68,6 +69,7 @@ def commit(
             rows = list(space.rows(shard.digest))
             kept = [rows[number] for number, _ in receipt.kept]
             tally.add(kept)
+            views.update((row.features["plane"], row.features["sequence"]) for row in kept)
             if split == "train":
                 train_reports |= {r.features["patient_id"]: r.features["report"] for r in kept}
             entry = {"name": name, "split": split, "records": len(kept)}
@@ -84,6 +86,7 @@ def commit(
         "created_by": CREATED_BY,
         **provenance,
         "splits": counts,
+        "views": nested(views),
         "image": dataclasses.asdict(rendering),
         "findings": findings.FINDINGS,
         "level_findings": findings.LEVEL_FINDINGS,
@@ -97,6 +100,14 @@ def commit(
     manifest["metadata"][MANIFEST] = seal(manifest)
     write_whole(folder / MANIFEST, (json.dumps(manifest, indent=1) + "\n").encode())
     return manifest
+
+
+def nested(views: Mapping[tuple[str, str], int]) -> dict[str, dict[str, int]]:
+    """The manifest's `views`: plane -> sequence -> number of images."""
+    found: dict[str, dict[str, int]] = {}
+    for (plane, sequence), images in sorted(views.items()):
+        found.setdefault(plane, {})[sequence] = images
+    return found
 
 
 def is_whole(folder: pathlib.Path, manifest: Mapping) -> bool:

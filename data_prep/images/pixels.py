@@ -15,6 +15,10 @@ from data_prep.images.dicom import Rejected
 SPACING_MM = 0.6875
 
 
+# Files that say nothing of pixel size and orientation: they are taken for rendered slices.
+PICTURES = (".png", ".jpg", ".jpeg")
+# Pillow's modes of 16-bit grey files; it has read them as "I" as well.
+WIDE = ("I;16", "I;16L", "I;16B", "I")
 WINDOWS = ("full", "percentile", "file")
 PERCENTILES = (0.5, 99.5)
 
@@ -39,17 +43,19 @@ def read(path: pathlib.Path, size_px: int, frame: int = 0) -> np.ndarray:
 
 
 def render(path: pathlib.Path, rendering: Rendering, frame: int = 0) -> np.ndarray:
-    """Reads a .png as it is, frame `frame` of a DICOM file, or slice `frame` of a .mha volume.
+    """Reads one of `PICTURES`, frame `frame` of a DICOM file, or slice `frame` of a .mha volume.
+
+    A picture of 8 bits is taken as it is, and one of 16 bits in its window.
 
     Returns:
       uint8 [S, S, 1]: the centre of the image, with zeros around it where it is too small; but for
-      a .png, upright as `geometry.UPRIGHT` has it where the file says how it lies.
+      a picture, upright as `geometry.UPRIGHT` has it where the file says how it lies.
 
     Raises:
       Rejected: the file cannot be used.
     """
-    if path.suffix.lower() == ".png":
-        image = _read_png(path)
+    if path.suffix.lower() in PICTURES:
+        image = windowed(_read_picture(path), rendering.window)
     elif path.suffix.lower() in volume.SUFFIXES:
         image = _rendered(Pixels(*volume.read_sagittal(path, frame), False), rendering)
     else:
@@ -64,12 +70,39 @@ def frames(path: pathlib.Path) -> int:
     Raises:
       Rejected: the file cannot be used.
     """
-    if path.suffix.lower() == ".png":
+    if path.suffix.lower() in PICTURES:
         return 1
     if path.suffix.lower() in volume.SUFFIXES:
         return volume.read_volume(path).sagittal_slices
     with dicom.failures_are_rejections():
         return dicom.frames(dicom.read(path, (), with_pixels=False))
+
+
+def grey(image: PIL.Image.Image) -> np.ndarray:
+    """The values of a Pillow image, [H, W]: uint8, or wider integers of one of mode `WIDE`.
+
+    Raises:
+      Rejected: it is too large, cannot be decoded, or has colours.
+    """
+    if image.width * image.height > dicom.MAX_PIXELS:
+        raise Rejected(Reason.TOO_LARGE)
+    try:
+        values = np.array(image)
+    except (OSError, SyntaxError, ValueError, MemoryError) as error:
+        raise Rejected(Reason.UNREADABLE_IMAGE, type(error).__name__) from None
+    if image.mode == "RGB" and (values == values[..., :1]).all():
+        return values[..., 0]
+    if image.mode != "L" and image.mode not in WIDE:
+        raise Rejected(Reason.UNSUPPORTED_PIXELS, "not grey of 8 or 16 bits")
+    return values
+
+
+def windowed(values: np.ndarray, window: str) -> np.ndarray:
+    """Values [H, W] in 8 bits: such as they are, wider ones stretched as those of a DICOM file.
+
+    The window "file" is the full one, as for a file that does not say how it is to be shown.
+    """
+    return values if values.dtype == np.uint8 else to_8_bit(values, *_span(values, window))
 
 
 def fit(image: np.ndarray, size_px: int) -> np.ndarray:
@@ -117,14 +150,18 @@ def _rendered(pixels: Pixels, rendering: Rendering) -> np.ndarray:
     inside = image if padded is None else image[~padded]
     if not inside.size:
         raise Rejected(Reason.NO_IMAGE, "all of it is padding")
-    if pixels.displayed:
-        low, high = 0.0, 1.0
-    elif rendering.window == "percentile":
-        low, high = np.percentile(inside, PERCENTILES)
-    else:
-        low, high = inside.min(), inside.max()
-    shown = to_8_bit(image, float(low), float(high))
+    low, high = (0.0, 1.0) if pixels.displayed else _span(inside, rendering.window)
+    shown = to_8_bit(image, low, high)
     return shown if padded is None else np.where(padded, np.uint8(0), shown)
+
+
+def _span(values: np.ndarray, window: str) -> tuple[float, float]:
+    """The values that become black and white."""
+    if window == "percentile":
+        low, high = np.percentile(values, PERCENTILES)
+    else:
+        low, high = values.min(), values.max()
+    return float(low), float(high)
 
 
 def _resampled(image: np.ndarray, height: int, width: int) -> np.ndarray:
@@ -133,14 +170,10 @@ def _resampled(image: np.ndarray, height: int, width: int) -> np.ndarray:
     return np.asarray(resized)
 
 
-def _read_png(path: pathlib.Path) -> np.ndarray:
+def _read_picture(path: pathlib.Path) -> np.ndarray:
     try:
-        with PIL.Image.open(path, formats=["PNG"]) as image:
-            if image.width * image.height > dicom.MAX_PIXELS:
-                raise Rejected(Reason.TOO_LARGE)
-            if image.mode != "L":
-                raise Rejected(Reason.UNSUPPORTED_PIXELS, "not 8-bit grey")
-            return np.array(image)
+        with PIL.Image.open(path, formats=["PNG", "JPEG"]) as image:
+            return grey(image)
     except PIL.Image.DecompressionBombError:
         raise Rejected(Reason.TOO_LARGE) from None
     except (OSError, SyntaxError, ValueError, MemoryError) as error:
