@@ -119,6 +119,15 @@ def test_findings_are_read_from_the_reports_unless_that_is_switched_off(inputs, 
     assert not np.any([record["findings"] for record in records(tmp_path / "without")])
 
 
+def test_planes_and_sequences_are_counted(built):
+    folder, manifest = built
+    views = [(record["plane"], record["sequence"]) for record in records(folder)]
+    assert manifest["views"] == {
+        "axial": {"T1": views.count((b"axial", b"T1")), "T2": views.count((b"axial", b"T2"))}
+    }
+    assert sum(manifest["views"]["axial"].values()) == len(views)
+
+
 def test_the_level_without_a_grade_has_none(built):
     grades = {
         record["grades"]["pfirrmann"] for record in records(built[0]) if record["level"] == b"L3-L4"

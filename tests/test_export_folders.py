@@ -81,6 +81,7 @@ def test_the_card_has_the_numbers_of_the_run(exported, tiny_run):
         row = f"| {split} | {counts['images']} | {counts['patients']} | {counts['report_groups']} |"
         assert row in card
     assert "not a medical device" in card
+    assert "It knows axial T1 slices" in card
     assert {"hf": "AutoModel", "stablehlo": "from encoders", "safetensors": "load("}[format] in card
 
 

@@ -245,6 +245,7 @@ def dataset(tmp_path_factory):
 def test_a_set_of_sagittal_views_is_built(dataset):
     manifest = json.loads((dataset / "manifest.json").read_text())
     assert sum(counts["images"] for counts in manifest["splits"].values()) == 70
+    assert sum(manifest["views"]["sagittal"].values()) == 70
     assert manifest["findings_source"] == "from the source's grades for 30 of 30 patients"
     assert manifest["grades_source"].startswith("from the source's grades for 30")
     assert manifest["dropped"] == []
