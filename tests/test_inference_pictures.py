@@ -114,6 +114,14 @@ def test_a_picture_with_colours_is_named(mode, tmp_path):
         stored(path)
 
 
+def test_a_pillow_image_whose_file_is_closed_is_named(tmp_path):
+    PIL.Image.fromarray(SLICE).save(tmp_path / "slice.png")
+    with PIL.Image.open(tmp_path / "slice.png") as image:
+        pass
+    with pytest.raises(ValueError, match=r"image 0 cannot be used: .*\(its file is closed\)"):
+        inference.slices_of(image)
+
+
 def test_a_picture_that_is_cut_is_named(tmp_path):
     path = tmp_path / "cut.jpg"
     noise = np.random.default_rng(0).integers(0, 256, (64, 64), np.uint8)

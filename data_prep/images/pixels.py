@@ -88,6 +88,8 @@ def grey(image: PIL.Image.Image) -> np.ndarray:
         raise Rejected(Reason.TOO_LARGE)
     try:
         values = np.array(image)
+    except AssertionError:  # Pillow's, of an image that was opened and never loaded
+        raise Rejected(Reason.UNREADABLE_IMAGE, "its file is closed") from None
     except (OSError, SyntaxError, ValueError, MemoryError) as error:
         raise Rejected(Reason.UNREADABLE_IMAGE, type(error).__name__) from None
     if image.mode == "RGB" and (values == values[..., :1]).all():
