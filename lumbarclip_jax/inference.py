@@ -172,6 +172,14 @@ def load(folder: str | pathlib.Path) -> Model:
     return Model(load_run(folder))
 
 
+def warn_of_unlike(items: Sequence[Picture], data_manifest: Mapping[str, Any]) -> None:
+    """Logs one warning of the DICOM files among items of `slices_of` that are unlike a data set."""
+    files = [item for item in items if not isinstance(item, np.ndarray)]
+    files = [item if isinstance(item, tuple) else (item, 0) for item in files]
+    if sentence := unlike.in_words(files, data_manifest):
+        log.warning("%s", sentence)
+
+
 def slices_of(images: Picture | Sequence[Picture]) -> list[Picture]:
     """One item a slice: an array [H, W], of uint8 or of the wider values of a Pillow image; a file.
 
@@ -224,14 +232,6 @@ def _no_picture(subject: str, item: Any, why: str = "") -> ValueError:
     else:
         kind = f"a {type(item).__name__}"
     return ValueError(f"{subject} {kind}{', ' * bool(why)}{why}: {FORMS}")
-
-
-def warn_of_unlike(items: Sequence[Picture], data_manifest: Mapping[str, Any]) -> None:
-    """Logs one warning of the DICOM files among items of `slices_of` that are unlike a data set."""
-    files = [item for item in items if not isinstance(item, np.ndarray)]
-    files = [item if isinstance(item, tuple) else (item, 0) for item in files]
-    if sentence := unlike.in_words(files, data_manifest):
-        log.warning("%s", sentence)
 
 
 def stored_slice(item: Picture, rendering: Rendering) -> np.ndarray:
