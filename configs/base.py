@@ -112,6 +112,11 @@ def get_config() -> ConfigDict:
     # retrieval | zero_shot | linear_probe | few_shot | robustness | cross_sequence. Probes
     # encode the training split too, robustness the measured one for every corruption and severity.
     evaluation.on_the_way = ("retrieval",)
+    # What of it chooses the step that is measured and used, e.g.
+    # "validation/retrieval/image_to_text_recall_at_5", with a "-" before it where less is better;
+    # "" takes the last step.
+    evaluation.choose_by = ""
+    evaluation.patience = 0  # validations without a better one that end training; 0 = never
     evaluation.at_the_end = ("retrieval", "zero_shot", "linear_probe")  # on final_split
     evaluation.batch_size = 64
     evaluation.bootstrap_resamples = 1_000

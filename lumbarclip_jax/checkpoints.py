@@ -14,7 +14,7 @@ import orbax.checkpoint as ocp
 from jax.experimental import multihost_utils
 
 from data_prep.files import disk_errors_name
-from lumbarclip_jax import checksums
+from lumbarclip_jax import checksums, state_layout
 from lumbarclip_jax.models import stacking
 
 DAMAGED = ".damaged"  # of a folder whose step is saved anew
@@ -41,9 +41,12 @@ class Checkpointer:
     none without; only those of earlier versions have no list.
     Layers are saved one by one, so that a run continues on another mesh, and with `scan_layers`
     turned on or off. A context manager: the end of the block waits until everything is on disk.
+
+    Of all steps the last `keep` stay, and beside them the one that is set as `chosen`.
     """
 
     def __init__(self, workdir: pathlib.Path, keep: int = 1):
+        self.chosen: int | None = None
         self._folder, self._keep = pathlib.Path(workdir).absolute() / "checkpoints", keep
         self._saving: int | None = None
         self._size_bytes = 0
@@ -59,7 +62,7 @@ class Checkpointer:
                 "data": ocp.JsonCheckpointHandler(),
             },
             options=ocp.CheckpointManagerOptions(
-                max_to_keep=self._keep,
+                preservation_policy=self,
                 create=True,
                 lightweight_initialize=True,  # else it reads, and trips over, damaged metadata
                 async_options=ocp.AsyncOptions(post_finalization_callback=self._write_digests),
@@ -75,11 +78,19 @@ class Checkpointer:
             self._delete_replaced()
         self._manager.close()
 
+    def should_preserve(self, checkpoints, *, context) -> list[bool]:
+        """Orbax's question, which of these (oldest first) are not to be deleted."""
+        steps = [checkpoint.step for checkpoint in checkpoints]
+        return [step in (*steps[-self._keep :], self.chosen) for step in steps]
+
     @property
     def latest_step(self) -> int | None:
-        """Of what is there, less what `restore` found damaged."""
-        steps = set(self._manager.all_steps()) - set(self._damaged)
-        return max(steps, default=None)
+        return max(self.steps, default=None)
+
+    @property
+    def steps(self) -> set[int]:
+        """What is there, less what `restore` found damaged."""
+        return set(self._manager.all_steps()) - set(self._damaged)
 
     def is_whole(self, step: int) -> bool:
         """Whether every file of a checkpoint is as it was saved. All processes ask."""
@@ -109,8 +120,8 @@ class Checkpointer:
         self._set_aside()
         self._delete_replaced()
         self._saving = step
-        kept = stacking.unstack_abstract_state(jax.tree.map(_abstract, state))
-        state = _in_layout_of(kept, state, stacking.unstack_state)
+        kept = stacking.unstack_abstract_state(jax.tree.map(state_layout.abstract, state))
+        state = state_layout.in_layout_of(kept, state, stacking.unstack_state)
         with self._disk_errors():
             self._manager.save(
                 step,
@@ -135,6 +146,24 @@ class Checkpointer:
                     raise
                 # As TensorStore calls what the system calls so.
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) from error
+
+    def restore_step(self, abstract_state, step: int):
+        """The state of one checkpoint, on the given shardings.
+
+        Raises:
+          FileNotFoundError: there is none of this step.
+          ValueError: it is damaged, or holds another model than `abstract_state`.
+        """
+        self._wait()
+        remedy = "copy it from wherever there is another, or train anew in another --workdir"
+        if step not in self._manager.all_steps():
+            path = self._folder / str(step)
+            raise FileNotFoundError(f"{path} is missing, the step that validation chose: {remedy}")
+        try:
+            return self._read(step, abstract_state)[0]
+        except Damaged as error:
+            said = f"{error}: it is the step that validation chose, so {remedy}"
+            raise ValueError(said) from error
 
     def restore(self, abstract_state, *, fall_back: bool = True):
         """Returns (state, data_state) of the newest whole checkpoint, on the given shardings.
@@ -176,7 +205,7 @@ class Checkpointer:
         kept = stacking.unstack_abstract_state(abstract_state)
         try:
             saved = self._manager.item_metadata(step).state.tree
-            difference = _difference(saved, kept)
+            difference = state_layout.difference(saved, kept)
             restored = difference or self._manager.restore(
                 step,
                 args=ocp.args.Composite(
@@ -193,7 +222,8 @@ class Checkpointer:
                 f"the checkpoint {folder} does not fit this config ({difference}): use the config "
                 "it was trained with, or another --workdir"
             )
-        return _in_layout_of(abstract_state, restored.state, stacking.stack_state), restored.data
+        state = state_layout.in_layout_of(abstract_state, restored.state, stacking.stack_state)
+        return state, restored.data
 
     def _examine(self, step: int) -> None:
         """Process 0 compares every file with its digest; all hear the same.
@@ -265,36 +295,3 @@ def _fault(folder: pathlib.Path) -> str:
     except (OSError, ValueError) as error:
         return str(error)
     return ""
-
-
-def _abstract(leaf: jax.Array) -> jax.ShapeDtypeStruct:
-    return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=leaf.sharding)
-
-
-def _in_layout_of(wanted, state, convert):
-    """`convert(state)` on the shardings of `wanted`, or the state itself where it is like it."""
-    if jax.tree.structure(wanted) == jax.tree.structure(state):
-        return state
-    shardings = jax.tree.map(lambda leaf: leaf.sharding, wanted)
-    return jax.jit(convert, out_shardings=shardings)(state)
-
-
-def _difference(saved, wanted) -> str:
-    """The first array of two states that differs in name or shape, "" where none does.
-
-    Asked before a restore, because one that Orbax refuses leaves unfinished reads behind.
-    """
-    saved, wanted = _shapes(saved), _shapes(wanted)
-    names = saved.keys() | wanted.keys()
-    for name in sorted(names, key=lambda name: (not name.startswith("params/"), name)):
-        if saved.get(name) != wanted.get(name):
-            return f"{name} is {saved.get(name, 'absent')}, not {wanted.get(name, 'absent')}"
-    return ""
-
-
-def _shapes(tree) -> dict[str, tuple[int, ...]]:
-    leaves, _ = jax.tree_util.tree_flatten_with_path(tree, is_leaf=lambda x: hasattr(x, "shape"))
-    return {
-        jax.tree_util.keystr(path, simple=True, separator="/"): tuple(leaf.shape)
-        for path, leaf in leaves
-    }

@@ -39,6 +39,8 @@ MAY_CHANGE = frozenset(
         "eval.every_steps",
         "eval.on_the_way",
         "eval.at_the_end",
+        "eval.choose_by",
+        "eval.patience",
         "eval.batch_size",
         "eval.bootstrap_resamples",
         "eval.final_split",
@@ -62,6 +64,8 @@ LATER = {
     "model.text_encoder.pretrained": "",
     "model.text_encoder.sizes": None,
     "loss.name": "soft_clip",
+    "eval.choose_by": "",
+    "eval.patience": 0,
 }
 
 
@@ -98,7 +102,8 @@ def check(
     if another := [change for change in found if finished or not change.is_harmless]:
         remedy = "set that, or choose another --workdir"
         if finished:
-            remedy += "; a larger total_steps trains it further"
+            # Of a run that was stopped early, its patience.
+            remedy += "; a larger total_steps or eval.patience trains it further"
         raise ValueError(f"{workdir} was trained with {'; '.join(map(str, another))}: {remedy}")
     if step > now["total_steps"]:
         raise ValueError(

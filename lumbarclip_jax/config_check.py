@@ -77,6 +77,15 @@ def _broken_rules(config: ConfigDict):
         for name in _get(config, field):
             if name not in EVALUATORS:
                 yield f"{field} names {name!r}, which is not one of {', '.join(EVALUATORS)}"
+    yield from _range(config, "eval.patience", low=0)
+    chooser = config.eval.choose_by.removeprefix("-")
+    if chooser and not (chooser.startswith("validation/") and config.eval.every_steps):
+        yield (
+            f"eval.choose_by={config.eval.choose_by!r} chooses among validations: name a metric "
+            "that begins with 'validation/', and set eval.every_steps above 0"
+        )
+    if config.eval.patience and not chooser:
+        yield f"eval.patience={config.eval.patience} counts from the best by eval.choose_by: set it"
     if config.loss.name == "siglip" and config.model.logit_bias_init is None:
         yield (
             "loss.name='siglip' has a learned bias, so model.logit_bias_init must be a number: the "

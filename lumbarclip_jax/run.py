@@ -12,6 +12,7 @@ from ml_collections import ConfigDict
 from data_prep.files import disk_errors_name, write_whole
 from lumbarclip_jax import (
     checksums,
+    choice,
     config_changes,
     receipt,
     sharding,
@@ -160,7 +161,9 @@ def is_complete(folder: pathlib.Path) -> bool:
 
 def is_finished(folder: pathlib.Path, config: ConfigDict, step: int | None) -> bool:
     """Whether a run that was trained to `step` has nothing left to do with this config."""
-    return step is not None and step >= config.total_steps and is_complete(folder)
+    if step is None or not is_complete(folder):
+        return False
+    return step >= config.total_steps or choice.ended(folder, config.eval, step)
 
 
 def save_definition(
@@ -247,7 +250,7 @@ def _as_json(value: dict) -> str:
 
 
 def load_run(folder: str | pathlib.Path) -> Run:
-    """Loads the newest checkpoint of a run, or the weights of its safetensors export.
+    """Loads a run's chosen or else newest checkpoint, or the weights of its safetensors export.
 
     An export has no optimizer state, so it can be used and measured but not trained further.
 
@@ -279,8 +282,11 @@ def load_run(folder: str | pathlib.Path) -> Run:
         state = _exported_state(folder, abstract)
     else:
         with Checkpointer(folder) as checkpointer:
-            # What was measured on the run is of its newest weights, and no other pass for them.
-            state, _ = checkpointer.restore(abstract, fall_back=False)
+            # What was measured on the run is of these weights, and no other pass for them.
+            if chosen := choice.read(folder):
+                state = checkpointer.restore_step(abstract, chosen["step"])
+            else:
+                state, _ = checkpointer.restore(abstract, fall_back=False)
     return Run(folder, config, mesh, tokenizer, model, state)
 
 

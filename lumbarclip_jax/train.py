@@ -12,6 +12,7 @@ from data_prep.signals import Stopped, set_unsaved
 from lumbarclip_jax import (
     accumulation,
     activity,
+    choice,
     config_check,
     optim,
     preemption,
@@ -27,9 +28,9 @@ from lumbarclip_jax.data.dataset import Dataset
 from lumbarclip_jax.data.pipeline import pipeline_options, train_iterator
 from lumbarclip_jax.data.tokenizer import Tokenizer
 from lumbarclip_jax.evaluators import kept
-from lumbarclip_jax.evaluators.suite import evaluate_split, log_metrics
+from lumbarclip_jax.evaluators.suite import evaluate_split, log_metrics, log_validation
 from lumbarclip_jax.finite import is_finite
-from lumbarclip_jax.metric_writer import MetricWriter
+from lumbarclip_jax.metric_writer import MetricWriter, read_history
 from lumbarclip_jax.metrics_file import read_metrics, save_metrics
 from lumbarclip_jax.models import build_model
 from lumbarclip_jax.prefetch import DevicePrefetch
@@ -47,8 +48,8 @@ def train_and_evaluate(config: ConfigDict, workdir: str | pathlib.Path) -> dict[
     Args:
       config: a config as in `configs/`, with `config.data.dir` set.
       workdir: gets config.json, vocab.txt, data_manifest.json, trained_patients.txt,
-        metrics.jsonl, tensorboard/, checkpoints/, metrics.json, predictions.npz, report.html and
-        results.sha256. A finished run is left as it is.
+        metrics.jsonl, tensorboard/, checkpoints/, metrics.json, predictions.npz, report.html,
+        results.sha256 and, with `eval.choose_by`, chosen.json. A finished run is left as it is.
 
     Returns:
       The final metrics, empty when a signal stopped the run early.
@@ -72,6 +73,8 @@ def train_and_evaluate(config: ConfigDict, workdir: str | pathlib.Path) -> dict[
     if dataset.cautions:
         log.warning(dataset.manifest["warning"])
     dataset.source(config.eval.final_split)  # a missing split should not be found after training
+    if config.eval.choose_by:
+        dataset.source("validation")
     start = warm_start.adopt(config)
     vocabulary = start.vocabulary or dataset.folder / "vocab.txt"
     tokenizer = Tokenizer(vocabulary, config.data.max_tokens, config.data.lowercase)
@@ -97,11 +100,12 @@ def train_and_evaluate(config: ConfigDict, workdir: str | pathlib.Path) -> dict[
         if run.is_finished(workdir, config, step) and checkpointer.is_whole(step):
             log.info("%s is already complete at step %d: nothing is trained", workdir, step)
             return read_metrics(workdir / run.METRICS_FILE)
+        chosen = choice.Choice(config.eval.choose_by, config.eval.patience)
+        abstract, optimizer = train_step.abstract_train_state(model, config, mesh)
         if checkpointer.latest_step is None:
             state, optimizer = train_step.create_train_state(model, config, mesh)
             state = train_step.replace_variables(state, start.variables(model))
         else:
-            abstract, optimizer = train_step.abstract_train_state(model, config, mesh)
             state, position = checkpointer.restore(abstract)
             unvalidated = position.pop("unvalidated", False)
             batches.set_state(position)
@@ -113,7 +117,7 @@ def train_and_evaluate(config: ConfigDict, workdir: str | pathlib.Path) -> dict[
         is_writer = jax.process_index() == 0
         if step < config.total_steps and is_writer:
             # Measured on the weights that are about to change.
-            for file in (receipt.FILE, run.METRICS_FILE, kept.FILE):
+            for file in (receipt.FILE, run.METRICS_FILE, kept.FILE, choice.FILE):
                 (workdir / file).unlink(missing_ok=True)
         key = jax.random.key(config.seed)
         take_step = train_step.make_train_step(model, optimizer, config, mesh)
@@ -124,14 +128,14 @@ def train_and_evaluate(config: ConfigDict, workdir: str | pathlib.Path) -> dict[
         progress = Progress(step, config.total_steps, config.data.global_batch_size)
         skipped = SkippedSteps(config.optim.max_skipped_steps, int(train_step.skipped_steps(state)))
 
-        def save(*, in_between: bool) -> None:
+        def save(*, in_between: bool, is_best: bool = False) -> None:
             if step in (0, checkpointer.latest_step):
                 return
             skipped.read()
             is_last = step == config.total_steps
             skipped.require_few(step, float(metrics["loss"]), checkpointer.latest_step, is_last)
             # A run that is about to stop keeps the checkpoints from before it went wrong.
-            if not (in_between and skipped.in_a_row):
+            if is_best or not (in_between and skipped.in_a_row):
                 require_finite(state, step, checkpointer.latest_step)
                 position = batches.get_state() | ({"unvalidated": True} if unvalidated else {})
                 checkpointer.save(step, state, position)
@@ -143,16 +147,27 @@ def train_and_evaluate(config: ConfigDict, workdir: str | pathlib.Path) -> dict[
                 with stop.at_once():
                     values = validation_metrics(embedder, state, config.eval.on_the_way)
                 writer.write(step, values)
+                log_validation(step, values)
                 unvalidated = False
+                if chosen.see(step, values):
+                    checkpointer.chosen = step
+                    save(in_between=True, is_best=True)
 
         writer = stack.enter_context(MetricWriter(workdir, step, is_writer))
         stop = stack.enter_context(preemption.StopRequest())
         local_batches.unless(lambda: stop.alone)
         first_step = step
+        history = read_history(workdir) if is_writer else []
+        chosen.see_history(history, checkpointer.steps)
+        checkpointer.chosen = chosen.step
         if unvalidated:
             validate()
         # The first answer is waited for: the step may take long to compile.
-        while step < config.total_steps and not stop.agreed(wait=step == first_step):
+        while (
+            step < config.total_steps
+            and not chosen.is_exhausted
+            and not stop.agreed(wait=step == first_step)
+        ):
             lr = optim.learning_rate(config.optim, step, config.total_steps)
             try:
                 batch = next(batches)
@@ -181,6 +196,10 @@ def train_and_evaluate(config: ConfigDict, workdir: str | pathlib.Path) -> dict[
             if step % config.checkpoint.every_steps == 0:
                 save(in_between=True)
         save(in_between=False)
+        last_step = step
+        if chosen.step not in (None, last_step) and not stop.agreed(wait=True):
+            state = checkpointer.restore_step(abstract, chosen.step)
+            log.info("%s chose step %d: it is measured", chosen.metric, chosen.step)
     set_unsaved(False)
     if stop.agreed(wait=True):
         saved = " and saved" if step else ""
@@ -202,8 +221,12 @@ def train_and_evaluate(config: ConfigDict, workdir: str | pathlib.Path) -> dict[
     if is_writer:
         kept.save_kept(evaluators, workdir / kept.FILE)
         save_metrics(metrics, workdir / run.METRICS_FILE)
+        results = run.RESULTS
+        if chosen.step is not None:
+            chosen.write(workdir, last_step)
+            results += (choice.FILE,)
         page = write_report(workdir, examples=examples)
-        receipt.write(workdir, run.RESULTS)
+        receipt.write(workdir, results)
         log.info("open %s", page)
     return metrics
 

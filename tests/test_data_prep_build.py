@@ -122,9 +122,8 @@ def test_findings_are_read_from_the_reports_unless_that_is_switched_off(inputs, 
 def test_planes_and_sequences_are_counted(built):
     folder, manifest = built
     views = [(record["plane"], record["sequence"]) for record in records(folder)]
-    assert manifest["views"] == {
-        "axial": {"T1": views.count((b"axial", b"T1")), "T2": views.count((b"axial", b"T2"))}
-    }
+    counts = {name: views.count((b"axial", name.encode())) for name in ("T1", "T2")}
+    assert manifest["views"] == {"axial": counts}
     assert sum(manifest["views"]["axial"].values()) == len(views)
 
 

@@ -1,7 +1,7 @@
 """All evaluators over one split, and what to do with their numbers."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from lumbarclip_jax import activity
 from lumbarclip_jax.evaluators import STANDARD, evaluator_class
@@ -13,6 +13,8 @@ FITTED_ON = ("train", "validation")
 
 # Ends of the names that are logged; all others are in the file.
 FIRST = ("recall_at_5", "_median_rank", "auroc", "auroc_within_level", "/quadratic_kappa")
+
+SHOWN = 4  # numbers of a validation
 
 
 def evaluate_split(
@@ -42,6 +44,16 @@ def evaluate_split(
         activity.now(f"measuring {name} on {split}")
         metrics.update(evaluator.run(state))
     return metrics, evaluators
+
+
+def log_validation(step: int, metrics: Mapping[str, float]) -> None:
+    """Logs in a line what validation found first."""
+    found = [
+        f"{name.partition('/')[2]} {value:.3f}"
+        for name, value in metrics.items()
+        if name.endswith(FIRST) and f"{name}_ci_low" in metrics
+    ]
+    log.info("validation at step %d: %s", step, ", ".join(found[:SHOWN]) or "nothing to measure")
 
 
 def log_metrics(metrics: dict[str, float]) -> None:

@@ -9,6 +9,7 @@ import dataclasses
 import pathlib
 from collections.abc import Iterator
 
+from lumbarclip_jax import choice
 from lumbarclip_jax.evaluators import kept
 from lumbarclip_jax.evaluators.classification import Predictions
 from lumbarclip_jax.metrics_file import TRAINED_STEPS, read_metrics
@@ -33,6 +34,7 @@ def read_measured(folder: pathlib.Path, steps: int) -> Measured:
     Of numbers under the same name the run's own come first. Fine-tunes of the same task are told
     apart by their folder: `test/finetune (NAME)/...`.
     """
+    steps = choice.read(folder).get("step", steps)
     found = _read(folder / METRICS_FILE)
     fine_tunes, outdated = {}, []
     for path in _files(folder):
