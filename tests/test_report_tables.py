@@ -121,3 +121,13 @@ def test_what_is_not_defined_is_said_so():
     (row,) = section.tasks["compression"].tables["compression"].rows
     assert row.show(row.value) == "not defined"
     assert (row.low, row.has_strip, row.verdict) == (None, False, "")
+
+
+def test_a_count_is_a_fact_and_no_result():
+    """The number of findings that a mean is over, and no line at all where there are none."""
+    name = "test/zero_shot/findings/"
+    (section,) = sections({name + "findings": 4.0, name + "macro_auroc": 0.6})
+    task = section.tasks["findings"]
+    assert task.facts == ["mean of 4 findings"]
+    assert [row.measure for table in task.tables.values() for row in table.rows] == ["macro_auroc"]
+    assert sections({name + "findings": 0.0}) == []

@@ -12,9 +12,11 @@ on the same rows see the same resamples, which is what makes a paired difference
 """
 
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
+
+from lumbarclip_jax.evaluators.intervals import Interval, percentile
 
 Metrics = Callable[[np.ndarray], dict[str, np.ndarray]]
 
@@ -103,8 +105,9 @@ def estimates(
     resamples: int = 1000,
     seed: int = 0,
     confidence: float = 0.95,
+    intervals: Mapping[str, Interval] | None = None,
 ) -> dict[str, Estimate]:
-    """Each metric on all rows, with its percentile interval over resampled patients.
+    """Each metric on all rows, with its interval over resampled patients.
 
     Args:
       metrics: weights `[R, M]` to named values `[R]`.
@@ -112,19 +115,23 @@ def estimates(
       resamples: how many; resamples on which a metric is NaN are left out of its interval.
       seed: of the resampling.
       confidence: mass of the interval.
+      intervals: for the metrics of these names another interval than percentiles, of `intervals`.
     """
+    intervals = intervals or {}
     point = metrics(np.ones((1, len(patient_id))))
     parts = [
         metrics(weights)
         for weights in patient_resamples(patient_id, resamples=resamples, seed=seed)
     ]
-    tails = (1 - confidence) / 2
+    tail = (1 - confidence) / 2
+    patients = len(np.unique(patient_id))
     result = {}
     for name, value in point.items():
         values = np.concatenate([part[name] for part in parts])
         values = values[~np.isnan(values)]
-        low, high = np.quantile(values, [tails, 1 - tails]) if len(values) else (np.nan, np.nan)
-        result[name] = Estimate(float(value[0]), float(low), float(high), len(values))
+        of_all = float(value[0])
+        low, high = intervals.get(name, percentile)(of_all, values, patients, (tail, 1 - tail))
+        result[name] = Estimate(of_all, low, high, len(values))
     return result
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import scipy.optimize
 import scipy.special
 
-from lumbarclip_jax.evaluators import class_metrics
+from lumbarclip_jax.evaluators import class_metrics, intervals
 from lumbarclip_jax.evaluators.bootstrap import patient_resamples
 
 # A validation split that is separated perfectly asks for a temperature of zero.
@@ -51,8 +51,8 @@ def _logits(probabilities: np.ndarray) -> np.ndarray:
 class Reliability:
     """Points of a reliability diagram, one for each of the B bins that are not empty, ascending.
 
-    `low` and `high` are the 95 % interval of `happened` over resampled patients, NaN where no
-    resample has a row of the bin.
+    `low` and `high` are the 95 % interval of `happened` over resampled patients, as `intervals`
+    makes it of a share: a bin where it never happened has one too.
     """
 
     said: np.ndarray  # [B] mean probability
@@ -86,5 +86,16 @@ def reliability(
         return class_metrics.share(weights @ came_true, weights @ member)
 
     drawn = np.concatenate([share(w) for w in patient_resamples(patient_id, **bootstrap)])
-    low, high = np.nanquantile(drawn, [0.025, 0.975], axis=0)
-    return Reliability(said @ member / rows, came_true.sum(axis=0) / rows, low, high, rows)
+    shares = came_true.sum(axis=0) / rows
+    low, high = np.transpose(
+        [
+            intervals.of_share(
+                shares[b],
+                drawn[~np.isnan(drawn[:, b]), b],
+                len(np.unique(patient_id[member[:, b] > 0])),
+                (0.025, 0.975),
+            )
+            for b in range(len(rows))
+        ]
+    )
+    return Reliability(said @ member / rows, shares, low, high, rows)

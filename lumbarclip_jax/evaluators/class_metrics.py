@@ -10,9 +10,21 @@ from collections.abc import Callable
 
 import numpy as np
 
+from lumbarclip_jax.evaluators import intervals
+
 Metric = Callable[[np.ndarray], np.ndarray]
 
 ECE_BINS = 15
+
+# Of the metrics below, those whose interval is no percentile interval.
+INTERVALS = {
+    "accuracy": intervals.of_share,
+    **{
+        f"{name}{calibrated}": intervals.of_error
+        for name in ("ece", "adaptive_ece")
+        for calibrated in ("", "_calibrated")
+    },
+}
 
 
 def ranking_metrics(

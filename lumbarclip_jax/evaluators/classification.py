@@ -190,7 +190,8 @@ class Predictions:
                     values[f"{name}_calibrated"] = metric(columns)
             return values
 
-        for name, estimate in estimates(metrics, self.patient_id, **bootstrap).items():
+        found = estimates(metrics, self.patient_id, intervals=class_metrics.INTERVALS, **bootstrap)
+        for name, estimate in found.items():
             yield from estimate.named(f"{prefix}/{name}", chance.get(name))
             if name in beside:
                 yield f"{prefix}/{name}_level_only", float(beside[name][0])

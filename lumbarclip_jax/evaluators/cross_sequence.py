@@ -15,7 +15,12 @@ import numpy as np
 from lumbarclip_jax.evaluators.bootstrap import Metrics, estimates, paired_differences
 from lumbarclip_jax.evaluators.classification import Predictions
 from lumbarclip_jax.evaluators.linear_probe import fit_probe
-from lumbarclip_jax.evaluators.ranking import best_ranks, chance_metrics, rank_metrics
+from lumbarclip_jax.evaluators.ranking import (
+    INTERVALS,
+    best_ranks,
+    chance_metrics,
+    rank_metrics,
+)
 from lumbarclip_jax.evaluators.reports import distinct_reports
 from lumbarclip_jax.evaluators.task_rows import LabelledRows, warn_of_skipped
 from lumbarclip_jax.evaluators.tasks import TASKS
@@ -83,7 +88,10 @@ class CrossSequence:
             rows = np.flatnonzero(embedded.sequence == sequence)
             chance = chance_metrics(view.texts.shape[1], np.ones(len(rows), np.int64))
             found = estimates(
-                rank_metrics(ranks[rows]), view.patient_of_image[rows], **self.bootstrap
+                rank_metrics(ranks[rows]),
+                view.patient_of_image[rows],
+                intervals=INTERVALS,
+                **self.bootstrap,
             )
             for name, estimate in found.items():
                 yield from estimate.named(

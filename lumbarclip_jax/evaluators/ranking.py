@@ -13,9 +13,13 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 from threadpoolctl import threadpool_limits
 
+from lumbarclip_jax.evaluators import intervals
 from lumbarclip_jax.evaluators.bootstrap import Metrics, patient_means
 
 RECALL_AT = (1, 5, 10)
+
+# Of `rank_metrics`, those whose interval is no percentile interval.
+INTERVALS = {f"recall_at_{k}": intervals.of_share for k in RECALL_AT}
 
 # Cosines closer than this are ties: float32 products of equal vectors differ by about 1e-7 with
 # their place in the matrix.

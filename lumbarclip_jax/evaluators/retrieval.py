@@ -14,7 +14,13 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from lumbarclip_jax.evaluators.bootstrap import estimates, patient_means, together
-from lumbarclip_jax.evaluators.ranking import best_ranks, chance_metrics, on_cores, rank_metrics
+from lumbarclip_jax.evaluators.ranking import (
+    INTERVALS,
+    best_ranks,
+    chance_metrics,
+    on_cores,
+    rank_metrics,
+)
 from lumbarclip_jax.evaluators.reports import distinct_reports
 from lumbarclip_jax.evaluators.shared_findings import (
     average_precisions,
@@ -115,7 +121,8 @@ class Retrieval:
             chance["map_shared_findings"] = expected.mean()
         else:
             log.info("no finding is present in %s: no retrieval by shared findings", self.split)
-        for metric, estimate in estimates(metrics, patients, **self.bootstrap).items():
+        found = estimates(metrics, patients, intervals=INTERVALS, **self.bootstrap)
+        for metric, estimate in found.items():
             yield from estimate.named(metric, chance[metric])
 
     def _drawn(self, queries: np.ndarray, patient_of_query: np.ndarray) -> np.ndarray:

@@ -18,6 +18,7 @@ import numpy as np
 from lumbarclip_jax.corruptions import CORRUPTIONS, corrupt
 from lumbarclip_jax.evaluators.bootstrap import Estimate, Metrics, estimates
 from lumbarclip_jax.evaluators.classification import Predictions
+from lumbarclip_jax.evaluators.intervals import Interval, of_share, percentile
 from lumbarclip_jax.evaluators.linear_probe import Probe, fit_probe
 from lumbarclip_jax.evaluators.ranking import best_ranks, chance_metrics, rank_metrics
 from lumbarclip_jax.evaluators.reports import Reports, distinct_reports
@@ -36,6 +37,7 @@ class Measure:
     value: Callable[[np.ndarray], np.ndarray]
     patient_id: np.ndarray  # [M]
     chance: float
+    interval: Interval = percentile
 
 
 class Robustness:
@@ -132,7 +134,8 @@ class Robustness:
                 "retention": (value - number.chance) / np.where(able > 0, able, np.nan),
             }
 
-        return estimates(metrics, number.patient_id, **self.bootstrap)
+        intervals = {"value": number.interval}
+        return estimates(metrics, number.patient_id, intervals=intervals, **self.bootstrap)
 
     def _probes(self, state, tasks: tuple[str, ...]) -> dict[str, Probe]:
         """A probe of the image features for every task, fitted on clean images."""
@@ -164,6 +167,7 @@ def _recall(embedded, reports: Reports) -> Measure:
         lambda weights: metrics(weights)["recall_at_5"],
         view.patient_of_image,
         chance["recall_at_5"],
+        of_share,
     )
 
 

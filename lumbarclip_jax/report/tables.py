@@ -25,6 +25,7 @@ FACTS = {
     "prevalence": "prevalence {:.0%}",
     "c": "C = {:g}, chosen on validation",
     "amount": "amount {:g}",
+    "findings": "mean of {:.0f} findings",
     "examples": "{:.0f} labelled images",
     "map_queries": "mean average precision over {:.0f} queries that have findings",
     "temperature": "temperature {:.4g}, fitted on validation",
@@ -213,6 +214,8 @@ def sections(metrics: dict[str, float]) -> list[Section]:
         if name.count("/") < 2 or name.endswith(SUFFIXES):
             continue
         split, evaluator, path, measure = split_name(name)
+        if measure == "findings" and not value:
+            continue  # of a data set without them
         section = found.setdefault((split, evaluator), Section(split, evaluator, title(evaluator)))
         task = table = None
         fact = FACTS.get(measure)

@@ -9,24 +9,38 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from lumbarclip_jax.evaluators import class_metrics, ranking
 from lumbarclip_jax.evaluators.bootstrap import Metrics, patient_resamples
 from lumbarclip_jax.evaluators.classification import Predictions, same_rows
+from lumbarclip_jax.evaluators.intervals import of_share
 from lumbarclip_jax.evaluators.ranking import rank_metrics
 
 TAILS = (0.025, 0.975)
+SHARES = tuple(
+    name
+    for intervals in (ranking.INTERVALS, class_metrics.INTERVALS)
+    for name, interval in intervals.items()
+    if interval is of_share
+)
 
 
 @dataclasses.dataclass(frozen=True)
 class Sampled:
-    """A number with its values on R resamples of the patients, NaN where it is undefined."""
+    """A number with its values on R resamples of the patients, NaN where it is undefined.
+
+    `exact` is the interval of a share that is 0 or 1 of every seed, and so of every resample.
+    """
 
     value: float
     samples: np.ndarray
     of_seed: tuple[float, ...] = ()
+    exact: tuple[float, float] | None = None
 
     @property
     def interval(self) -> tuple[float, float]:
-        """The middle 95 % of the samples; NaN when there are none."""
+        """The exact one, or the middle 95 % of the samples; NaN when there are none."""
+        if self.exact:
+            return self.exact
         defined = self.samples[~np.isnan(self.samples)]
         low, high = np.quantile(defined, TAILS) if len(defined) else (np.nan, np.nan)
         return float(low), float(high)
@@ -108,9 +122,13 @@ def _sample(
         [metrics(weights) for metrics in of_seed]
         for weights in patient_resamples(patient_id, resamples=resamples)
     ]
+    patients = len(np.unique(patient_id))
     sampled = {}
     for name in points[0]:
         values = tuple(float(point[name][0]) for point in points)
         samples = [np.mean([of[name] for of in chunk], axis=0) for chunk in chunks]
-        sampled[name] = Sampled(float(np.mean(values)), np.concatenate(samples), values)
+        exact = None
+        if name in SHARES and set(values) in ({0.0}, {1.0}):
+            exact = of_share(values[0], np.empty(0), patients, TAILS)
+        sampled[name] = Sampled(float(np.mean(values)), np.concatenate(samples), values, exact)
     return sampled

@@ -1,0 +1,75 @@
+"""Intervals from the values of a metric on resampled patients.
+
+Percentiles of those values (Efron 1979) serve most metrics. They fail two kinds: errors that every
+resample makes larger, and shares of which there is little to resample.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+import scipy.stats
+
+# Below so many patients' worth of hits, or of misses, the textbooks trust no approximation of a
+# share (the rule that n p and n (1 - p) be 5 or more; Fleiss, Levin and Paik 2003, section 2.1).
+FEWEST = 5
+
+# (value on all rows, defined values on the resamples [R], patients, the two quantiles) -> interval.
+Interval = Callable[[float, np.ndarray, int, tuple[float, float]], tuple[float, float]]
+
+
+def percentile(
+    value: float, resampled: np.ndarray, patients: int, tails: tuple[float, float]
+) -> tuple[float, float]:
+    """The middle of the resampled values; NaN when there are none."""
+    if not len(resampled):
+        return np.nan, np.nan
+    low, high = np.quantile(resampled, tails)
+    return float(low), float(high)
+
+
+def of_error(
+    value: float, resampled: np.ndarray, patients: int, tails: tuple[float, float]
+) -> tuple[float, float]:
+    """The basic bootstrap interval of an error with an upward bias, such as a calibration error.
+
+    A calibration error is a mean of absolute values, so noise of the few rows in a bin makes it
+    larger, and a resample, which has fewer different rows, larger once more: percentiles may all
+    lie above the value itself. The basic interval (Davison and Hinkley 1997, section 5.2.1) takes
+    the distance of the resamples from the value for that of the value from the truth, and turns it
+    round: `[2 value - high, 2 value - low]`. Kumar, Liang and Ma (2019, arXiv 1909.10155) do so for
+    calibration errors in their code. It ends at 0, which no error is below, and is widened to the
+    value where the bias is larger than the spread.
+
+    In 200 simulated cohorts of 82 patients with three images each it missed a true error of 0.061
+    in 9 %, where percentiles missed it in 42 %. Of a model that is calibrated almost perfectly (a
+    true error of 0.002) it still missed it in 33 %, always from above, and percentiles in all: a
+    low end a little above 0 is no proof that a model is not calibrated.
+    """
+    low, high = percentile(value, resampled, patients, tails)
+    low, high = max(2 * value - high, 0.0), 2 * value - low
+    return min(low, value), max(high, value)
+
+
+def of_share(
+    value: float, resampled: np.ndarray, patients: int, tails: tuple[float, float]
+) -> tuple[float, float]:
+    """An interval of a share of rows, exact where there are few hits or few misses.
+
+    Of 0 hits every resample has 0, and percentiles would claim to know the share exactly. Where
+    fewer than `FEWEST` patients' worth of rows are hits, or misses, the interval is that of Clopper
+    and Pearson (1934), widened to the percentiles where those reach further. Its trials are the
+    patients, not the rows: it assumes that patients are independent, that they weigh about alike,
+    and, as the worst case, that all rows of a patient are right or wrong together. Rows that agree
+    less within a patient tell more, and the interval is then wider than it need be. Hits are then
+    `value * patients`, not always a whole number, with which the beta quantiles work as well (Korn
+    and Graubard 1998, with the number of patients for the effective sample size).
+    """
+    low, high = percentile(value, resampled, patients, tails)
+    hits = value * patients
+    misses = patients - hits
+    if np.isnan(value) or min(hits, misses) >= FEWEST:
+        return low, high
+    beta = scipy.stats.beta.ppf
+    exact_low = float(beta(tails[0], hits, misses + 1)) if hits > 0 else 0.0
+    exact_high = float(beta(tails[1], hits + 1, misses)) if misses > 0 else 1.0
+    return float(np.fmin(low, exact_low)), float(np.fmax(high, exact_high))

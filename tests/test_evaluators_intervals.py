@@ -1,0 +1,118 @@
+"""Intervals where percentiles mislead: shares with few hits, and errors that resamples enlarge."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from scipy.stats import binomtest
+
+from lumbarclip_jax.evaluators import intervals
+from lumbarclip_jax.evaluators.bootstrap import estimates
+from lumbarclip_jax.evaluators.calibration import reliability
+from lumbarclip_jax.evaluators.ranking import INTERVALS, rank_metrics
+from lumbarclip_jax.sweeps.sampling import sample_ranks
+from tests.made_up_predictions import predictions
+
+TAILS = (0.025, 0.975)
+
+
+def recalls(ranks, patient_id, **options):
+    patients, patient_of_query = np.unique(patient_id, return_inverse=True)
+    metrics = rank_metrics(np.asarray(ranks), patient_of_query)
+    return estimates(metrics, patients, intervals=INTERVALS, **options)
+
+
+def test_none_of_76_is_no_proof_of_none():
+    """76 patients of one query: the exact binomial interval, by hand 1 - 0.025^(1/76)."""
+    found = recalls(np.full(76, 30), np.arange(76))["recall_at_5"]
+    exact = binomtest(0, 76).proportion_ci(method="exact")
+    assert (found.value, found.low) == (0, 0)
+    assert found.high == pytest.approx(exact.high) == pytest.approx(1 - 0.025 ** (1 / 76))
+    found = recalls(np.full(76, 1), np.arange(76))["recall_at_5"]
+    assert (found.low, found.value, found.high) == (pytest.approx(1 - exact.high), 1, 1)
+
+
+def test_queries_of_one_patient_count_as_one_trial():
+    found = recalls(np.full(76, 30), np.repeat(np.arange(19), 4))["recall_at_5"]
+    assert found.high == pytest.approx(1 - 0.025 ** (1 / 19))
+
+
+def test_more_hits_never_have_a_lower_upper_end():
+    """From none to one hit the interval may not shrink, as it would from exact to percentiles."""
+    patients = np.repeat(np.arange(40), 2)
+    ends = [recalls([1] * hits + [30] * (80 - hits), patients)["recall_at_5"] for hits in (0, 1, 2)]
+    assert ends[0].high < ends[1].high < ends[2].high
+    assert all(of.low <= of.value <= of.high for of in ends)
+
+
+def test_many_hits_keep_their_percentiles():
+    ranks, patients = np.r_[np.ones(40, int), np.full(40, 30)], np.arange(80)
+    exact = recalls(ranks, patients)["recall_at_5"]
+    plain = estimates(rank_metrics(ranks, patients), patients)["recall_at_5"]
+    assert (exact.low, exact.high) == (plain.low, plain.high)
+
+
+def test_a_calibration_error_lies_in_its_own_interval():
+    """Sixty well calibrated rows: percentiles of the resamples all lie above the error itself."""
+    rng = np.random.default_rng(36)
+    said = rng.uniform(size=60)
+    task = predictions((rng.uniform(size=60) < said).astype(int), said)
+    plain = estimates(task.metrics, task.patient_id)["ece"]
+    assert plain.value < plain.low  # or this test would show nothing
+    named = dict(task.named_metrics("t", validation=task))
+    for name in ("ece", "adaptive_ece", "ece_calibrated", "adaptive_ece_calibrated"):
+        low, high = named[f"t/{name}_ci_low"], named[f"t/{name}_ci_high"]
+        assert 0 <= low <= named[f"t/{name}"] <= high
+    assert named["t/ece"] == plain.value
+    assert named["t/ece_ci_high"] == plain.value  # the mirrored interval ends below
+
+
+def test_the_basic_interval_by_hand():
+    resampled = np.linspace(0.2, 0.4, 1001)
+    low, high = intervals.of_error(0.25, resampled, 9, TAILS)
+    assert (low, high) == pytest.approx((0.5 - 0.395, 0.5 - 0.205))
+    # Where the mirrored interval ends below the value, or below nothing.
+    assert intervals.of_error(0.15, resampled, 9, TAILS) == (0, 0.15)
+
+
+def test_intervals_of_errors_miss_the_truth_less_often():
+    """Overconfident answers: the odds said are the true ones to the power 1.5."""
+
+    def cohort(patients: int, seed: int):
+        rng = np.random.default_rng(seed)
+        of_patient = np.repeat(np.arange(patients), 3)
+        logit = 1.2 * (rng.normal(size=patients)[of_patient] + 0.6 * rng.normal(size=3 * patients))
+        labels = (rng.uniform(size=3 * patients) < 1 / (1 + np.exp(-logit))).astype(int)
+        task = predictions(labels, 1 / (1 + np.exp(-1.5 * logit)))
+        return dataclasses.replace(task, patient_id=of_patient)
+
+    large = cohort(50_000, 0)
+    truth = large.metrics(np.ones((1, 150_000)))["ece"][0]
+    misses = {"plain": 0, "basic": 0}
+    for trial in range(60):
+        task = cohort(60, 1 + trial)
+        for name, kind in (("plain", intervals.percentile), ("basic", intervals.of_error)):
+            found = estimates(
+                task.metrics, task.patient_id, resamples=200, seed=trial, intervals={"ece": kind}
+            )["ece"]
+            misses[name] += not found.low <= truth <= found.high
+    # 60 x 0.1 and three binomial deviations of 2.3; percentiles miss far more.
+    assert misses["basic"] <= 6 + 3 * 2.3 < misses["plain"]
+
+
+def test_a_bin_where_nothing_happened_has_an_interval():
+    said = np.repeat([0.1, 0.9], 10)
+    points = reliability(said, said > 0.5, np.arange(20), bins=2)
+    np.testing.assert_array_equal(points.happened, [0, 1])
+    np.testing.assert_allclose(points.high[0], 1 - 0.025 ** (1 / 10))
+    np.testing.assert_allclose(points.low[1], 0.025 ** (1 / 10))
+
+
+def test_a_sweep_gives_none_of_all_seeds_an_exact_interval():
+    patients = np.arange(30)
+    none, some = np.full(30, 50), np.r_[1, np.full(29, 50)]
+    always = sample_ranks([(none, patients)] * 2, "", 100)["recall_at_1"]
+    assert always.interval == pytest.approx((0, 1 - 0.025 ** (1 / 30)))
+    once = sample_ranks([(none, patients), (some, patients)], "", 100)["recall_at_1"]
+    assert once.exact is None
+    assert (always - always).interval == (0, 0)  # a difference of two models is no share
