@@ -1,9 +1,11 @@
 """Scalars to `metrics.jsonl` and TensorBoard, from process 0 only."""
 
 import contextlib
+import datetime
 import logging
 import os
 import pathlib
+import re
 import socket
 import time
 
@@ -15,6 +17,9 @@ from data_prep.files import disk_errors_name, write_whole
 from lumbarclip_jax.metrics_file import from_json, to_json
 
 FILE = "metrics.jsonl"
+BOARD = "tensorboard"
+# Seconds of the epoch, then the host and the process.
+BOARD_FILE = re.compile(r"events\.out\.tfevents\.(\d{1,11})\..*")
 
 log = logging.getLogger(__name__)
 
@@ -41,7 +46,7 @@ class MetricWriter:
         self._path = workdir / FILE
         kept = [row for row in read_history(workdir) if row["step"] <= start_step]
         write_whole(self._path, "".join(to_json(row) + "\n" for row in kept).encode())
-        board = workdir / "tensorboard"
+        board = workdir / BOARD
         with disk_errors_name(self._path):
             self._file = self._path.open("a")
         with disk_errors_name(board):
@@ -80,11 +85,21 @@ class MetricWriter:
         )
 
     def _write_events(self, *events: Event) -> None:
-        with disk_errors_name(self._path.parent / "tensorboard"):
+        with disk_errors_name(self._path.parent / BOARD):
             for event in events:
                 event.wall_time = time.time()
                 self._board.write(event.SerializeToString())
             self._board.flush()
+
+
+def last_started(workdir: pathlib.Path) -> datetime.date | None:
+    """The day (UTC) on which training last began, by the names of its TensorBoard files.
+
+    Those keep it when a folder is copied; None where there is none.
+    """
+    found = (BOARD_FILE.fullmatch(path.name) for path in (workdir / BOARD).glob("events.*"))
+    seconds = [int(match[1]) for match in found if match]
+    return datetime.datetime.fromtimestamp(max(seconds), datetime.UTC).date() if seconds else None
 
 
 def read_history(workdir: pathlib.Path) -> list[dict]:

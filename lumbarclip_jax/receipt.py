@@ -1,7 +1,7 @@
 """What a finished run left, by sha256: a file counts because it is that file, not for being there.
 
 `results.sha256` is in the format of `sha256sum`, and written last. Runs of earlier versions have
-none.
+none. It leaves out `figures/`, which is drawn from these files and may be drawn again.
 """
 
 import pathlib

@@ -49,7 +49,8 @@ def train_and_evaluate(config: ConfigDict, workdir: str | pathlib.Path) -> dict[
       config: a config as in `configs/`, with `config.data.dir` set.
       workdir: gets config.json, vocab.txt, data_manifest.json, trained_patients.txt,
         metrics.jsonl, tensorboard/, checkpoints/, metrics.json, predictions.npz, report.html,
-        results.sha256 and, with `eval.choose_by`, chosen.json. A finished run is left as it is.
+        figures/, results.sha256 and, with `eval.choose_by`, chosen.json. A finished run is left as
+        it is.
 
     Returns:
       The final metrics, empty when a signal stopped the run early.

@@ -41,6 +41,7 @@ def full(tmp_path_factory):
         gallery=retrieval_gallery(embedder, None, "test", queries=2),
         embeddings=embedding_map(embedder, None, "test"),
         maps=made_up_maps(),
+        parameters=1_370_000,
     )
     return write(
         tmp_path_factory.mktemp("run"),
@@ -102,7 +103,9 @@ def test_an_unmeasured_task_and_a_run_without_numbers_say_so(tmp_path):
         "test/zero_shot/compression/images": 9.0,
         "test/zero_shot/compression/positives": 0.0,
     }
-    assert "Not measured" in write(tmp_path, metrics=metrics).text
+    manifest = MANIFEST | {"findings_source": "given"}
+    text = write(tmp_path, metrics=metrics, manifest=manifest).text
+    assert "Not measured: thecal sac or nerve root compression at the level; a task needs" in text
     assert "Nothing was measured" in write(tmp_path, metrics={}, history=[]).text
 
 

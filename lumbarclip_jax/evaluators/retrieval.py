@@ -121,7 +121,9 @@ class Retrieval:
             chance["map_shared_findings"] = expected.mean()
         else:
             log.info("no finding is present in %s: no retrieval by shared findings", self.split)
-        found = estimates(metrics, patients, intervals=INTERVALS, **self.bootstrap)
+        # Recall at 10 among 10 candidates is 1, and nothing else it could be.
+        intervals = {name: INTERVALS[name] for name in INTERVALS if chance[name] < 1}
+        found = estimates(metrics, patients, intervals=intervals, **self.bootstrap)
         for metric, estimate in found.items():
             yield from estimate.named(metric, chance[metric])
 

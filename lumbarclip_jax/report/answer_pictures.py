@@ -13,33 +13,45 @@ from lumbarclip_jax.report.curves import (
     precision_recall_curve,
     roc_curve,
 )
-from lumbarclip_jax.report.figures import COLOURS, GRID_COLOUR, INK, MUTED, Picture, finish, panel
+from lumbarclip_jax.report.figures import (
+    COLOURS,
+    GRID_COLOUR,
+    INK,
+    MUTED,
+    Drawn,
+    Numbers,
+    finish,
+    panel,
+)
 from lumbarclip_jax.report.tasks import Answered, TaskPart
 
 SIZE = (3.6, 4.5)
 ALL = "All methods"
 FEW_SHOT = COLOURS[-1]  # the others are those of the same methods in the ROC
+ENDS = ("ci_low", "ci_high")
 CHANCE = {"color": MUTED, "linewidth": 1, "linestyle": (0, (1, 2))}
 
 
-def task_pictures(part: TaskPart) -> list[Picture]:
+def task_pictures(part: TaskPart) -> list[Drawn]:
     """Of a binary task the curves of all methods in one picture, else one picture a method.
 
     Lines beyond the colours there are would not be told apart and are left out, and so is the
     baseline where every line is a class.
     """
     pictures = []
+    stem = f"{part.split}_{part.key}"
     methods = [answered for answered in part.drawn if not answered.is_baseline]
     if part.drawn and part.is_binary:
         lines = [Line(a.title, a.predicted, 1, a.is_baseline) for a in part.drawn]
-        pictures += [_roc(lines), _precision_recall(lines)]
+        pictures += [_roc(stem, lines), _precision_recall(stem, lines)]
     elif part.drawn:
         for method in methods:
             if lines := class_lines(method.predicted):
-                pictures += [_roc(lines, method.title), _precision_recall(lines, method.title)]
+                whose = (stem, lines, method.title)
+                pictures += [_roc(*whose), _precision_recall(*whose)]
     if len(part.few_shot) > 1:
         pictures.append(_few_shot(part))
-    return pictures + [_reliability(method) for method in methods]
+    return pictures + [_reliability(stem, method) for method in methods]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,28 +83,43 @@ def class_lines(predicted: Predictions) -> list[Line]:
     ]
 
 
-def _roc(lines: list[Line], whose: str = ALL) -> Picture:
+def _roc(stem: str, lines: list[Line], whose: str = ALL) -> Drawn:
     axes = _square("ROC", whose, "1 − specificity", "Sensitivity")
-    described = []
+    described, rows = [], []
     for colour, line in zip(COLOURS, lines, strict=False):
         curve = roc_curve(*line.input)
         area = float(np.trapezoid(curve.y, curve.x))
         _draw(axes, curve, line, colour, f"{line.name}: {area:.2f}")
+        rows += _rows(line, curve)
         described.append(f"{line.name} with an area of {area:.3f}")
     axes.plot([0, 1], [0, 1], **CHANCE)
-    return _with_legend(axes, described)
+    numbers = Numbers(("line", "one_minus_specificity", "sensitivity", *ENDS), rows)
+    return _with_legend(axes, described, _named(stem, "roc", whose), numbers)
 
 
-def _precision_recall(lines: list[Line], whose: str = ALL) -> Picture:
+def _precision_recall(stem: str, lines: list[Line], whose: str = ALL) -> Drawn:
     axes = _square("Precision and recall", whose, "Recall (sensitivity)", "Precision")
-    described = []
+    described, rows = [], []
     for colour, line in zip(COLOURS, lines, strict=False):
         curve = precision_recall_curve(*line.input)
         area = float(np.sum(np.diff(curve.x) * curve.y[1:]))
         _draw(axes, curve, line, colour, f"{line.name}: {area:.2f}", drawstyle="steps-pre")
+        rows += _rows(line, curve)
         axes.axhline(line.input[0].mean(), **CHANCE)
         described.append(f"{line.name} with an area of {area:.3f}")
-    return _with_legend(axes, described)
+    numbers = Numbers(("line", "recall", "precision", *ENDS), rows)
+    return _with_legend(axes, described, _named(stem, "precision_recall", whose), numbers)
+
+
+def _rows(line: Line, curve: Curve) -> list[tuple]:
+    """The curve as measured, then the places of its band, which has values of its own."""
+    measured = [(line.name, x, y, None, None) for x, y in zip(curve.x, curve.y, strict=True)]
+    band = zip(GRID, curve.low, curve.high, strict=True)
+    return measured + [(line.name, x, None, low, high) for x, low, high in band]
+
+
+def _named(stem: str, kind: str, whose: str) -> str:
+    return f"{stem}_{kind}" if whose == ALL else f"{stem}_{kind}_{whose}"
 
 
 def _draw(axes, curve: Curve, line: Line, colour: str, label: str, **style) -> None:
@@ -104,7 +131,7 @@ def _draw(axes, curve: Curve, line: Line, colour: str, label: str, **style) -> N
     axes.plot(curve.x, curve.y, label=label, **style)
 
 
-def _few_shot(part: TaskPart) -> Picture:
+def _few_shot(part: TaskPart) -> Drawn:
     rows = [answered.rows["auroc"] for answered in part.few_shot]
     shots = [answered.shots for answered in part.few_shot]
     values = np.array([row.value for row in rows])
@@ -135,17 +162,23 @@ def _few_shot(part: TaskPart) -> Picture:
     axes.minorticks_off()
     axes.set_box_aspect(1)
     steps = [f"AUROC {value:.3f} with {k}" for k, value in zip(shots, values, strict=True)]
-    return _with_legend(axes, steps)
+    measured = zip(part.few_shot, rows, strict=True)
+    numbers = Numbers(
+        ("method", "labelled_images_of_each_class", "auroc", *ENDS, "standard_deviation_of_draws"),
+        [(a.title, a.shots, r.value, r.low, r.high, r.seed_sd) for a, r in measured]
+        + [(a.title, None, (r := a.rows["auroc"]).value, r.low, r.high, None) for a in beside],
+    )
+    return _with_legend(axes, steps, f"{part.split}_{part.key}_few_shot", numbers)
 
 
-def _reliability(answered: Answered) -> Picture:
+def _reliability(stem: str, answered: Answered) -> Drawn:
     predicted = answered.predicted
-    labels = ("Said probability", "Happened")
+    labels = ("Predicted probability", "Observed frequency")
     if len(predicted.classes) > 2:
-        labels = ("Said probability of its answer", "Was right")
+        labels = ("Predicted probability of the answer", "Observed accuracy")
     axes = _square("Reliability", answered.title, *labels)
     axes.plot([0, 1], [0, 1], **CHANCE)
-    described = []
+    described, rows = [], []
     for colour, marker, label, said in _before_and_after(answered):
         points = reliability_of(predicted, said)
         axes.errorbar(
@@ -159,9 +192,13 @@ def _reliability(answered: Answered) -> Picture:
             markersize=4.5,
             label=label,
         )
+        every = (points.said, points.happened, points.low, points.high, points.rows)
+        rows += [(label, *row) for row in zip(*every, strict=True)]
         pairs = zip(points.said, points.happened, strict=True)
         described.append(f"{label}: " + ", ".join(f"{s:.2f} was {h:.2f}" for s, h in pairs))
-    return _with_legend(axes, described)
+    columns = ("series", *(label.lower().replace(" ", "_") for label in labels), *ENDS, "rows")
+    name = _named(stem, "reliability", answered.title)
+    return _with_legend(axes, described, name, Numbers(columns, rows))
 
 
 def _before_and_after(answered: Answered):
@@ -192,10 +229,10 @@ def _square(heading: str, whose: str, x_label: str, y_label: str):
     return axes
 
 
-def _with_legend(axes, described: list[str]) -> Picture:
+def _with_legend(axes, described: list[str], name: str, numbers: Numbers) -> Drawn:
     """The finished picture, its legend below, where no line runs."""
     axes.figure.legend(
         loc="outside lower left", fontsize=7.5, labelcolor=INK, frameon=False, handlelength=1.8
     )
     heading = axes.get_title(loc="left").replace("\n", ", ")
-    return finish(axes.figure, f"{heading}: {'; '.join(described)}")
+    return finish(axes.figure, f"{heading}: {'; '.join(described)}", name, numbers)

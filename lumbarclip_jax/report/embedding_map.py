@@ -31,6 +31,11 @@ class EmbeddingMap:
     pair_cosine: float
     other_cosine: float
 
+    @property
+    def is_labelled(self) -> bool:
+        """Whether any of the images is."""
+        return bool((self.label >= 0).any())
+
 
 def embedding_map(
     embedder, state, split: str, *, task: str = "disc_displacement", seed: int = 0

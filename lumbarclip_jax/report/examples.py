@@ -2,6 +2,8 @@
 
 import dataclasses
 
+import jax
+
 from lumbarclip_jax import activity
 from lumbarclip_jax.evaluators.gallery import Gallery, retrieval_gallery
 from lumbarclip_jax.report.embedding_map import EmbeddingMap, embedding_map
@@ -10,9 +12,12 @@ from lumbarclip_jax.report.maps import Maps, similarity_maps
 
 @dataclasses.dataclass(frozen=True)
 class Examples:
+    """`parameters` counts the model's numbers."""
+
     gallery: Gallery
     embeddings: EmbeddingMap
     maps: Maps
+    parameters: int
 
 
 def find_examples(run, embedder, split: str) -> Examples:
@@ -22,4 +27,5 @@ def find_examples(run, embedder, split: str) -> Examples:
         gallery=retrieval_gallery(embedder, run.state, split),
         embeddings=embedding_map(embedder, run.state, split),
         maps=similarity_maps(run, embedder, split),
+        parameters=sum(leaf.size for leaf in jax.tree.leaves(run.state.params)),
     )

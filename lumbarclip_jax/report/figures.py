@@ -1,8 +1,9 @@
-"""Pictures of the page, as PNG data URIs: drawn off screen, nothing written to disk."""
+"""Pictures of the page, as PNG data URIs: drawn off screen. `figure_files` writes them to disk."""
 
 import base64
 import dataclasses
 import io
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -26,6 +27,23 @@ class Picture:
     text: str
 
 
+@dataclasses.dataclass(frozen=True)
+class Numbers:
+    """What a figure shows, as a table: names of columns, and rows of text and numbers."""
+
+    columns: Sequence[str]
+    rows: Iterable[Sequence[str | float | None]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Drawn(Picture):
+    """A figure of lines and points, whose `name` is that of its files."""
+
+    name: str
+    figure: Figure
+    numbers: Numbers
+
+
 def slice_picture(image: np.ndarray, text: str) -> Picture:
     """A grey image uint8 `[H, W]`."""
     picture = Image.fromarray(image)
@@ -33,7 +51,7 @@ def slice_picture(image: np.ndarray, text: str) -> Picture:
     return Picture(png_uri(picture), text)
 
 
-def training_curves(history: list[dict]) -> list[Picture]:
+def training_curves(history: list[dict]) -> list[Drawn]:
     """One picture for every scalar the training loop logged, the loss first."""
     names = dict.fromkeys(
         name for row in history for name in row if name != "step" and "/" not in name
@@ -48,7 +66,8 @@ def training_curves(history: list[dict]) -> list[Picture]:
         axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
         first, last = points[0, 1], points[-1, 1]
         text = f"{name} against training step, from {first:.4g} to {last:.4g}"
-        pictures.append(finish(axes.figure, text))
+        numbers = Numbers(("step", name), points)
+        pictures.append(finish(axes.figure, text, f"training_{name}", numbers))
     return pictures
 
 
@@ -60,7 +79,7 @@ _CURVE_TITLES = {
 }
 
 
-def evaluation_curves(history: list[dict]) -> list[Picture]:
+def evaluation_curves(history: list[dict]) -> list[Drawn]:
     """Recall at 5 and AUROC within level over training, with interval and chance."""
     curves: dict[tuple[str, str, str], dict[str, list[tuple]]] = {}
     for row in history:
@@ -91,7 +110,15 @@ def evaluation_curves(history: list[dict]) -> list[Picture]:
             loc="outside lower left", ncols=2, frameon=False, fontsize=7.5, labelcolor=INK
         )
         pictures.append(
-            finish(axes.figure, f"{heading}, against training step, for {', '.join(lines)}")
+            finish(
+                axes.figure,
+                f"{heading}, against training step, for {', '.join(lines)}",
+                f"{split}_{evaluator}_{measure}_over_training",
+                Numbers(
+                    ("line", "step", measure, "ci_low", "ci_high", "chance"),
+                    [(label, *row) for label, of in lines.items() for row in of.T],
+                ),
+            )
         )
     return pictures
 
@@ -114,12 +141,12 @@ def panel(heading: str, size: tuple[float, float] = (3.8, 2.6), x_label: str = "
     return axes
 
 
-def finish(figure: Figure, text: str) -> Picture:
+def finish(figure: Figure, text: str, name: str, numbers: Numbers) -> Drawn:
     """The drawn figure, in 128 colours: no eye tells them from all, and it has half the bytes."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=200)
     drawn = Image.open(buffer).convert("RGB").quantize(128, dither=Image.Dither.NONE)
-    return Picture(png_uri(drawn), text)
+    return Drawn(png_uri(drawn), text, name, figure, numbers)
 
 
 def png_uri(image: Image.Image) -> str:

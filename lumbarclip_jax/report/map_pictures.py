@@ -9,26 +9,30 @@ from matplotlib.figure import Figure
 from PIL import Image, ImageOps
 
 from lumbarclip_jax.report.embedding_map import EmbeddingMap
-from lumbarclip_jax.report.figures import INK, MUTED, Picture, finish, png_uri
+from lumbarclip_jax.report.figures import INK, MUTED, Drawn, Numbers, Picture, finish, png_uri
 from lumbarclip_jax.report.maps import Maps
 
 # Blue, orange and purple keep apart for every kind of colour vision.
 GROUPS = ("#0b6e99", "#d98c00", "#8a5a9e", "#3f7d4e", "#c8553d", "#4a5568")
 PICTURE_PX = 320
 OPACITY = 0.5
+UNLABELLED = "not labelled"
 
 
-def embedding_pictures(embedded: EmbeddingMap) -> list[Picture]:
-    """The same points twice, coloured by level and by the label of a task."""
+def embedding_pictures(embedded: EmbeddingMap) -> list[Drawn]:
+    """The same points coloured by level and, where some are labelled, by the label of a task."""
     levels, level_of_row = np.unique(embedded.level, return_inverse=True)
-    labels = np.where(embedded.label < 0, len(embedded.classes), embedded.label)
-    return [
-        _scatter(embedded, "Coloured by disc level", levels.tolist(), level_of_row),
-        _scatter(embedded, "Coloured by finding", [*embedded.classes, "not labelled"], labels),
-    ]
+    drawn = [_scatter(embedded, "Coloured by disc level", "level", levels.tolist(), level_of_row)]
+    if embedded.is_labelled:
+        names = [*embedded.classes, UNLABELLED]
+        labels = np.where(embedded.label < 0, len(embedded.classes), embedded.label)
+        drawn.append(_scatter(embedded, "Coloured by finding", embedded.task, names, labels))
+    return drawn
 
 
-def _scatter(embedded: EmbeddingMap, heading: str, names: list[str], group: np.ndarray) -> Picture:
+def _scatter(
+    embedded: EmbeddingMap, heading: str, what: str, names: list[str], group: np.ndarray
+) -> Drawn:
     figure = Figure(figsize=(4.6, 4.4), layout="constrained")
     axes = figure.add_subplot()
     axes.set_title(heading, loc="left", fontsize=11, color=INK)
@@ -41,7 +45,7 @@ def _scatter(embedded: EmbeddingMap, heading: str, names: list[str], group: np.n
         rows = group == k
         if not rows.any():
             continue
-        colour = MUTED if name == "not labelled" else GROUPS[k % len(GROUPS)]
+        colour = MUTED if name == UNLABELLED else GROUPS[k % len(GROUPS)]
         axes.scatter(*images[rows].T, s=17, color=colour, linewidth=0, label=name, zorder=3)
         axes.scatter(
             *reports[rows].T,
@@ -71,7 +75,17 @@ def _scatter(embedded: EmbeddingMap, heading: str, names: list[str], group: np.n
         frameon=False,
         labelcolor=INK,
     )
-    return finish(figure, f"{heading}: {', '.join(counts)}")
+    points = (("image", images), ("report", reports))
+    numbers = Numbers(
+        ("pair", "kind", "x", "y", what),
+        [
+            (pair, kind, *xy, names[group[pair]])
+            for kind, of in points
+            for pair, xy in enumerate(of)
+        ],
+    )
+    text = f"{heading}: {', '.join(counts)}"
+    return finish(figure, text, f"{embedded.split}_embeddings_by_{what}", numbers)
 
 
 @dataclasses.dataclass(frozen=True)

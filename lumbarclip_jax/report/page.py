@@ -10,15 +10,18 @@ from data_prep.files import disk_errors_name, write_whole
 from lumbarclip_jax import activity, receipt, trained_patients
 from lumbarclip_jax.data import resplit
 from lumbarclip_jax.evaluators.task_rows import FEWEST_PATIENTS
-from lumbarclip_jax.metric_writer import read_history
+from lumbarclip_jax.metric_writer import last_started, read_history
 from lumbarclip_jax.report import (
     answer_pictures,
+    figure_files,
     figures,
+    forest,
     map_pictures,
     order,
     robustness_pictures,
     tables,
     tasks,
+    verdict,
 )
 from lumbarclip_jax.report.examples import Examples
 from lumbarclip_jax.report.measured import read_measured
@@ -36,11 +39,14 @@ def write_report(
     Reports are text from outside: everything is escaped, and the page's own policy forbids scripts
     and any request.
 
+    What cannot be there, such as tasks of a data set without labels, is left out, with a sentence.
+
     Args:
       folder: of the run. Its metrics.json, metrics.jsonl and predictions.npz may be missing; what
         they hold is then left out. For what was measured later see `measured`.
       examples: what the model shows of its data set; left out when there is none.
-      out: the file to write; `report.html` in the folder by default.
+      out: the file to write; by default `report.html` in the folder, and then also the figures as
+        files of their own, see `figure_files`.
 
     Returns:
       The file written.
@@ -64,6 +70,19 @@ def write_report(
         warning = trained_patients.warning(round(trained_on))
     if config["data"].get("resplit") == resplit.LEAKY:
         warning = resplit.WARNING
+    measured_parts = [part for part in parts if part.answered]
+    headlines = tables.headlines(arranged)
+    forest_rows = forest.forest_rows(measured_parts)
+    curves = figures.training_curves(history) + figures.evaluation_curves(history)
+    of_task = {
+        (part.split, part.key): answer_pictures.task_pictures(part) for part in measured_parts
+    }
+    of_robustness = {
+        section.split: robustness_pictures.robustness_pictures(metrics, section.split)
+        for section in arranged
+        if section.evaluator == "robustness"
+    }
+    of_embeddings = map_pictures.embedding_pictures(examples.embeddings) if examples else []
     page = (
         _environment()
         .get_template("report.html.j2")
@@ -71,19 +90,28 @@ def write_report(
             name=config.get("name", folder.name),
             version=lumbarclip_jax.__version__,
             warning=warning,
+            verdict=verdict.verdict(headlines, manifest),
+            is_invented=verdict.is_invented(manifest),
+            unmeasured=verdict.unmeasured(parts, manifest),
+            trained_on=last_started(folder),
+            has_figure_files=out is None,
             steps=steps,
-            metrics=metrics,
             outdated=measured.outdated,
-            sections=arranged,
-            headlines=tables.headlines(arranged),
-            tasks=parts,
+            sections=[section for section in arranged if not tasks.is_classification(section)],
+            is_measured=bool(metrics),
+            headlines=headlines,
+            tasks=measured_parts,
+            forest_rows=forest_rows,
+            forest_ticks=forest.TICKS,
             fewest_patients=FEWEST_PATIENTS,
             has_level_only=any(name.endswith("_level_only") for name in metrics),
-            curves=figures.training_curves(history) + figures.evaluation_curves(history),
+            curves=curves,
+            task_pictures=of_task,
+            robustness_pictures=of_robustness,
             manifest=manifest,
             config=tables.flat(config),
             examples=examples,
-            embedding_pictures=examples and map_pictures.embedding_pictures(examples.embeddings),
+            embedding_pictures=of_embeddings,
             map_pictures=examples and map_pictures.map_pictures(examples.maps),
         )
     )
@@ -92,6 +120,10 @@ def write_report(
         path.parent.mkdir(parents=True, exist_ok=True)
     write_whole(path, page.encode())
     if out is None:
+        drawn = [*forest.forest_figures(forest_rows), *curves, *of_embeddings]
+        for pictures in (*of_task.values(), *of_robustness.values()):
+            drawn += pictures
+        figure_files.save_figures(drawn, folder)
         receipt.renew(folder, REPORT_FILE)
     return path
 
@@ -125,9 +157,6 @@ def _environment() -> jinja2.Environment:
     )
     environment.globals |= {
         "slice_picture": figures.slice_picture,
-        "robustness_pictures": robustness_pictures.robustness_pictures,
-        "task_pictures": answer_pictures.task_pictures,
         "title": tables.title,
     }
-    environment.tests["classification"] = tasks.is_classification
     return environment

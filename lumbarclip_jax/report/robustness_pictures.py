@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import matplotlib
 import numpy as np
 
-from lumbarclip_jax.report.figures import INK, MUTED, Picture, finish, panel
+from lumbarclip_jax.report.figures import INK, MUTED, Drawn, Numbers, finish, panel
 from lumbarclip_jax.report.tables import title
 
 # Eight corruptions are told apart by colour and by mark.
@@ -44,7 +44,7 @@ def declines(metrics: Mapping[str, float], split: str) -> dict[str, Decline]:
     return found
 
 
-def robustness_pictures(metrics: Mapping[str, float], split: str) -> list[Picture]:
+def robustness_pictures(metrics: Mapping[str, float], split: str) -> list[Drawn]:
     """One picture a number; severity 0 is the image as it is."""
     pictures = []
     for number, decline in declines(metrics, split).items():
@@ -54,8 +54,11 @@ def robustness_pictures(metrics: Mapping[str, float], split: str) -> list[Pictur
         axes.axhspan(decline.low, decline.high, color=MUTED, alpha=0.12, linewidth=0)
         axes.axhline(decline.chance, color=MUTED, linewidth=1, linestyle=(0, (1, 2)))
         described = []
+        clean = ("", 0.0, decline.clean, decline.low, decline.high, decline.chance)
+        rows = [clean]
         for k, (corruption, points) in enumerate(decline.points.items()):
             steps, values = np.concatenate([[[0, decline.clean]], points]).T
+            rows += [(corruption, *point, None, None, None) for point in points]
             style = {"color": COLOURS[k % len(COLOURS)], "marker": MARKS[k % len(MARKS)]}
             axes.plot(steps, values, linewidth=1.4, ms=4, label=title(corruption), **style)
             described.append(f"{title(corruption)} ends at {values[-1]:.3f}")
@@ -63,7 +66,9 @@ def robustness_pictures(metrics: Mapping[str, float], split: str) -> list[Pictur
             loc="outside lower left", ncols=2, fontsize=7.5, frameon=False, labelcolor=INK
         )
         text = f"{heading}, {decline.clean:.3f} clean: {', '.join(described)}"
-        pictures.append(finish(axes.figure, text.replace("\n", ", ")))
+        columns = ("corruption", "severity", measure, "ci_low", "ci_high", "chance")
+        name = f"{split}_robustness_{number}"
+        pictures.append(finish(axes.figure, text.replace("\n", ", "), name, Numbers(columns, rows)))
     return pictures
 
 

@@ -30,6 +30,8 @@ FACTS = {
     "map_queries": "mean average precision over {:.0f} queries that have findings",
     "temperature": "temperature {:.4g}, fitted on validation",
 }
+# Counts that say nothing where they are 0.
+OF_FINDINGS = ("findings", "map_queries")
 # Facts of a table, not of all that is said about its task.
 TABLE_FACTS = ("c", "temperature", "examples", "amount")
 SHARE = "share_"  # of a class, in a task of more than two
@@ -113,6 +115,11 @@ class Row:
     @property
     def title(self) -> str:
         return title(self.measure)
+
+    @property
+    def is_certain(self) -> bool:
+        """Recall at 10 among 10 candidates or fewer, which says nothing."""
+        return self.measure.startswith("recall_at_") and self.chance == 1
 
     @property
     def is_difference(self) -> bool:
@@ -214,8 +221,8 @@ def sections(metrics: dict[str, float]) -> list[Section]:
         if name.count("/") < 2 or name.endswith(SUFFIXES):
             continue
         split, evaluator, path, measure = split_name(name)
-        if measure == "findings" and not value:
-            continue  # of a data set without them
+        if measure in OF_FINDINGS and not value:
+            continue  # of a data set without findings
         section = found.setdefault((split, evaluator), Section(split, evaluator, title(evaluator)))
         task = table = None
         fact = FACTS.get(measure)
@@ -233,12 +240,17 @@ def sections(metrics: dict[str, float]) -> list[Section]:
             (table or task or section).facts.append(fact.format(value))
         elif table:
             beside = (_defined(metrics.get(name + suffix)) for suffix in SUFFIXES)
-            table.rows.append(Row(measure, value, *beside))
+            row = Row(measure, value, *beside)
+            if not row.is_certain:
+                table.rows.append(row)
     return list(found.values())
 
 
 def headlines(arranged: list[Section]) -> list[tuple[Section, Task, Table, Row]]:
-    """The few rows shown first: recall at 5 by image, and AUROC within level of `MAIN_TASKS`."""
+    """The few rows shown first: recall at 5 by image, and AUROC within level of `MAIN_TASKS`.
+
+    A number that is not defined is no headline.
+    """
     wanted = []
     for section in arranged:
         for task in section.tasks.values():
@@ -247,7 +259,7 @@ def headlines(arranged: list[Section]) -> list[tuple[Section, Task, Table, Row]]
                     by_image = task.key in ("image_to_text", "text_to_image")
                     recall = row.measure == "recall_at_5" and by_image
                     auroc = row.measure == "auroc_within_level" and table.key in MAIN_TABLES
-                    if recall or auroc:
+                    if (recall or auroc) and not math.isnan(row.value):
                         wanted.append((section, task, table, row))
     return wanted
 

@@ -1,6 +1,7 @@
 """The classification part of the page: task by task, with everyone who answered side by side."""
 
 import dataclasses
+import math
 import re
 from collections.abc import Mapping
 
@@ -98,6 +99,10 @@ class TaskPart:
         return [every[name] for name in OVERVIEW if name in every]
 
 
+def _has_numbers(table: Table) -> bool:
+    return any(not math.isnan(row.value) for row in table.rows)
+
+
 def is_classification(section: Section) -> bool:
     """Whether it is about tasks, so that it is shown among what others said about the same."""
     return any(key in TASKS for key in section.tasks)
@@ -120,7 +125,7 @@ def task_parts(
                 (section.split, task.key), TaskPart(section.split, task.key, task.title, [])
             )
             part.facts = list(dict.fromkeys([*part.facts, *task.facts]))
-            for table in task.tables.values():
+            for table in filter(_has_numbers, task.tables.values()):
                 is_baseline = table.key.endswith(BASELINE)
                 key = f"{section.split}/{section.evaluator}/{table.key}"
                 features = [p for p in table.key.split("/")[1:] if p != USUAL_FEATURES]
