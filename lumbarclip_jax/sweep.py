@@ -70,7 +70,7 @@ def main(overrides: list[str], command: str) -> None:
     except signals.Stopped:
         log.info("stopped; the same command continues")
         sys.exit(1)
-    paths = write_pages(summary(runs, failures, command, RESAMPLES.value), out)
+    paths = write_pages(summary(runs, failures, command, RESAMPLES.value, out), out)
     log.info("open %s", paths[-2])
     if failures:
         log.error("%d of %d runs failed: %s", len(failures), len(runs), ", ".join(failures))

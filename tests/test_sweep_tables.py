@@ -8,7 +8,7 @@ import pytest
 from lumbarclip_jax.evaluators.bootstrap import paired_differences
 from lumbarclip_jax.evaluators.ranking import rank_metrics
 from lumbarclip_jax.sweeps.notes import notes
-from lumbarclip_jax.sweeps.pages import Page, write_pages
+from lumbarclip_jax.sweeps.pages import Page, run_links, write_pages
 from lumbarclip_jax.sweeps.results import read_results
 from lumbarclip_jax.sweeps.sampling import Sampled, holm, sample_ranks
 from lumbarclip_jax.sweeps.table import Measure, ablation
@@ -120,7 +120,7 @@ def two_heads(tmp_path):
     return [*runs, leaky]
 
 
-def page_of(runs, failures=()):
+def page_of(runs, failures=(), out=None):
     table = ablation(read_results([run for run in runs if not run.is_leaky]), resamples=400)
     leaky = [run for run in runs if run.is_leaky]
     return Page(
@@ -129,6 +129,7 @@ def page_of(runs, failures=()):
         table=table,
         leaky=ablation(read_results(leaky), resamples=400) if leaky else None,
         failures=list(failures),
+        runs=run_links(runs, out or runs[0].folder.parent.parent),
     )
 
 
@@ -147,8 +148,8 @@ def test_pages_hold_the_same_numbers(two_heads, tmp_path):
     page = page_of(two_heads, failures=[("resnet_mlp_seed0", "<b>no</b> memory")])
     markdown, html, table = (path.read_text() for path in write_pages(page, tmp_path))
     row = next(line for line in markdown.splitlines() if line.startswith("| ViT, MLP |"))
-    assert row.startswith("| ViT, MLP | 1.000 [0.912, 1.000] ▲ | 1.000 [0.912, 1.000] |")
-    assert "1.000 [0.912, 1.000] ▲" in html
+    assert row.startswith("| ViT, MLP | **1.000 [0.912, 1.000] ▲** | 1.000 [0.912, 1.000] |")
+    assert "<b>1.000</b> ▲<span>[0.912, 1.000]</span>" in html
     for text in (markdown, html):
         assert "python -m lumbarclip_jax.sweep --out=x" in text
         assert "Split by patient (6 train, 4 test), measured on test." in text
@@ -178,6 +179,7 @@ def test_the_leaky_table_warns_and_stands_beside_the_clean_one(two_heads, tmp_pa
     clean_row = next(line for line in leaky.splitlines() if line.startswith("| ViT, linear, by p"))
     assert clean_row.startswith("| ViT, linear, by patient | 0.500 [")
     assert "| ViT, linear, by slice, leaky | 1.000 [0.912, 1.000] |" in leaky
+    assert "**" not in leaky.replace("**These are no results.**", "")
     assert "| ViT, MLP, by slice, leaky | not measured |" in leaky
     clean_only = write_pages(page_of(two_heads[:-1]), tmp_path)[0].read_text()
     assert "slice-level" not in clean_only
@@ -241,7 +243,7 @@ def test_heads_on_unequal_seeds_are_shown_and_not_compared(tmp_path):
         complete(run, ranks=[1, 1, 2, 2], patients=PATIENTS)
     page = page_of(runs)
     assert not page.table.contrasts
-    assert [label for label, _ in page.main_blocks[0].rows[:2]] == [
+    assert [line.label for line in page.main_blocks[0].rows[:2]] == [
         "ViT, linear (seeds: 2)",
         "ViT, MLP (seeds: 1)",
     ]

@@ -40,8 +40,11 @@ def notes(runs: Sequence[PlannedRun], table: Table, resamples: int) -> list[str]
         f"Training: {steps} steps of {batch} pairs, images of {side} px. Each number is the mean "
         f"over seeds, of which there are {_listed(row.seeds for row in table.rows)}.",
         f"In brackets its 95 % interval over {resamples:,} resamples of the patients, the same "
-        "for all seeds and models. It covers which patients were tested, not the chance in "
-        "training: for that see the standard deviation over seeds in table.csv.",
+        "for all seeds and models, or the exact one of recall and accuracy that are 0 or 1. It "
+        "covers which patients were tested, not the chance in training: for that see the standard "
+        "deviation over seeds in table.csv.",
+        "Bold is the highest of the models in a column, which need not differ from the next by "
+        "more than chance.",
         marks if pairs else "No encoder has both heads on the same seeds, so nothing is marked.",
         "Chance is what a model that looks at nothing reaches. “Disc level alone” is a probe that "
         "is told which level the image shows, and nothing else. Zero-shot prompts name the level, "

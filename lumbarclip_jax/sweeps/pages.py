@@ -4,33 +4,36 @@ import csv
 import dataclasses
 import io
 import itertools
-import math
+import os
 import pathlib
+import urllib.parse
 from collections.abc import Iterator, Sequence
 
 import jinja2
 
 from data_prep.files import disk_errors_name, write_whole
+from lumbarclip_jax import report
 from lumbarclip_jax.data.resplit import WARNING
-from lumbarclip_jax.report.tables import title
-from lumbarclip_jax.sweeps.sampling import Sampled
-from lumbarclip_jax.sweeps.table import CLASSIFICATION, EVALUATORS, Measure, Row, Table
+from lumbarclip_jax.report.forest import TICKS
+from lumbarclip_jax.run import REPORT_FILE
+from lumbarclip_jax.sweeps.blocks import Block, blocks, main_groups, task_groups
+from lumbarclip_jax.sweeps.forest import Forest, forests
+from lumbarclip_jax.sweeps.plan import PlannedRun
+from lumbarclip_jax.sweeps.runner import is_complete
+from lumbarclip_jax.sweeps.table import Table
 
-ENCODERS = {"vit": "ViT", "swin": "Swin", "resnet": "ResNet"}
-HEAD_TITLES = {"linear": "linear", "mlp": "MLP"}
-MARKS = {1: " ▲", -1: " ▼", 0: ""}
-WIDTH = 7  # columns of numbers that fit beside each other
-Group = tuple[str, list[Measure]]
 CLEAN, LEAKY = "by patient", "by slice, leaky"
+# The style and the strips of a run's page are those of the sweep's too.
+TEMPLATES = (pathlib.Path(__file__).parent, pathlib.Path(report.__file__).parent)
 
 
 @dataclasses.dataclass(frozen=True)
-class Block:
-    """One printed table: a title, column heads, and rows of a label and cells."""
+class RunLink:
+    """The page of a run: a model's name, what tells the run from its others, and a relative URL."""
 
-    title: str
-    heads: list[str]
-    rows: list[tuple[str, list[str]]]
+    model: str
+    name: str
+    url: str
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,7 +41,7 @@ class Page:
     """All that is printed.
 
     `notes` say what the numbers are; `failures` are (run, reason); `leaky` is None unless asked
-    for.
+    for; `runs` are those that left a page.
     """
 
     command: str
@@ -46,22 +49,46 @@ class Page:
     table: Table | None
     leaky: Table | None
     failures: list[tuple[str, str]]
+    runs: list[RunLink]
 
     @property
     def main_blocks(self) -> list[Block]:
-        return list(_blocks({CLEAN: self.table}, _main_groups(self.table))) if self.table else []
+        return list(blocks({CLEAN: self.table}, main_groups(self.table))) if self.table else []
 
     @property
     def detail_blocks(self) -> list[Block]:
-        return list(_blocks({CLEAN: self.table}, _task_groups(self.table))) if self.table else []
+        return list(blocks({CLEAN: self.table}, task_groups(self.table))) if self.table else []
 
     @property
     def leaky_blocks(self) -> list[Block]:
         if not (self.table and self.leaky):
             return []
         tables = {CLEAN: self.table, LEAKY: self.leaky}
-        groups = [*_main_groups(self.table), *_task_groups(self.table)]
-        return list(_blocks(tables, groups, marks=False))
+        groups = [*main_groups(self.table), *task_groups(self.table)]
+        return list(blocks(tables, groups, leaky=LEAKY, marks=False))
+
+    @property
+    def forests(self) -> list[Forest]:
+        return forests(self.table) if self.table else []
+
+    @property
+    def links(self) -> dict[str, list[RunLink]]:
+        """By model."""
+        names = dict.fromkeys(run.model for run in self.runs)
+        return {name: [run for run in self.runs if run.model == name] for name in names}
+
+
+def run_links(runs: Sequence[PlannedRun], out: pathlib.Path) -> list[RunLink]:
+    """Links from a page in `out` to those of the runs that are complete."""
+    return [
+        RunLink(
+            model=run.model,
+            name=run.name.removeprefix(f"{run.model}_").replace("_", " "),
+            url=urllib.parse.quote(os.path.relpath(run.folder / REPORT_FILE, out)),
+        )
+        for run in runs
+        if is_complete(run)
+    ]
 
 
 def write_pages(page: Page, out: pathlib.Path) -> list[pathlib.Path]:
@@ -69,7 +96,7 @@ def write_pages(page: Page, out: pathlib.Path) -> list[pathlib.Path]:
     with disk_errors_name(out):
         out.mkdir(parents=True, exist_ok=True)
     environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(pathlib.Path(__file__).parent),
+        loader=jinja2.FileSystemLoader(TEMPLATES),
         autoescape=jinja2.select_autoescape(["html.j2"]),
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
@@ -77,7 +104,9 @@ def write_pages(page: Page, out: pathlib.Path) -> list[pathlib.Path]:
     )
     paths = []
     for name in ("table.md", "table.html"):
-        text = environment.get_template(f"{name}.j2").render(page=page, warning=WARNING)
+        text = environment.get_template(f"{name}.j2").render(
+            page=page, warning=WARNING, ticks=TICKS
+        )
         write_whole(out / name, text.encode())
         paths.append(out / name)
     tables = {CLEAN: page.table, LEAKY: page.leaky}
@@ -88,94 +117,6 @@ def write_pages(page: Page, out: pathlib.Path) -> list[pathlib.Path]:
     writer.writerows(lines)
     write_whole(out / "table.csv", csv_text.getvalue().encode())
     return [*paths, out / "table.csv"]
-
-
-def _main_groups(table: Table) -> list[Group]:
-    """Recalls, then one number a task: zero-shot and by every probe, by image and by patient."""
-    groups: dict[str, list[Measure]] = {}
-    for measure in table.measures:
-        if not measure.main or measure.is_single_finding:
-            continue
-        if measure.evaluator == "retrieval":
-            view = "by patient" if "patient" in measure.what else "by image"
-            groups.setdefault(f"Retrieval {view}", []).append(measure)
-        else:
-            groups.setdefault(_way(measure), []).append(measure)
-    return sorted(groups.items(), key=lambda group: EVALUATORS.index(group[1][0].evaluator))
-
-
-def _task_groups(table: Table) -> list[Group]:
-    """All shown metrics of every task, then the single findings."""
-    tasks: dict[str, list[Measure]] = {}
-    findings: dict[str, list[Measure]] = {}
-    for measure in table.measures:
-        if measure.metric not in CLASSIFICATION:
-            continue
-        if not measure.is_single_finding:
-            name = f"{title(measure.task)}: {_way(measure)}"
-            tasks.setdefault(name, []).append(measure)
-        elif measure.main:
-            findings.setdefault(f"Single findings: {_way(measure)}", []).append(measure)
-    for of in tasks.values():
-        of.sort(key=lambda measure: CLASSIFICATION.index(measure.metric))
-    return [*tasks.items(), *findings.items()]
-
-
-def _way(measure: Measure) -> str:
-    """How it was answered: the evaluator, the features, by image or by patient."""
-    features = [title(part).lower() for part in measure.features.split("/") if part]
-    return ", ".join([title(measure.evaluator), *features])
-
-
-def _blocks(
-    tables: dict[str, Table], groups: Sequence[Group], marks: bool = True
-) -> Iterator[Block]:
-    for name, measures in groups:
-        one_task = len({measure.what for measure in measures}) == 1
-        for start in range(0, len(measures), WIDTH):
-            part = measures[start : start + WIDTH]
-            heads = [title(m.metric) if one_task else m.title for m in part]
-            suffixes = {splits: f", {splits}" if len(tables) > 1 else "" for splits in tables}
-            every = next(iter(tables.values())).rows
-            rows = []
-            for row, (splits, table) in itertools.product(every, tables.items()):
-                label = row_label(row, every) + suffixes[splits]
-                rows.append((label, [_cell(table, row, m, marks) for m in part]))
-            for splits, table in tables.items():
-                suffix = suffixes[splits]
-                if any(m in table.level_only for m in part):
-                    known = [table.level_only.get(m) for m in part]
-                    cells = [_shown(sampled) if sampled else "–" for sampled in known]
-                    rows.append((f"disc level alone{suffix}", cells))
-                cells = [_number(table.chance.get(m, math.nan)) for m in part]
-                rows.append((f"chance{suffix}", cells))
-            yield Block(name, heads, rows)
-
-
-def row_label(row: Row, rows: Sequence[Row]) -> str:
-    """Encoder and head, or the config's name where that is not unique; seeds where they differ."""
-    alike = [r for r in rows if (r.encoder, r.head) == (row.encoder, row.head)]
-    label = f"{ENCODERS.get(row.encoder, row.encoder)}, {HEAD_TITLES.get(row.head, row.head)}"
-    label = row.model if len(alike) > 1 else label
-    unequal = len({r.seeds for r in rows}) > 1
-    return f"{label} (seeds: {row.seeds})" if unequal else label
-
-
-def _cell(table: Table, row: Row, measure: Measure, marks: bool) -> str:
-    sampled = table.cells.get((row.model, measure))
-    contrast = table.contrasts.get((row.model, measure))
-    return _shown(sampled) + (MARKS[contrast.sign] if contrast and marks else "")
-
-
-def _shown(sampled: Sampled | None) -> str:
-    if sampled is None:
-        return "not measured"
-    low, high = sampled.interval
-    return f"{_number(sampled.value)} [{_number(low)}, {_number(high)}]"
-
-
-def _number(value: float) -> str:
-    return "–" if math.isnan(value) else f"{value:.3f}"
 
 
 def _csv_lines(splits: str, table: Table | None) -> Iterator[dict]:

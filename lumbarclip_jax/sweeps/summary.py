@@ -1,10 +1,11 @@
 """What a sweep found: the tables of all its complete runs."""
 
 import logging
+import pathlib
 from collections.abc import Mapping, Sequence
 
 from lumbarclip_jax.sweeps.notes import notes
-from lumbarclip_jax.sweeps.pages import Page
+from lumbarclip_jax.sweeps.pages import Page, run_links
 from lumbarclip_jax.sweeps.plan import PlannedRun
 from lumbarclip_jax.sweeps.results import read_results
 from lumbarclip_jax.sweeps.table import ablation
@@ -13,7 +14,11 @@ log = logging.getLogger(__name__)
 
 
 def summary(
-    runs: Sequence[PlannedRun], failures: Mapping[str, str], command: str, resamples: int
+    runs: Sequence[PlannedRun],
+    failures: Mapping[str, str],
+    command: str,
+    resamples: int,
+    out: pathlib.Path,
 ) -> Page:
     """The page of these runs.
 
@@ -21,6 +26,7 @@ def summary(
       failures: of each run that failed, its name and the reason.
       command: what was typed.
       resamples: of patients, for the intervals.
+      out: folder of the page, from which its links lead to the runs.
     """
     clean = read_results([run for run in runs if not run.is_leaky])
     leaky = read_results([run for run in runs if run.is_leaky])
@@ -32,4 +38,5 @@ def summary(
         table=table,
         leaky=ablation(leaky, resamples) if leaky else None,
         failures=list(failures.items()),
+        runs=run_links(runs, out),
     )
