@@ -45,11 +45,41 @@ def test_more_hits_never_have_a_lower_upper_end():
     assert all(of.low <= of.value <= of.high for of in ends)
 
 
-def test_many_hits_keep_their_percentiles():
-    ranks, patients = np.r_[np.ones(40, int), np.full(40, 30)], np.arange(80)
+@pytest.mark.parametrize(
+    ("ranks", "patients"),
+    [
+        ([1] * 40 + [30] * 40, np.arange(80)),
+        # The hits of four patients' worth, but of all twelve: what resamples tell is enough.
+        ([1, 1, 30, 30, 30, 30] * 12, np.repeat(np.arange(12), 6)),
+        ([1, 30, 30, 30, 30, 30] * 6 + [1, 1, 1, 30, 30, 30] * 6, np.repeat(np.arange(12), 6)),
+    ],
+)
+def test_hits_of_many_patients_keep_their_percentiles(ranks, patients):
+    ranks = np.array(ranks)
     exact = recalls(ranks, patients)["recall_at_5"]
-    plain = estimates(rank_metrics(ranks, patients), patients)["recall_at_5"]
+    plain = estimates(rank_metrics(ranks, patients), np.unique(patients))["recall_at_5"]
     assert (exact.low, exact.high) == (plain.low, plain.high)
+
+
+def test_intervals_of_a_small_share_hold_the_truth():
+    """0.02 of the rows, alike within half of 40 patients: percentiles miss it in a fifth."""
+    misses = {intervals.percentile: 0, intervals.of_share: 0}
+    for trial in range(100):
+        rng = np.random.default_rng(trial)
+        patient_id = np.repeat(np.arange(40), 3)
+        alike = (rng.uniform(size=40) < 0.5)[patient_id]
+        of_patient = (rng.uniform(size=40) < 0.02)[patient_id]
+        hits = np.where(alike, of_patient, rng.uniform(size=120) < 0.02).astype(float)
+
+        def share(weights, hits=hits):
+            return {"share": weights @ hits / weights.sum(axis=1)}
+
+        for kind in misses:
+            options = {"resamples": 200, "seed": trial, "intervals": {"share": kind}}
+            found = estimates(share, patient_id, **options)["share"]
+            misses[kind] += not found.low <= 0.02 <= found.high
+    # 5 of 100 and three binomial deviations of 2.2.
+    assert misses[intervals.of_share] <= 5 + 3 * 2.2 < misses[intervals.percentile]
 
 
 def test_a_calibration_error_lies_in_its_own_interval():
