@@ -18,7 +18,7 @@ of unequal size are dealt with by --strategy, see lumbarclip_jax/imbalance. Hype
 as --recipe.epochs=60, see lumbarclip_jax/fine_tuning/recipe.py. The epoch is chosen on the
 validation split, which --label_fraction leaves whole.
 
---out gets metrics.json, with intervals over resampled patients, and predictions.npz. For one run
+--out gets metrics.json, with intervals over patients, and predictions.npz. For one run
 it is RUN/finetune/<task>+<task>, unless something else is asked for; the report page of the run
 shows every folder in RUN/finetune.
 """

@@ -6,7 +6,7 @@ The contract, after big_vision's: an evaluator is a class built as
 
 whose `run(state)` yields `(name, float)`. The training loop knows nothing else about it. Names read
 `<split>/<evaluator>/<what>`; beside a number `<name>` stand `<name>_ci_low` and `<name>_ci_high`,
-its 95 % interval over resampled patients (see `bootstrap`), `<name>_chance`, what a model that
+its 95 % interval over patients (see `bootstrap`, `intervals`), `<name>_chance`, what a model that
 looks at nothing would reach, and for classification `<name>_level_only`, what one reaches who knows
 the disc level alone. A task that cannot be measured on a split (no labels, one class) is skipped;
 its yielded counts show why, and one warning of the evaluator names all of them.

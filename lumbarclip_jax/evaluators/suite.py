@@ -73,4 +73,4 @@ def log_metrics(metrics: dict[str, float]) -> None:
                 metrics[f"{name}_ci_high"],
                 beside,
             )
-    log.info("%d numbers in all; intervals are over resampled patients", len(metrics))
+    log.info("%d numbers in all; intervals are over patients", len(metrics))
