@@ -1,14 +1,17 @@
 """The page of a sweep as it is read: the best in bold, a forest plot, links, a narrow screen."""
 
+import json
+
 import numpy as np
 import pytest
 
 from lumbarclip_jax.sweeps.forest import forests
+from lumbarclip_jax.sweeps.notes import notes
 from lumbarclip_jax.sweeps.pages import Page, run_links, write_pages
 from lumbarclip_jax.sweeps.results import read_results
 from lumbarclip_jax.sweeps.table import ablation
 from tests import report_pages
-from tests.planted_runs import complete, planned, predictions
+from tests.planted_runs import MANIFEST, complete, planned, predictions
 
 PATIENTS = [f"p{i:02d}" for i in range(20)]
 LABELS = [0, 1] * 10
@@ -96,6 +99,20 @@ def test_every_complete_run_is_linked_to(swept):
     }
     assert {link[1:] for link in links if link.startswith("#")} <= ids
     assert run_links([planned(out, "x_linear")], out) == []
+
+
+def test_a_sweep_of_invented_patients_says_so_first(tmp_path, swept):
+    _, _, table = swept
+    runs = []
+    for source in ("phantom: raw DICOM", "mendeley: ready slices"):
+        run = planned(tmp_path / source[:7], "vit_linear")
+        complete(run, ranks=[1], patients=["a"])
+        manifest = json.dumps(MANIFEST | {"source": source})
+        (run.folder / "data_manifest.json").write_text(manifest)
+        runs.append(run)
+    phantom, real = (notes([run], table, 100) for run in runs)
+    assert phantom[0].startswith("Invented patients: every image and report was made by a program")
+    assert not any("Invented" in note for note in real)
 
 
 def test_a_narrow_screen_stacks_the_numbers(swept):

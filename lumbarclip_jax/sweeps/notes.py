@@ -4,6 +4,7 @@ import json
 from collections.abc import Sequence
 
 import lumbarclip_jax
+from lumbarclip_jax.report.verdict import is_invented
 from lumbarclip_jax.run import DATA_MANIFEST_FILE
 from lumbarclip_jax.sweeps.plan import PlannedRun
 from lumbarclip_jax.sweeps.runner import is_complete
@@ -35,7 +36,12 @@ def notes(runs: Sequence[PlannedRun], table: Table, resamples: int) -> list[str]
         f"bootstrap of patients, two-sided p < {SIGNIFICANT} after Holm's correction over the "
         f"{len(pairs)} encoders of a column. Columns are not corrected for one another."
     )
+    invented = (
+        "Invented patients: every image and report was made by a program, and no number here says "
+        "how a model does on a real patient."
+    )
     return [
+        *([invented] if is_invented(manifest) else []),
         f"Data set {manifest['name']} ({manifest.get('source', 'source not given')}). {protocol}",
         f"Training: {steps} steps of {batch} pairs, images of {side} px. Each number is the mean "
         f"over seeds, of which there are {_listed(row.seeds for row in table.rows)}.",
