@@ -1,8 +1,9 @@
 """python -m lumbarclip_jax.sweep --configs='configs/{vit,swin,resnet}_{linear,mlp}.py' --out=DIR
 
 Trains every config with several seeds and writes their ablation as one table: table.md, table.csv
-and table.html in --out, with intervals, baselines, the best of a column in bold and a mark where the
-MLP head differs from the linear one; table.html draws them too, and links to the runs. Any field is set for all runs: --config.total_steps=300.
+and table.html in --out, with intervals, baselines, the best of a column in bold and a mark where
+the MLP head differs from the linear one; table.html draws them too, and links to the runs. Any
+field is set for all runs: --config.total_steps=300.
 
 Runs go to --out/runs, each trained by `lumbarclip_jax.main` in its own process, with its own report
 page and log.txt. The same command continues a stopped sweep: complete runs are skipped, interrupted
