@@ -67,7 +67,10 @@ def _figure(split: str, rows: list[ForestRow]) -> Drawn:
     axes.set_yticks(range(len(rows)), names)
     axes.set_xticks(TICKS)
     axes.set(xlim=(-0.02, 1.02), ylim=(len(rows) - 0.5, -0.5))
-    axes.set_xlabel("AUROC, 95 % interval over patients", fontsize=8, color=MUTED)
+    said = "AUROC with its 95 % interval over patients; dotted: chance"
+    if any(one.row.level_only is not None for one in rows):
+        said += "; open: disc level alone"
+    axes.set_xlabel(said, fontsize=8, color=MUTED)
     axes.tick_params(labelsize=7.5, colors=INK, length=0)
     axes.grid(axis="x", color=GRID_COLOUR)
     axes.set_axisbelow(True)
