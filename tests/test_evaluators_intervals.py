@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest
 
-from lumbarclip_jax.evaluators import intervals
+from lumbarclip_jax.evaluators import EVALUATORS, intervals
 from lumbarclip_jax.evaluators.bootstrap import estimates
 from lumbarclip_jax.evaluators.calibration import reliability
-from lumbarclip_jax.evaluators.ranking import INTERVALS, rank_metrics
+from lumbarclip_jax.evaluators.ranking import RECALLS, rank_metrics
 from lumbarclip_jax.sweeps.sampling import sample_ranks
+from tests.fake_embedder import FakeEmbedder, make_split
 from tests.made_up_predictions import predictions
 
 TAILS = (0.025, 0.975)
@@ -19,7 +20,8 @@ TAILS = (0.025, 0.975)
 def recalls(ranks, patient_id, **options):
     patients, patient_of_query = np.unique(patient_id, return_inverse=True)
     metrics = rank_metrics(np.asarray(ranks), patient_of_query)
-    return estimates(metrics, patients, intervals=INTERVALS, **options)
+    kinds = dict.fromkeys(RECALLS, intervals.of_share)
+    return estimates(metrics, patients, intervals=kinds, **options)
 
 
 def test_none_of_76_is_no_proof_of_none():
@@ -146,3 +148,46 @@ def test_a_sweep_gives_none_of_all_seeds_an_exact_interval():
     once = sample_ranks([(none, patients), (some, patients)], "", 100)["recall_at_1"]
     assert once.exact is None
     assert (always - always).interval == (0, 0)  # a difference of two models is no share
+
+
+@pytest.mark.parametrize("name", ["retrieval", "cross_sequence", "robustness"])
+def test_evaluators_claim_no_certainty_of_recall(name):
+    """The made-up images know their report, so that recall is 1."""
+    splits = {
+        split: dataclasses.replace(
+            made, sequence=np.where(np.arange(len(made.level)) % 2 == 0, "T1", "T2")
+        )
+        for split, made in (("train", make_split(20, 0)), ("test", make_split(20, 2)))
+    }
+    evaluator = EVALUATORS[name](FakeEmbedder(**splits), split="test", resamples=20)
+    found = dict(evaluator.run(None))
+    recalls_of_one = [
+        metric
+        for metric, value in found.items()
+        if "recall_at" in metric and f"{metric}_chance" in found and value == 1
+    ]
+    assert recalls_of_one
+    assert all(found[f"{metric}_ci_low"] < 1 for metric in recalls_of_one)
+
+
+@pytest.mark.parametrize(
+    ("evaluator", "patients", "name"),
+    [
+        ("retrieval", 8, "test/retrieval/image_to_text_recall_at_10"),
+        ("cross_sequence", 8, "test/cross_sequence/retrieval/T2/image_to_text_recall_at_10"),
+        ("robustness", 5, "test/robustness/clean/image_to_text_recall_at_5"),
+    ],
+)
+def test_recall_among_few_candidates_is_certain(evaluator, patients, name):
+    made = make_split(patients, 2)
+    sequence = np.where(np.arange(len(made.level)) % 2 == 0, "T1", "T2")
+    embedder = FakeEmbedder(test=dataclasses.replace(made, sequence=sequence))
+    found = dict(EVALUATORS[evaluator](embedder, split="test", resamples=20).run(None))
+    assert found[f"{name}_chance"] == found[f"{name}_ci_low"] == found[name] == 1
+
+
+def test_an_accuracy_of_one_is_not_certain():
+    task = predictions([0, 1] * 6, [0.1, 0.9] * 6)
+    named = dict(task.named_metrics("t", resamples=20))
+    assert named["t/accuracy"] == 1
+    assert named["t/accuracy_ci_low"] == pytest.approx(0.025 ** (1 / 12))

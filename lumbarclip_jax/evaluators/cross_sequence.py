@@ -16,10 +16,10 @@ from lumbarclip_jax.evaluators.bootstrap import Metrics, estimates, paired_diffe
 from lumbarclip_jax.evaluators.classification import Predictions
 from lumbarclip_jax.evaluators.linear_probe import fit_probe
 from lumbarclip_jax.evaluators.ranking import (
-    INTERVALS,
     best_ranks,
     chance_metrics,
     rank_metrics,
+    recall_intervals,
 )
 from lumbarclip_jax.evaluators.reports import distinct_reports
 from lumbarclip_jax.evaluators.task_rows import LabelledRows, warn_of_skipped
@@ -90,7 +90,7 @@ class CrossSequence:
             found = estimates(
                 rank_metrics(ranks[rows]),
                 view.patient_of_image[rows],
-                intervals=INTERVALS,
+                intervals=recall_intervals(chance),
                 **self.bootstrap,
             )
             for name, estimate in found.items():

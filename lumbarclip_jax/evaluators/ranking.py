@@ -7,7 +7,7 @@ to one vector ranks last instead of by luck.
 """
 
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -17,9 +17,7 @@ from lumbarclip_jax.evaluators import intervals
 from lumbarclip_jax.evaluators.bootstrap import Metrics, patient_means
 
 RECALL_AT = (1, 5, 10)
-
-# Of `rank_metrics`, those whose interval is no percentile interval.
-INTERVALS = {f"recall_at_{k}": intervals.of_share for k in RECALL_AT}
+RECALLS = tuple(f"recall_at_{k}" for k in RECALL_AT)
 
 # Cosines closer than this are ties: float32 products of equal vectors differ by about 1e-7 with
 # their place in the matrix.
@@ -160,7 +158,11 @@ def rank_metrics(ranks: np.ndarray, patient_of_query: np.ndarray | None = None) 
     """
     owner = np.arange(len(ranks)) if patient_of_query is None else patient_of_query
     means = patient_means(
-        {**{f"recall_at_{k}": ranks <= k for k in RECALL_AT}, "mrr": 1 / ranks}, owner
+        {
+            **{name: ranks <= k for name, k in zip(RECALLS, RECALL_AT, strict=True)},
+            "mrr": 1 / ranks,
+        },
+        owner,
     )
     order = np.argsort(ranks)
     ascending, owner_ascending = ranks[order], owner[order]
@@ -175,6 +177,14 @@ def rank_metrics(ranks: np.ndarray, patient_of_query: np.ndarray | None = None) 
         return {**means(weights), "median_rank": np.array([median(row) for row in weights])}
 
     return metrics
+
+
+def recall_intervals(chance: Mapping[str, float]) -> dict[str, intervals.Interval]:
+    """For `estimates`: recalls are shares, but for those that blind guessing has too.
+
+    Recall at 10 among 10 candidates is 1 and can be nothing else.
+    """
+    return {name: intervals.of_share for name in RECALLS if chance[name] < 1}
 
 
 def chance_metrics(candidates: int, correct: np.ndarray) -> dict[str, float]:

@@ -15,11 +15,11 @@ import numpy as np
 
 from lumbarclip_jax.evaluators.bootstrap import estimates, patient_means, together
 from lumbarclip_jax.evaluators.ranking import (
-    INTERVALS,
     best_ranks,
     chance_metrics,
     on_cores,
     rank_metrics,
+    recall_intervals,
 )
 from lumbarclip_jax.evaluators.reports import distinct_reports
 from lumbarclip_jax.evaluators.shared_findings import (
@@ -121,8 +121,7 @@ class Retrieval:
             chance["map_shared_findings"] = expected.mean()
         else:
             log.info("no finding is present in %s: no retrieval by shared findings", self.split)
-        # Recall at 10 among 10 candidates is 1, and nothing else it could be.
-        intervals = {name: INTERVALS[name] for name in INTERVALS if chance[name] < 1}
+        intervals = recall_intervals(chance)
         found = estimates(metrics, patients, intervals=intervals, **self.bootstrap)
         for metric, estimate in found.items():
             yield from estimate.named(metric, chance[metric])

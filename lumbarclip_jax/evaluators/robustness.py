@@ -18,9 +18,14 @@ import numpy as np
 from lumbarclip_jax.corruptions import CORRUPTIONS, corrupt
 from lumbarclip_jax.evaluators.bootstrap import Estimate, Metrics, estimates
 from lumbarclip_jax.evaluators.classification import Predictions
-from lumbarclip_jax.evaluators.intervals import Interval, of_share, percentile
+from lumbarclip_jax.evaluators.intervals import Interval, percentile
 from lumbarclip_jax.evaluators.linear_probe import Probe, fit_probe
-from lumbarclip_jax.evaluators.ranking import best_ranks, chance_metrics, rank_metrics
+from lumbarclip_jax.evaluators.ranking import (
+    best_ranks,
+    chance_metrics,
+    rank_metrics,
+    recall_intervals,
+)
 from lumbarclip_jax.evaluators.reports import Reports, distinct_reports
 from lumbarclip_jax.evaluators.task_rows import LabelledRows, warn_of_skipped
 from lumbarclip_jax.evaluators.tasks import TASKS
@@ -167,7 +172,7 @@ def _recall(embedded, reports: Reports) -> Measure:
         lambda weights: metrics(weights)["recall_at_5"],
         view.patient_of_image,
         chance["recall_at_5"],
-        of_share,
+        recall_intervals(chance).get("recall_at_5", percentile),
     )
 
 

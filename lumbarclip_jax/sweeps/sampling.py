@@ -9,19 +9,13 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from lumbarclip_jax.evaluators import class_metrics, ranking
 from lumbarclip_jax.evaluators.bootstrap import Metrics, patient_resamples
 from lumbarclip_jax.evaluators.classification import Predictions, same_rows
 from lumbarclip_jax.evaluators.intervals import of_share
-from lumbarclip_jax.evaluators.ranking import rank_metrics
+from lumbarclip_jax.evaluators.ranking import RECALLS, rank_metrics
 
 TAILS = (0.025, 0.975)
-SHARES = tuple(
-    name
-    for intervals in (ranking.INTERVALS, class_metrics.INTERVALS)
-    for name, interval in intervals.items()
-    if interval is of_share
-)
+SHARES = (*RECALLS, "accuracy")
 
 
 @dataclasses.dataclass(frozen=True)
