@@ -131,3 +131,15 @@ def test_a_number_that_is_not_defined_is_no_tile(undefined):
     name = "test/zero_shot/compression/auroc_within_level"
     assert not headlines(sections({name: undefined}))
     assert headlines(sections({name: 0.5}))
+
+
+def test_a_task_whose_numbers_are_all_undefined_is_not_measured(tmp_path):
+    """null in metrics.json; a choice of C alone is no number either."""
+    metrics = MIXED | {
+        "test/zero_shot/disc_displacement/auroc": None,
+        "test/linear_probe/disc_displacement/image_features/c": 0.1,
+    }
+    manifest = MANIFEST | {"findings_source": "given"}
+    text = write(tmp_path, metrics=metrics, manifest=manifest).text
+    assert "Not measured: disc displacement at the level; a task needs" in text
+    assert "not defined" not in text
