@@ -126,7 +126,7 @@ def evaluation_curves(history: list[dict]) -> list[Drawn]:
 _BAND = ("_ci_low", "_ci_high", "_chance")
 
 
-def panel(heading: str, size: tuple[float, float] = (3.8, 2.6), x_label: str = "step"):
+def panel(heading: str, size: tuple[float, float] = (3.8, 2.6), x_label: str = "Training step"):
     """An empty figure of `size` inches in the style of the page: its axes."""
     figure = Figure(figsize=size, layout="constrained")
     axes = figure.add_subplot()
