@@ -11,6 +11,7 @@ from data_prep import signals
 from lumbarclip_jax import xla_guard
 
 if TYPE_CHECKING:
+    from lumbarclip_jax.classifier import Classifier
     from lumbarclip_jax.inference import Model
 
 __version__ = "0.1.0"
@@ -19,18 +20,21 @@ signals.end_commands_at_once()
 xla_guard.install()
 
 
-def load(folder: str | pathlib.Path) -> "Model":
-    """A trained model with `encode_image`, `encode_text` and `zero_shot`.
+def load(folder: str | pathlib.Path) -> "Model | Classifier":
+    """A trained model with `encode_image`, `encode_text` and `zero_shot`, or one that classifies.
 
     Args:
-      folder: of a run of `lumbarclip_jax.main`, or of its `lumbarclip_jax.export
-        --format=safetensors`.
+      folder: of a run of `lumbarclip_jax.main`, which gives a `Model`; of a classifier that
+        `lumbarclip_jax.finetune` trained, which gives a `Classifier` with `classify`; or of the
+        `lumbarclip_jax.export --format=safetensors` of either.
 
     Raises:
       FileNotFoundError: the folder holds no trained model, or lacks a file.
-      ValueError: a file of an export is not the one that was exported.
+      ValueError: a file is not the one that was saved or exported.
     """
     # Not at the top: importing the package starts neither JAX nor anything else that takes seconds.
-    from lumbarclip_jax import inference
+    from lumbarclip_jax import classifier, inference
+    from lumbarclip_jax.fine_tuning import saved
 
-    return inference.load(folder)
+    is_classifier = saved.holds(pathlib.Path(folder))
+    return classifier.Classifier(folder) if is_classifier else inference.load(folder)

@@ -5,6 +5,9 @@ Writes a trained run in a format that others read, with a model card:
     hf           folders that Hugging Face `transformers` loads, and the projections beside them
     safetensors  one file with everything, for `lumbarclip_jax.load` on any machine
     stablehlo    both encoders as programs that need only jax and numpy
+
+--workdir may also be the folder of a classifier that `lumbarclip_jax.finetune` left: it is written
+with --format=safetensors alone.
 """
 
 import contextlib
@@ -20,7 +23,9 @@ from ml_collections import ConfigDict
 
 from data_prep import signals
 from lumbarclip_jax import checksums, cli
-from lumbarclip_jax.exports import huggingface, model_card, safetensors, stablehlo
+from lumbarclip_jax.classifier import Classifier
+from lumbarclip_jax.exports import classifier, huggingface, model_card, safetensors, stablehlo
+from lumbarclip_jax.fine_tuning import saved
 from lumbarclip_jax.run import Run, load_run
 
 FORMATS = {
@@ -37,7 +42,7 @@ def export(workdir: str | pathlib.Path, format: str, out: str | pathlib.Path) ->
     """Writes the trained model of `workdir` to the new folder `out`.
 
     Args:
-      workdir: folder of a run, or of its safetensors export.
+      workdir: folder of a run, of a classifier, or of the safetensors export of either.
       format: one of `FORMATS`.
       out: appears when it is whole; an empty folder is taken, any other is refused.
 
@@ -46,8 +51,17 @@ def export(workdir: str | pathlib.Path, format: str, out: str | pathlib.Path) ->
       ValueError: `out` is taken, the model has no form in this format, or the newest checkpoint is
         damaged: what was measured was measured on that one.
     """
+    is_classifier = saved.holds(pathlib.Path(workdir))
+    if is_classifier and format != "safetensors":
+        raise ValueError(
+            f"{workdir} is a classifier, which has no form in {format}: export it with "
+            "--format=safetensors"
+        )
     with _new_folder(pathlib.Path(os.path.abspath(out))) as folder:
-        FORMATS[format](_without_paths(load_run(workdir)), folder)
+        if is_classifier:
+            classifier.write(Classifier(workdir), folder)
+        else:
+            FORMATS[format](_without_paths(load_run(workdir)), folder)
         # People may add to the card.
         checksums.write(folder, but=(model_card.FILE,))
 
@@ -80,7 +94,9 @@ def _new_folder(out: pathlib.Path) -> Iterator[pathlib.Path]:
 
 def _define_flags() -> None:
     # Defined when run as a command alone: a program that imports `export` has flags of its own.
-    flags.DEFINE_string("workdir", None, "folder of the trained run, or of its safetensors export")
+    flags.DEFINE_string(
+        "workdir", None, "folder of the trained run, of a classifier, or of a safetensors export"
+    )
     flags.DEFINE_enum("format", None, sorted(FORMATS), "what to write")
     flags.DEFINE_string("out", None, "folder to write; must not exist or be empty")
     flags.mark_flags_as_required(["workdir", "format", "out"])

@@ -18,28 +18,38 @@ of unequal size are dealt with by --strategy, see lumbarclip_jax/imbalance. Hype
 as --recipe.epochs=60, see lumbarclip_jax/fine_tuning/recipe.py. The epoch is chosen on the
 validation split, which --label_fraction leaves whole.
 
---out gets metrics.json, with intervals over patients, and predictions.npz. For one run
-it is RUN/finetune/<task>+<task>, unless something else is asked for; the report page of the run
-shows every folder in RUN/finetune.
+--out gets metrics.json, with intervals over patients, predictions.npz, and the
+classifier: classifier.json, classifier.safetensors and trained_patients.txt. It is used with
+`lumbarclip_jax.load(OUT)`, measured on other data with `lumbarclip_jax.evaluate --workdir=OUT` and
+passed on with `lumbarclip_jax.export`. Of several folds each leaves all of these in OUT/fold_1,
+OUT/fold_2 and so on, in the order they were named, and OUT itself has the pooled numbers. The
+baseline `pixels` keeps no classifier.
+
+For one run OUT is RUN/finetune/<task>+<task>, unless something else is asked for; the report page
+of the run shows every folder in RUN/finetune.
 """
 
+import dataclasses
 import logging
 import pathlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from absl import flags
-from ml_collections import config_flags
+from ml_collections import ConfigDict, config_flags
 
-from lumbarclip_jax import cli, metrics_file
+from lumbarclip_jax import cli, metrics_file, trained_patients
+from lumbarclip_jax.data import content
 from lumbarclip_jax.data.dataset import Dataset
 from lumbarclip_jax.evaluators import kept, suite
-from lumbarclip_jax.evaluators.tasks import TASKS
-from lumbarclip_jax.fine_tuning import measuring, pixels, start, training
+from lumbarclip_jax.evaluators.tasks import TASKS, Task
+from lumbarclip_jax.fine_tuning import measuring, pixels, saved, start, training
 from lumbarclip_jax.fine_tuning.examples import Examples
+from lumbarclip_jax.fine_tuning.network import Ensemble
 from lumbarclip_jax.fine_tuning.recipe import default_recipe, plain_recipe
 from lumbarclip_jax.imbalance import STRATEGIES
 from lumbarclip_jax.metrics_file import TRAINED_STEPS, save_metrics
-from lumbarclip_jax.run import FINETUNE_FOLDER, METRICS_FILE, load_run
+from lumbarclip_jax.run import DATA_MANIFEST_FILE, FINETUNE_FOLDER, METRICS_FILE, load_run
 
 WORKDIR = flags.DEFINE_list("workdir", [], "folder of the trained run, or one of each fold")
 FROM_SCRATCH = flags.DEFINE_boolean("from_scratch", False, "start from new weights")
@@ -55,8 +65,8 @@ RECIPE = config_flags.DEFINE_config_dict("recipe", default_recipe(), "hyper-para
 OUT = flags.DEFINE_string(
     "out",
     None,
-    "folder for metrics.json and predictions.npz (default, for one --workdir on its own data set: "
-    f"<workdir>/{FINETUNE_FOLDER}/<task>+<task>)",
+    "folder for the classifier, metrics.json and predictions.npz (default, for one --workdir on "
+    f"its own data set: <workdir>/{FINETUNE_FOLDER}/<task>+<task>)",
 )
 RESAMPLES = flags.DEFINE_integer("resamples", 1000, "bootstrap resamples of patients", 100)
 
@@ -70,23 +80,48 @@ def main() -> None:
         raise ValueError(f"--task={unknown.pop()} is not one of {', '.join(TASKS)}")
     tasks = tuple(TASKS[task] for task in TASK.value)
     out = _out()
-    folds, beside = [], {}
-    for dataset, begin, of_fold in _folds():
+    several = max(len(WORKDIR.value), FOLDS.value) > 1
+    answered, beside, classifiers = [], {}, set()
+    for number, fold in enumerate(_folds(), start=1):
         train_examples, validation, measured = (
-            Examples.of(dataset, split, tasks) for split in ("train", "validation", SPLIT.value)
+            Examples.of(fold.dataset, split, tasks)
+            for split in ("train", "validation", SPLIT.value)
         )
         part = train_examples.part_of_patients(LABEL_FRACTION.value, SEED.value)
-        log.info("%s %s: %d training images", dataset.folder, dataset.resplit, len(part))
-        classifier = _classifier(begin, part, validation)
-        folds.append(measuring.answers(classifier, part, validation, measured))
-        beside = metrics_file.beside(beside, of_fold)
-    found = folds[0] if len(folds) == 1 else measuring.pooled(folds)
-    measurement = measuring.Measurement(name, SPLIT.value, found, resamples=RESAMPLES.value)
-    metrics = beside | dict(measurement.run())
-    suite.log_metrics(metrics)
-    # The metrics last: a folder that has them has all.
-    kept.save_kept({name: measurement}, out / kept.FILE)
-    save_metrics(metrics, out / METRICS_FILE)
+        log.info("%s %s: %d training images", fold.dataset.folder, fold.dataset.resplit, len(part))
+        classifier = _classifier(fold.start, part, validation)
+        fitted = measuring.fitted(classifier, part, validation)
+        answered.append(measuring.answers(classifier, fitted, measured))
+        beside = metrics_file.beside(beside, fold.beside)
+        if isinstance(classifier, Ensemble):
+            folder = out / f"fold_{number}" if several else out
+            _save_classifier(folder, name, classifier, part, fitted, fold)
+            classifiers.add(folder)
+            if several:
+                _save_numbers(folder, name, answered[-1], fold.beside)
+    # An earlier fine-tune into the same folder may have left others.
+    for folder in {out, *out.glob("fold_*")} - classifiers:
+        saved.remove(folder)
+    found = measuring.pooled(answered) if several else answered[0]
+    suite.log_metrics(_save_numbers(out, name, found, beside))
+    if classifiers:
+        log.info("lumbarclip_jax.load() takes %s", ", ".join(map(str, sorted(classifiers))))
+    else:
+        log.info("the baseline %s keeps no classifier, only its numbers and answers", name)
+
+
+def _save_numbers(
+    folder: pathlib.Path,
+    name: str,
+    answers: dict[Task, measuring.Answers],
+    beside: Mapping[str, float],
+) -> dict[str, float]:
+    """Measures, writes and returns the metrics: the last file, a folder that has it has all."""
+    measurement = measuring.Measurement(name, SPLIT.value, answers, resamples=RESAMPLES.value)
+    metrics = {**beside, **dict(measurement.run())}
+    kept.save_kept({name: measurement}, folder / kept.FILE)
+    save_metrics(metrics, folder / METRICS_FILE)
+    return metrics
 
 
 def _name() -> str:
@@ -121,8 +156,22 @@ def _out() -> pathlib.Path:
     return out
 
 
-def _folds() -> Iterator[tuple[Dataset, start.Start, dict[str, float]]]:
-    """Of each fold the data set, what training starts from on it, and what to file beside."""
+@dataclasses.dataclass(frozen=True)
+class Fold:
+    """A data set, what training starts from on it, and what to file beside its numbers.
+
+    `begun_from` is as in `saved.Definition`, and `seen` the patients of its training; None where
+    these are not known.
+    """
+
+    dataset: Dataset
+    start: start.Start
+    beside: dict[str, float]
+    begun_from: dict[str, Any] = dataclasses.field(default_factory=dict)
+    seen: frozenset[str] | None = frozenset()
+
+
+def _folds() -> Iterator[Fold]:
     for folder in WORKDIR.value:
         run = load_run(folder)
         dataset = run.dataset(DATA_DIR.value)
@@ -131,26 +180,68 @@ def _folds() -> Iterator[tuple[Dataset, start.Start, dict[str, float]]]:
                 f"--out is missing: {dataset.folder} is not the data set of {folder}, whose page "
                 f"shows what lies in its folder {FINETUNE_FOLDER}"
             )
-        beside = dataset.cautions
-        if not FROM_SCRATCH.value:
-            beside = run.cautions(dataset, SPLIT.value) | {TRAINED_STEPS: float(run.state.step)}
-        yield dataset, start.from_run(run, new_weights=FROM_SCRATCH.value), beside
+        begin = start.from_run(run, new_weights=FROM_SCRATCH.value)
+        if FROM_SCRATCH.value:
+            yield Fold(dataset, begin, dataset.cautions)
+            continue
+        beside = run.cautions(dataset, SPLIT.value) | {TRAINED_STEPS: float(run.state.step)}
+        has_own = (run.folder / DATA_MANIFEST_FILE).is_file()
+        begun_from = {
+            "run": run.config.name,
+            "steps": int(run.state.step),
+            "on_other_data": not (has_own and run.is_own(dataset)),
+        }
+        yield Fold(dataset, begin, beside, begun_from, run.patients_of_training())
     if not WORKDIR.value:
         begin = start.small_cnn() if BASELINE.value else start.small_resnet()
         count = FOLDS.value
         Dataset(DATA_DIR.value, check_shards=True)  # once for all folds
         for resplit in [f"fold_{k}_of_{count}" for k in range(1, count + 1)] or [""]:
             dataset = Dataset(DATA_DIR.value, resplit)
-            yield dataset, begin, dataset.cautions
+            yield Fold(dataset, begin, dataset.cautions)
 
 
 def _classifier(begin: start.Start, part: Examples, validation: Examples) -> training.Classifier:
     if BASELINE.value == "pixels":
         return pixels.fit_pixels(part, validation)
-    recipe, strategy = RECIPE.value, STRATEGY.value
-    if BASELINE.value == "small_cnn":
-        recipe, strategy = plain_recipe(), "erm"
+    recipe, strategy = _recipe()
     return training.train(begin, part, validation, recipe, strategy=strategy, seed=SEED.value)
+
+
+def _recipe() -> tuple[ConfigDict, str]:
+    """The hyper-parameters and the strategy of a network."""
+    if BASELINE.value == "small_cnn":
+        return plain_recipe(), "erm"
+    return RECIPE.value, STRATEGY.value
+
+
+def _save_classifier(
+    folder: pathlib.Path,
+    name: str,
+    classifier: Ensemble,
+    part: Examples,
+    fitted: measuring.Fitted,
+    fold: Fold,
+) -> None:
+    """Writes a classifier with all that using and measuring it later needs."""
+    patients = trained_patients.digests(part.columns.patient_id)
+    definition = saved.Definition(
+        name=name,
+        tasks={task.name: list(task.classes) for task in part.tasks},
+        strategy=_recipe()[1],
+        seed=SEED.value,
+        label_fraction=LABEL_FRACTION.value,
+        trained_on={"images": len(part), "patients": len(patients)},
+        begun_from=fold.begun_from,
+        data_dir=str(fold.dataset.folder),
+        data=content.summary(fold.dataset.manifest),
+        **saved.described(classifier),
+        **dataclasses.asdict(fitted),
+    )
+    # Numbers of an earlier fine-tune are none of this classifier's.
+    (folder / METRICS_FILE).unlink(missing_ok=True)
+    seen = None if fold.seen is None else fold.seen | patients
+    saved.save(folder, definition, classifier, seen)
 
 
 if __name__ == "__main__":

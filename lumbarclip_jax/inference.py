@@ -60,7 +60,7 @@ class Model:
 
     def __init__(self, run: Run):
         self.run = run
-        self._rendering = Rendering(**run.data_manifest["image"])
+        self._rendering = rendering(run.data_manifest)
         self._encode_image, self._encode_text = train_step.make_encoders(
             run.model, run.config, run.mesh
         )
@@ -232,6 +232,11 @@ def _no_picture(subject: str, item: Any, why: str = "") -> ValueError:
     else:
         kind = f"a {type(item).__name__}"
     return ValueError(f"{subject} {kind}{', ' * bool(why)}{why}: {FORMS}")
+
+
+def rendering(data_manifest: Mapping[str, Any]) -> Rendering:
+    """How the images of a data set were made from files."""
+    return Rendering(**data_manifest["image"])
 
 
 def stored_slice(item: Picture, rendering: Rendering) -> np.ndarray:

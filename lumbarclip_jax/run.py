@@ -89,7 +89,7 @@ class Run:
         """
         if (self.folder / DATA_MANIFEST_FILE).is_file() and self.is_own(dataset):
             return dataset.cautions
-        trained = self._trained_patients()
+        trained = self.patients_of_training()
         if trained is None:
             log.warning(
                 "%s kept no list of the patients it was trained on, who may be in %s: run its "
@@ -98,27 +98,10 @@ class Run:
                 dataset.folder,
             )
             return dataset.cautions
-        measured = trained_patients.digests(dataset.columns(split).patient_id)
-        if known := len(trained & measured):
-            log.warning(
-                "the run was trained on %d of the %d patients of %s in %s: what is measured on "
-                "them is what it remembers",
-                known,
-                len(measured),
-                split,
-                dataset.folder,
-            )
-            return dataset.cautions | {trained_patients.CAUTION: float(known)}
-        keys = [of.get("key_fingerprint") for of in (self.data_manifest, dataset.manifest)]
-        if None not in keys and keys[0] != keys[1]:
-            log.warning(
-                "the patients of %s have pseudonyms of another key than those the run was trained "
-                "on: whether some are the same cannot be told",
-                dataset.folder,
-            )
-        return dataset.cautions
+        key = self.data_manifest.get("key_fingerprint")
+        return dataset.cautions | trained_patients.cautions("the run", trained, key, dataset, split)
 
-    def _trained_patients(self) -> frozenset[str] | None:
+    def patients_of_training(self) -> frozenset[str] | None:
         """Digests of them; of a run that kept none, from its own data set while that is there."""
         path = self.folder / trained_patients.FILE
         if path.is_file():

@@ -5,14 +5,19 @@ data set built with the same key, and name nobody's record to who has the run al
 """
 
 import hashlib
+import logging
 import pathlib
 import re
 from collections.abc import Iterable
 
 import numpy as np
 
+from lumbarclip_jax.data.dataset import Dataset
+
 FILE = "trained_patients.txt"
 CAUTION = "TRAINED_ON_MEASURED_PATIENTS"
+
+log = logging.getLogger(__name__)
 
 
 def digests(patient_id: Iterable[str]) -> frozenset[str]:
@@ -42,9 +47,50 @@ def read(path: pathlib.Path) -> frozenset[str]:
     return frozenset(lines)
 
 
-def warning(trained_on: int) -> str:
-    """What the page of a run says of numbers with this caution."""
+def cautions(
+    subject: str,
+    trained: frozenset[str],
+    key_fingerprint: str | None,
+    dataset: Dataset,
+    split: str,
+) -> dict[str, float]:
+    """How many of the patients of a split are in `trained`, as a caution; nothing if none is.
+
+    Says so in the log, also where pseudonyms of another key hide it.
+
+    Args:
+      subject: of the sentence: "the run".
+      trained: digests of the patients it was trained on.
+      key_fingerprint: of the key of their pseudonyms, where that is known.
+      dataset: what is measured.
+      split: of it.
+    """
+    measured = digests(dataset.columns(split).patient_id)
+    if known := len(trained & measured):
+        log.warning(
+            "%s was trained on %d of the %d patients of %s in %s: what is measured on them is what "
+            "it remembers",
+            subject,
+            known,
+            len(measured),
+            split,
+            dataset.folder,
+        )
+        return {CAUTION: float(known)}
+    keys = [key_fingerprint, dataset.manifest.get("key_fingerprint")]
+    if None not in keys and keys[0] != keys[1]:
+        log.warning(
+            "the patients of %s have pseudonyms of another key than those %s was trained on: "
+            "whether some are the same cannot be told",
+            dataset.folder,
+            subject,
+        )
+    return {}
+
+
+def warning(trained_on: int, subject: str = "the run") -> str:
+    """What a page or a card says of numbers with this caution."""
     return (
-        f"Among the patients that were measured are {trained_on} whom the run was trained on: such "
-        "numbers show what it remembers."
+        f"Among the patients that were measured are {trained_on} whom {subject} was trained on: "
+        "such numbers show what it remembers."
     )

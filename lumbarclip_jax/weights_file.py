@@ -1,6 +1,7 @@
 """All parameters and running statistics of a model in one safetensors file, under our names."""
 
 import pathlib
+from collections.abc import Mapping
 
 import jax
 import numpy as np
@@ -10,6 +11,7 @@ from data_prep.files import write_whole
 from lumbarclip_jax.models import key_tables
 
 FILE = "model.safetensors"
+CONFIG_FILE = "config.json"
 
 
 def flat(variables: dict) -> dict[str, np.ndarray]:
@@ -52,6 +54,20 @@ def load(path: pathlib.Path, abstract: dict) -> tuple[dict, int]:
     with safetensors.safe_open(path, framework="numpy") as file:
         step = int(file.metadata()["step"])
     arrays = safetensors.numpy.load_file(path)
+    require_fit(path, arrays, abstract, CONFIG_FILE)
+    expected = dict(key_tables.flatten(abstract))
+    placed = {key: jax.device_put(arrays[key], expected[key].sharding) for key in expected}
+    return {"params": {}, "batch_stats": {}} | nested(placed), step
+
+
+def require_fit(
+    path: pathlib.Path, arrays: Mapping[str, np.ndarray], abstract: dict, definition: str
+) -> None:
+    """Checks that the arrays of a file, by path, are those of `abstract`, which `definition` names.
+
+    Raises:
+      ValueError: they are not; every difference is listed.
+    """
     expected = dict(key_tables.flatten(abstract))
     differences = [f"{key} is missing" for key in expected.keys() - arrays.keys()]
     differences += [f"{key} is unexpected" for key in arrays.keys() - expected.keys()]
@@ -62,8 +78,6 @@ def load(path: pathlib.Path, abstract: dict) -> tuple[dict, int]:
     ]
     if differences:
         raise ValueError(
-            f"{path} does not fit the model of its config.json: {'; '.join(sorted(differences))}. "
+            f"{path} does not fit the model of its {definition}: {'; '.join(sorted(differences))}. "
             "Use both files of one export"
         )
-    placed = {key: jax.device_put(arrays[key], expected[key].sharding) for key in expected}
-    return {"params": {}, "batch_stats": {}} | nested(placed), step

@@ -61,7 +61,8 @@ def test_calibrated_numbers_stand_beside_and_use_validation_alone():
     """Validation asks for half the logits (see above); the measured rows would ask for more."""
     validation = predictions(np.r_[np.ones(40, int), np.zeros(10, int)], np.full(50, 16 / 17))
     measured = predictions([1, 1, 0], [0.9, 16 / 17, 0.5])
-    named = dict(measured.named_metrics("t", validation=validation, resamples=20))
+    temperature = fit_temperature(validation.probabilities, validation.labels)
+    named = dict(measured.named_metrics("t", temperature=temperature, resamples=20))
     assert named["t/temperature"] == pytest.approx(2, rel=1e-4)
     assert named["t/nll_calibrated"] == pytest.approx(-np.log([3 / 4, 0.8, 0.5]).mean(), rel=1e-4)
     assert named["t/brier_calibrated"] == pytest.approx((1 / 16 + 0.04 + 0.25) / 3, rel=1e-4)

@@ -218,16 +218,18 @@ def test_folds_are_pooled_row_by_row(splits):
             task.name: np.tile([[1 - value, value]], (len(examples), 1)) for task in PAIR
         }
 
-    folds = [
-        measuring.answers(constant(0.2), train, validation, test),
-        measuring.answers(constant(0.8), train, validation, validation),
-    ]
+    def answered(value, measured):
+        fitted = measuring.fitted(constant(value), train, validation)
+        return measuring.answers(constant(value), fitted, measured)
+
+    folds = [answered(0.2, test), answered(0.8, validation)]
     pooled = measuring.pooled(folds)[PAIR[0]]
     first, second = (fold[PAIR[0]].measured for fold in folds)
     said = pooled.measured.probabilities[:, 1]
     np.testing.assert_allclose(said, [0.2] * len(first.labels) + [0.8] * len(second.labels))
     assert pooled.measured.patient_id.tolist() == [*first.patient_id, *second.patient_id]
-    assert pooled.validation is None
+    assert pooled.temperatures == {}
+    assert first.temperatures.keys() == {"", "/by_patient"}
     with pytest.raises(ValueError, match="measured by two folds"):
         measuring.pooled([folds[0], folds[0]])
 

@@ -152,7 +152,7 @@ class Predictions:
         prefix: str,
         *,
         level_only: "Predictions | None" = None,
-        validation: "Predictions | None" = None,
+        temperature: float | None = None,
         **bootstrap,
     ) -> Iterator[tuple[str, float]]:
         """Yields every metric with its interval and what stands beside it.
@@ -162,9 +162,8 @@ class Predictions:
           level_only: what one says who knows the level alone, of the same rows. Adds
             `<metric>_level_only` beside every metric, and `auroc_gain_over_level`, a paired
             difference.
-          validation: what the same model says about the validation split, to fit a temperature on.
-            Adds `temperature`, and `nll_calibrated` and the like, those of the tempered
-            probabilities.
+          temperature: the same model's, fitted on the validation split. Adds `temperature`, and
+            `nll_calibrated` and the like, those of the tempered probabilities.
           **bootstrap: options of `estimates`.
         """
         own, chance, beside = self.metrics, self.chance, {}
@@ -172,8 +171,7 @@ class Predictions:
             beside = level_only.metrics(np.ones((1, len(self.labels))))
             baseline = level_only.ranking
             chance["auroc_gain_over_level"] = 0.0
-        if validation is not None:
-            temperature = calibration.fit_temperature(validation.probabilities, validation.labels)
+        if temperature is not None:
             yield f"{prefix}/temperature", temperature
             calibrated = class_metrics.calibration_metrics(
                 calibration.tempered(self.probabilities, temperature), self.labels
@@ -185,7 +183,7 @@ class Predictions:
             columns = np.ascontiguousarray(weights.T)
             if level_only is not None:
                 values["auroc_gain_over_level"] = values["auroc"] - baseline(columns)["auroc"]
-            if validation is not None:
+            if temperature is not None:
                 for name, metric in calibrated.items():
                     values[f"{name}_calibrated"] = metric(columns)
             return values

@@ -17,7 +17,13 @@ from sklearn.preprocessing import StandardScaler
 from lumbarclip_jax.evaluators.bootstrap import estimates
 from lumbarclip_jax.evaluators.classification import Predictions, named_counts
 from lumbarclip_jax.evaluators.linear_probe import STRENGTHS, Probe, on_one_thread
-from lumbarclip_jax.evaluators.task_rows import LabelledRows, can_fit, level_only, warn_of_skipped
+from lumbarclip_jax.evaluators.task_rows import (
+    LabelledRows,
+    can_fit,
+    level_counts,
+    level_only,
+    warn_of_skipped,
+)
 from lumbarclip_jax.evaluators.task_scores import by_unit
 from lumbarclip_jax.evaluators.tasks import MAIN, TASKS
 
@@ -112,7 +118,7 @@ class FewShot:
             if not probes[name] or not rows.suffice:
                 skipped[name] = {"train": train, "validation": validation, self.split: rows}
                 continue
-            baseline = _by_first_unit(rows, level_only(train, rows).probabilities)
+            baseline = _by_first_unit(rows, level_only(level_counts(train), rows).probabilities)
             beside = baseline.metrics(np.ones((1, len(baseline.labels))))
             for shots, (examples, fitted) in probes[name].items():
                 features = rows.features(self.features)

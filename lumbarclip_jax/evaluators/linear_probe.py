@@ -16,8 +16,19 @@ from threadpoolctl import threadpool_limits
 
 from lumbarclip_jax.evaluators import class_metrics
 from lumbarclip_jax.evaluators.classification import Predictions, named_counts
-from lumbarclip_jax.evaluators.task_rows import LabelledRows, can_fit, level_only, warn_of_skipped
-from lumbarclip_jax.evaluators.task_scores import by_unit, named_means, named_scores
+from lumbarclip_jax.evaluators.task_rows import (
+    LabelledRows,
+    can_fit,
+    level_counts,
+    level_only,
+    warn_of_skipped,
+)
+from lumbarclip_jax.evaluators.task_scores import (
+    by_unit,
+    fit_temperatures,
+    named_means,
+    named_scores,
+)
 from lumbarclip_jax.evaluators.tasks import FINDINGS, TASKS
 
 LEVEL_ONLY = "level_only"
@@ -151,12 +162,13 @@ class LinearProbe:
         rows: LabelledRows,
     ) -> Iterator[tuple[str, float]]:
         task = rows.task
-        baseline = level_only(train, rows)
+        baseline = level_only(level_counts(train), rows)
         if task.unit == "image":
             self.predictions[f"{task.name}/{LEVEL_ONLY}"] = baseline
             yield from baseline.named_metrics(f"{prefix}/{LEVEL_ONLY}", **self.bootstrap)
         for name, probe in probes.items():
             predicted = rows.predicted(probe(rows.features(name)))
+            calibrating = validation.predicted(probe(validation.features(name)))
             for unit, answered in by_unit(task, predicted).items():
                 self.predictions[f"{task.name}/{name}{unit}"] = answered
             yield f"{prefix}/{name}/c", probe.strength
@@ -165,6 +177,6 @@ class LinearProbe:
                 task,
                 predicted,
                 level_only=baseline,
-                validation=validation.predicted(probe(validation.features(name))),
+                temperatures=fit_temperatures(task, calibrating),
                 **self.bootstrap,
             )

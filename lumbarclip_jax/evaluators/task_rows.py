@@ -2,7 +2,7 @@
 
 import dataclasses
 import logging
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 
@@ -75,18 +75,28 @@ class LabelledRows:
         )
 
 
-def level_only(train: LabelledRows, measured: LabelledRows) -> Predictions:
+def level_counts(train: LabelledRows) -> dict[str, list[int]]:
+    """How many rows of each class `[K]` there are at each level."""
+    classes = len(train.task.classes)
+    return {
+        str(level): np.bincount(train.labels[train.level == level], minlength=classes).tolist()
+        for level in np.unique(train.level)
+    }
+
+
+def level_only(counts: Mapping[str, Sequence[int]], measured: LabelledRows) -> Predictions:
     """What one says who has learnt how frequent each class is at each level, and sees no image.
 
     How common a finding is differs by level, so this predicts better than chance; a model has shown
-    something about the pixels only where it beats this. Frequencies are those of `train`, drawn
-    towards those of all its levels by one row's worth.
+    something about the pixels only where it beats this. Frequencies are those of `counts`, of the
+    training split by `level_counts`, drawn towards those of all its levels by one row's worth.
     """
-    overall = np.bincount(train.labels, minlength=len(train.task.classes)) / len(train.labels)
+    of_all = np.sum(list(counts.values()), axis=0)
+    overall = of_all / of_all.sum()
 
     def frequency(level: str) -> np.ndarray:
-        labels = train.labels[train.level == level]
-        return (np.bincount(labels, minlength=len(overall)) + overall) / (len(labels) + 1)
+        rows = np.asarray(counts.get(level, np.zeros_like(of_all)))
+        return (rows + overall) / (rows.sum() + 1)
 
     levels, level_of_row = np.unique(measured.level, return_inverse=True)
     table = np.array([frequency(level) for level in levels]).reshape(len(levels), len(overall))

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
+from lumbarclip_jax.evaluators import calibration
 from lumbarclip_jax.evaluators.bootstrap import estimates
 from lumbarclip_jax.evaluators.classification import Predictions
 from lumbarclip_jax.evaluators.tasks import FINDINGS, MAIN, Task
@@ -24,13 +25,21 @@ def by_unit(task: Task, predicted: Predictions) -> dict[str, Predictions]:
     return {"": predicted}
 
 
+def fit_temperatures(task: Task, validation: Predictions) -> dict[str, float]:
+    """The temperature of each unit of `by_unit`, fitted on answers about the validation split."""
+    return {
+        unit: calibration.fit_temperature(answered.probabilities, answered.labels)
+        for unit, answered in by_unit(task, validation).items()
+    }
+
+
 def named_scores(
     prefix: str,
     task: Task,
     predicted: Predictions,
     *,
     level_only: Predictions | None,
-    validation: Predictions | None,
+    temperatures: Mapping[str, float],
     **bootstrap,
 ) -> Iterator[tuple[str, float]]:
     """Yields the metrics of predictions about images, aggregated by unit.
@@ -40,16 +49,16 @@ def named_scores(
       task: what was asked.
       predicted: the answers on the measured split.
       level_only: the baseline's, of the same rows; see `Predictions.named_metrics`.
-      validation: the same model's on the validation split, to calibrate on.
+      temperatures: the same model's, as of `fit_temperatures`; none leaves calibration out.
       **bootstrap: options of `estimates`.
     """
-    beside = {"level_only": level_only, "validation": validation}
-    units = {
-        name: by_unit(task, answered) for name, answered in beside.items() if answered is not None
-    }
+    baselines = {} if level_only is None else by_unit(task, level_only)
     for unit, answered in by_unit(task, predicted).items():
         yield from answered.named_metrics(
-            prefix + unit, **{name: of[unit] for name, of in units.items()}, **bootstrap
+            prefix + unit,
+            level_only=baselines.get(unit),
+            temperature=temperatures.get(unit),
+            **bootstrap,
         )
 
 

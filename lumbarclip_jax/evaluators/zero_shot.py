@@ -17,8 +17,18 @@ import scipy.special
 from lumbarclip_jax.data.dataset import with_level
 from lumbarclip_jax.evaluators.classification import Predictions, named_counts
 from lumbarclip_jax.evaluators.prompts import load_prompts, sides
-from lumbarclip_jax.evaluators.task_rows import LabelledRows, level_only, warn_of_skipped
-from lumbarclip_jax.evaluators.task_scores import by_unit, named_means, named_scores
+from lumbarclip_jax.evaluators.task_rows import (
+    LabelledRows,
+    level_counts,
+    level_only,
+    warn_of_skipped,
+)
+from lumbarclip_jax.evaluators.task_scores import (
+    by_unit,
+    fit_temperatures,
+    named_means,
+    named_scores,
+)
 from lumbarclip_jax.evaluators.tasks import FINDINGS, TASKS, Task
 
 
@@ -80,12 +90,16 @@ class ZeroShot:
                 LabelledRows.of(others[name], task) if name in others else None
                 for name in ("train", "validation")
             )
+            temperatures = {}
+            if validation:
+                calibrating = _predict(validation, prompts[task.name])
+                temperatures = fit_temperatures(task, calibrating)
             yield from named_scores(
                 prefix,
                 task,
                 predicted,
-                level_only=level_only(train, rows) if train else None,
-                validation=_predict(validation, prompts[task.name]) if validation else None,
+                level_only=level_only(level_counts(train), rows) if train else None,
+                temperatures=temperatures,
                 **self.bootstrap,
             )
         if set(self.tasks) & set(FINDINGS):

@@ -23,21 +23,14 @@ def write(run: Run, folder: pathlib.Path, *, library: str, usage: str, **facts) 
       library: the package that reads the folder, as the Hugging Face hub names it.
       usage: the template of the section on using this format, which sees `facts` too.
     """
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(TEMPLATES),
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
     config = run.config.to_dict()
     encoders = (config["model"][name] for name in ("image_encoder", "text_encoder"))
     sections = tables.sections(order.ordered(run.metrics))
-    card = environment.get_template("card.md.j2").render(
+    render(
+        folder,
+        "card.md.j2",
         library=library,
         usage=usage,
-        version=lumbarclip_jax.__version__,
-        jax_version=jax.__version__,
         steps=int(run.state.step),
         parameters={
             name: sum(leaf.size for leaf in jax.tree.leaves(tower))
@@ -51,5 +44,19 @@ def write(run: Run, folder: pathlib.Path, *, library: str, usage: str, **facts) 
         headlines=tables.headlines(sections),
         sections=sections,
         **facts,
+    )
+
+
+def render(folder: pathlib.Path, template: str, **facts) -> None:
+    """Writes a card from one of `TEMPLATES`, which sees the facts and the versions at work."""
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(TEMPLATES),
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    card = environment.get_template(template).render(
+        version=lumbarclip_jax.__version__, jax_version=jax.__version__, **facts
     )
     (folder / FILE).write_text(card, encoding="utf-8")

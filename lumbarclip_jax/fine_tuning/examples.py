@@ -12,6 +12,11 @@ from lumbarclip_jax.evaluators.tasks import UNLABELLED, Task
 LEVELS = ("L3-L4", "L4-L5", "L5-S1")
 
 
+def one_hot(level: np.ndarray) -> np.ndarray:
+    """`[M, 3]` float32, one column a disc level; all 0 for views that show no single one."""
+    return (level[:, None] == np.array(LEVELS)).astype(np.float32)
+
+
 @dataclasses.dataclass(frozen=True)
 class Examples:
     """M images of a split that carry a label of some task."""
@@ -58,8 +63,8 @@ class Examples:
 
     @property
     def levels(self) -> np.ndarray:
-        """`[M, 3]` float32, one column a disc level; all 0 for views that show no single one."""
-        return (self.columns.level[:, None] == np.array(LEVELS)).astype(np.float32)
+        """`[M, 3]`, see `one_hot`."""
+        return one_hot(self.columns.level)
 
     def images(self, places: np.ndarray) -> np.ndarray:
         """Pixels of some of the M, uint8 `[B, S, S, 1]`."""

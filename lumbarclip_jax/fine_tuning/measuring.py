@@ -6,11 +6,23 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from lumbarclip_jax.evaluators.classification import Predictions, joined, named_counts
-from lumbarclip_jax.evaluators.task_rows import level_only
-from lumbarclip_jax.evaluators.task_scores import by_unit, named_scores
+from lumbarclip_jax.evaluators.task_rows import level_counts, level_only
+from lumbarclip_jax.evaluators.task_scores import by_unit, fit_temperatures, named_scores
 from lumbarclip_jax.evaluators.tasks import Task
 from lumbarclip_jax.fine_tuning.examples import Examples
 from lumbarclip_jax.fine_tuning.training import Classifier
+
+
+@dataclasses.dataclass(frozen=True)
+class Fitted:
+    """What measuring a classifier needs of the splits it was made from; JSON, to be kept with it.
+
+    `level_counts` are training images of every class by task and level, for the baseline of level
+    alone; `temperatures`, by "<task>" and "<task>/by_patient", were fitted on validation.
+    """
+
+    level_counts: dict[str, dict[str, list[int]]]
+    temperatures: dict[str, float]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -19,7 +31,7 @@ class Answers:
 
     measured: Predictions
     level_only: Predictions
-    validation: Predictions | None  # None of several folds: each has its own
+    temperatures: dict[str, float]  # by unit; none of several folds, each has its own
 
 
 class Measurement:
@@ -47,24 +59,37 @@ class Measurement:
                 task,
                 answer.measured,
                 level_only=answer.level_only,
-                validation=answer.validation,
+                temperatures=answer.temperatures,
                 **self._bootstrap,
             )
 
 
-def answers(
-    classifier: Classifier, train_examples: Examples, validation: Examples, measured: Examples
-) -> dict[Task, Answers]:
-    """What a classifier says of the measured split, task by task."""
-    said, said_of_validation = classifier(measured), classifier(validation)
-    return {
-        task: Answers(
-            measured=measured.predictions(task, said[task.name]),
-            level_only=level_only(train_examples.labelled(task), measured.labelled(task)),
-            validation=validation.predictions(task, said_of_validation[task.name]),
+def fitted(classifier: Classifier, train_examples: Examples, validation: Examples) -> Fitted:
+    """Counts what was trained on, and calibrates on the validation split."""
+    said = classifier(validation)
+    return Fitted(
+        {task.name: level_counts(train_examples.labelled(task)) for task in validation.tasks},
+        {
+            f"{task.name}{unit}": temperature
+            for task in validation.tasks
+            for unit, temperature in fit_temperatures(
+                task, validation.predictions(task, said[task.name])
+            ).items()
+        },
+    )
+
+
+def answers(classifier: Classifier, fitted: Fitted, measured: Examples) -> dict[Task, Answers]:
+    """What a classifier says of the measured images, task by task."""
+    said, found = classifier(measured), {}
+    for task in measured.tasks:
+        predicted = measured.predictions(task, said[task.name])
+        found[task] = Answers(
+            predicted,
+            level_only(fitted.level_counts[task.name], measured.labelled(task)),
+            {unit: fitted.temperatures[f"{task.name}{unit}"] for unit in by_unit(task, predicted)},
         )
-        for task in measured.tasks
-    }
+    return found
 
 
 def pooled(folds: Sequence[dict[Task, Answers]]) -> dict[Task, Answers]:
@@ -85,7 +110,7 @@ def pooled(folds: Sequence[dict[Task, Answers]]) -> dict[Task, Answers]:
         task: Answers(
             measured=joined([fold[task].measured for fold in folds]),
             level_only=joined([fold[task].level_only for fold in folds]),
-            validation=None,
+            temperatures={},
         )
         for task in folds[0]
     }

@@ -31,6 +31,18 @@ class State:
     opt_state: optax.OptState
 
 
+def make_init(model, start: Start):
+    """Returns `init(key)`, new variables {"params": ..., "batch_stats": ...} of the model."""
+    inputs = (jnp.zeros((1, start.image_size_px, start.image_size_px, 1)),)
+    inputs += (jnp.zeros((1, len(LEVELS))),)
+
+    def init(key) -> dict:
+        made = sharding.unbox(model.init(key, *inputs))
+        return {"params": made["params"], "batch_stats": made.get("batch_stats", {})}
+
+    return init
+
+
 def make_step(
     model,
     start: Start,
@@ -53,12 +65,7 @@ def make_step(
     """
     counts = {task: jnp.asarray(count, jnp.float32) for task, count in counts.items()}
     pixels = _pixels(start, recipe)
-    inputs = (jnp.zeros((1, pixels.image_size_px, pixels.image_size_px, 1)),)
-    inputs += (jnp.zeros((1, len(LEVELS))),)
-
-    def init(key) -> dict:
-        made = sharding.unbox(model.init(key, *inputs))
-        return {"params": made["params"], "batch_stats": made.get("batch_stats", {})}
+    init = make_init(model, start)
 
     policy = ConfigDict(recipe.optim.to_dict() | {"frozen": (), "lr_multipliers": ()})
     if start.variables is not None:

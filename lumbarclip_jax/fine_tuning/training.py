@@ -11,10 +11,10 @@ from ml_collections import ConfigDict
 from lumbarclip_jax import optim, sharding
 from lumbarclip_jax.evaluators.class_metrics import surprise
 from lumbarclip_jax.fine_tuning.examples import Examples
+from lumbarclip_jax.fine_tuning.network import Ensemble, Network
 from lumbarclip_jax.fine_tuning.start import Start
-from lumbarclip_jax.fine_tuning.step import make_probabilities, make_step
+from lumbarclip_jax.fine_tuning.step import make_step
 from lumbarclip_jax.imbalance import STRATEGIES
-from lumbarclip_jax.models.classifier import ImageClassifier
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +32,7 @@ def train(
     *,
     strategy: str,
     seed: int,
-) -> Classifier:
+) -> Ensemble:
     """Trains `recipe.members` networks with a head for each task of the examples.
 
     Args:
@@ -44,7 +44,7 @@ def train(
       seed: of the new weights, the order, augmentation and mixing; member k has seed + k.
 
     Returns:
-      The mean of the members' probabilities.
+      The networks, whose probabilities are averaged.
 
     Raises:
       ValueError: the batch does not divide over the devices, or is larger than the training set.
@@ -58,29 +58,22 @@ def train(
             f"--recipe.batch_size={recipe.batch_size} is larger than the {len(train_examples)} "
             "labelled training images: lower it"
         )
-    model = ImageClassifier(
-        start.encoder,
+    network = Network(
+        start,
         tuple((task.name, len(task.classes)) for task in train_examples.tasks),
-        recipe.dropout,
+        recipe,
         STRATEGIES[strategy].cosine_scale,
     )
     total_steps = recipe.epochs * steps_an_epoch
     make_state, take_step = make_step(
-        model, start, recipe, STRATEGIES[strategy], train_examples.counts, total_steps
+        network.model, start, recipe, STRATEGIES[strategy], train_examples.counts, total_steps
     )
-    forward = make_probabilities(model, start, recipe)
 
-    def probabilities(variables: dict, examples: Examples) -> dict[str, np.ndarray]:
-        levels, parts = examples.levels, []
-        for first in range(0, len(examples), recipe.batch_size):
-            # The last batch is filled with its last image.
-            places = np.arange(first, first + recipe.batch_size).clip(max=len(examples) - 1)
-            batch = {"images": examples.images(places), "levels": levels[places]}
-            parts.append(forward(variables, **sharding.shard_batch(batch, mesh)))
-        joined = jax.tree.map(lambda *arrays: np.concatenate(arrays)[: len(examples)], *parts)
-        return {task: np.asarray(array, np.float64) for task, array in joined.items()}
+    def validated(variables: dict) -> float:
+        said = network.probabilities(variables, validation.images, validation.levels)
+        return log_loss(validation, said)
 
-    def best_epoch(member: int) -> dict:
+    def best_epoch(member: int) -> tuple[dict, int]:
         key, step = jax.random.key(member), 0
         state = make_state(key)
         least, best, kept = math.inf, None, 0
@@ -89,22 +82,17 @@ def train(
                 lr = optim.learning_rate(_schedule(recipe, total_steps), step, total_steps)
                 state = take_step(state, sharding.shard_batch(batch, mesh), lr, key)
                 step += 1
-            loss = log_loss(validation, probabilities(state.averaged, validation))
+            loss = validated(state.averaged)
             log.info("seed %d, epoch %d: validation log loss %.4f", member, epoch, loss)
             if loss < least:
                 least, best, kept = loss, jax.device_get(state.averaged), epoch
         if best is None:
             raise FloatingPointError("the validation loss is no number: lower --recipe.optim.lr")
         log.info("seed %d: epoch %d of %d is kept", member, kept, recipe.epochs)
-        return best
+        return best, kept
 
-    members = [best_epoch(member) for member in range(seed, seed + recipe.members)]
-
-    def mean_probabilities(examples: Examples) -> dict[str, np.ndarray]:
-        each = [probabilities(variables, examples) for variables in members]
-        return jax.tree.map(lambda *arrays: np.mean(arrays, axis=0), *each)
-
-    return mean_probabilities
+    members, epochs = zip(*map(best_epoch, range(seed, seed + recipe.members)), strict=True)
+    return Ensemble(network, members, epochs)
 
 
 def log_loss(examples: Examples, probabilities: dict[str, np.ndarray]) -> float:
