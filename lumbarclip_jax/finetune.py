@@ -39,7 +39,6 @@ from absl import flags
 from ml_collections import ConfigDict, config_flags
 
 from lumbarclip_jax import cli, metrics_file, trained_patients
-from lumbarclip_jax.data import content
 from lumbarclip_jax.data.dataset import Dataset
 from lumbarclip_jax.evaluators import kept, suite
 from lumbarclip_jax.evaluators.tasks import TASKS, Task
@@ -224,20 +223,17 @@ def _save_classifier(
     fold: Fold,
 ) -> None:
     """Writes a classifier with all that using and measuring it later needs."""
-    patients = trained_patients.digests(part.columns.patient_id)
-    definition = saved.Definition(
-        name=name,
-        tasks={task.name: list(task.classes) for task in part.tasks},
+    definition = saved.define(
+        name,
+        classifier,
+        part,
+        fitted,
         strategy=_recipe()[1],
         seed=SEED.value,
         label_fraction=LABEL_FRACTION.value,
-        trained_on={"images": len(part), "patients": len(patients)},
         begun_from=fold.begun_from,
-        data_dir=str(fold.dataset.folder),
-        data=content.summary(fold.dataset.manifest),
-        **saved.described(classifier),
-        **dataclasses.asdict(fitted),
     )
+    patients = trained_patients.digests(part.columns.patient_id)
     # Numbers of an earlier fine-tune are none of this classifier's.
     (folder / METRICS_FILE).unlink(missing_ok=True)
     seen = None if fold.seen is None else fold.seen | patients

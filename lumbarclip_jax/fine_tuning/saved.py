@@ -9,9 +9,11 @@ import hashlib
 import importlib.metadata
 import json
 import pathlib
+from collections.abc import Mapping
 from typing import Any
 
 import jax
+import numpy as np
 import safetensors.numpy
 from jax.sharding import NamedSharding, PartitionSpec
 from ml_collections import ConfigDict
@@ -19,9 +21,10 @@ from ml_collections import ConfigDict
 import lumbarclip_jax
 from data_prep.files import disk_errors_name, write_whole
 from lumbarclip_jax import checksums, trained_patients, weights_file
+from lumbarclip_jax.data import content
 from lumbarclip_jax.evaluators import kept
 from lumbarclip_jax.fine_tuning import start
-from lumbarclip_jax.fine_tuning.examples import LEVELS
+from lumbarclip_jax.fine_tuning.examples import LEVELS, Examples
 from lumbarclip_jax.fine_tuning.measuring import Fitted
 from lumbarclip_jax.fine_tuning.network import Ensemble, Network
 from lumbarclip_jax.run import CONFIG_FILE, METRICS_FILE
@@ -73,20 +76,41 @@ def versions() -> dict[str, str]:
     }
 
 
-def described(ensemble: Ensemble) -> dict[str, Any]:
-    """The fields of a `Definition` that networks know of themselves."""
-    network = ensemble.network
-    return {
-        "levels": list(LEVELS),
-        "encoder": start.definition(network.start.encoder),
-        "dtype": network.start.dtype,
-        "crop_px": network.start.crop_px,
-        "image_size_px": network.start.image_size_px,
-        "cosine_scale": network.model.cosine_scale,
-        "recipe": network.recipe.to_dict(),
-        "epochs_kept": list(ensemble.epochs),
-        "versions": versions(),
-    }
+def define(
+    name: str,
+    ensemble: Ensemble,
+    part: Examples,
+    fitted: Fitted,
+    *,
+    strategy: str,
+    seed: int,
+    label_fraction: float = 1.0,
+    begun_from: Mapping[str, Any] | None = None,
+) -> Definition:
+    """The definition of an ensemble that was trained on `part`; the rest as in `Definition`."""
+    network, begin = ensemble.network, ensemble.network.start
+    return Definition(
+        name=name,
+        tasks={task.name: list(task.classes) for task in part.tasks},
+        levels=list(LEVELS),
+        encoder=start.definition(begin.encoder),
+        dtype=begin.dtype,
+        crop_px=begin.crop_px,
+        image_size_px=begin.image_size_px,
+        cosine_scale=network.model.cosine_scale,
+        recipe=network.recipe.to_dict(),
+        strategy=strategy,
+        seed=seed,
+        label_fraction=label_fraction,
+        epochs_kept=list(ensemble.epochs),
+        level_counts=fitted.level_counts,
+        temperatures=fitted.temperatures,
+        trained_on={"images": len(part), "patients": len(np.unique(part.columns.patient_id))},
+        begun_from=dict(begun_from or {}),
+        data_dir=str(part.dataset.folder),
+        data=content.summary(part.dataset.manifest),
+        versions=versions(),
+    )
 
 
 def save(
@@ -110,11 +134,11 @@ def save(
     remove(folder)
     with disk_errors_name(folder):
         folder.mkdir(parents=True, exist_ok=True)
-    contents = {WEIGHTS_FILE: safetensors.numpy.save(weights_file.flat(members))}
+    files = {WEIGHTS_FILE: safetensors.numpy.save(weights_file.flat(members))}
     if trained is not None:
-        contents[trained_patients.FILE] = trained_patients.text(trained).encode()
-    for name, content in contents.items():
-        write_whole(folder / name, content)
+        files[trained_patients.FILE] = trained_patients.text(trained).encode()
+    for name, written in files.items():
+        write_whole(folder / name, written)
     write_definition(folder, definition)
 
 
