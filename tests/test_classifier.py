@@ -233,8 +233,8 @@ def test_a_question_about_the_patient_is_answered_by_the_mean_of_its_images(data
 def test_the_lines_of_the_readme_run(dataset, slices, tmp_path, monkeypatch):
     readme = (REPOSITORY / "README.md").read_text()
     code = re.search(r"```python\n(classifier = lumbarclip_jax\.load.*?)```", readme, re.S)[1]
-    folder = tmp_path / "runs" / "lumbar" / "finetune" / "pfirrmann_ge_3"
-    write_classifier(folder, dataset, "pfirrmann_ge_3")
+    folder = tmp_path / "runs" / "lumbar" / "finetune" / "pfirrmann_ge_3+disc_displacement"
+    write_classifier(folder, dataset, "pfirrmann_ge_3", "disc_displacement")
     PIL.Image.fromarray(slices[0][0]).save(tmp_path / "slice.png")
     monkeypatch.chdir(tmp_path)
     names = {"lumbarclip_jax": lumbarclip_jax}
