@@ -229,7 +229,7 @@ def test_folds_are_pooled_row_by_row(splits):
     np.testing.assert_allclose(said, [0.2] * len(first.labels) + [0.8] * len(second.labels))
     assert pooled.measured.patient_id.tolist() == [*first.patient_id, *second.patient_id]
     assert pooled.temperatures == {}
-    assert first.temperatures.keys() == {"", "/by_patient"}
+    assert folds[0][PAIR[0]].temperatures.keys() == {"", "/by_patient"}
     with pytest.raises(ValueError, match="measured by two folds"):
         measuring.pooled([folds[0], folds[0]])
 
