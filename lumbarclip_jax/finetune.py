@@ -48,7 +48,13 @@ from lumbarclip_jax.fine_tuning.network import Ensemble
 from lumbarclip_jax.fine_tuning.recipe import default_recipe, plain_recipe
 from lumbarclip_jax.imbalance import STRATEGIES
 from lumbarclip_jax.metrics_file import TRAINED_STEPS, save_metrics
-from lumbarclip_jax.run import DATA_MANIFEST_FILE, FINETUNE_FOLDER, METRICS_FILE, load_run
+from lumbarclip_jax.run import (
+    CONFIG_FILE,
+    DATA_MANIFEST_FILE,
+    FINETUNE_FOLDER,
+    METRICS_FILE,
+    load_run,
+)
 
 WORKDIR = flags.DEFINE_list("workdir", [], "folder of the trained run, or one of each fold")
 FROM_SCRATCH = flags.DEFINE_boolean("from_scratch", False, "start from new weights")
@@ -141,7 +147,13 @@ def _name() -> str:
 def _out() -> pathlib.Path:
     """--out, or the folder of these tasks in the run's own."""
     if OUT.value:
-        return pathlib.Path(OUT.value)
+        out = pathlib.Path(OUT.value)
+        if (out / CONFIG_FILE).is_file():
+            raise ValueError(
+                f"--out={out} is the folder of a run: give the fine-tune one of its own, such as "
+                f"{out / FINETUNE_FOLDER / '+'.join(TASK.value)}"
+            )
+        return out
     if len(WORKDIR.value) != 1 or FROM_SCRATCH.value:
         raise ValueError(
             "--out is missing: only what starts from the weights of one --workdir has a folder "

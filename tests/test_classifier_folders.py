@@ -126,6 +126,14 @@ def test_folders_without_a_classifier_say_why(copied, tmp_path):
         lumbarclip_jax.load(tmp_path / "nowhere")
 
 
+def test_removing_leaves_what_belongs_to_a_run(copied):
+    saved.remove(copied)
+    assert {path.name for path in copied.iterdir()} == {"metrics.json"}
+    (copied / "trained_patients.txt").write_text("of a run")
+    saved.remove(copied)
+    assert (copied / "trained_patients.txt").is_file()
+
+
 def test_a_full_disk_leaves_no_half_classifier(dataset, tmp_path, monkeypatch):
     real = os.open
 

@@ -10,6 +10,7 @@ import sys
 
 import pytest
 
+import lumbarclip_jax
 from configs import base
 from lumbarclip_jax import config_changes, trained_patients
 from lumbarclip_jax.data.dataset import Dataset
@@ -267,3 +268,9 @@ def test_every_file_measured_on_them_says_so(run, rebuilt, tmp_path, command):
     metrics = read_metrics(tmp_path / "out" / "metrics.json")
     assert next(iter(metrics)) == "TRAINED_ON_MEASURED_PATIENTS"
     assert metrics["TRAINED_ON_MEASURED_PATIENTS"] > 0
+    if name == "finetune":
+        # On the data set of the fine-tune it is still the run's training that counts.
+        classifier = lumbarclip_jax.load(tmp_path / "out")
+        measured = classifier.cautions(classifier.dataset(), "test")
+        assert measured.items() <= metrics.items()
+        assert measured.keys() == {"TRAINED_ON_MEASURED_PATIENTS"}

@@ -71,6 +71,16 @@ def test_folds_test_every_patient_once(tiny_dataset, tmp_path):
     assert sorted(answered.image_id) == sorted(np.concatenate(graded))
 
 
+def test_a_run_s_own_folder_takes_no_fine_tune(tiny_run):
+    arguments = (f"--workdir={tiny_run.folder}", f"--out={tiny_run.folder}", "--task=pfirrmann")
+    result = finetune(*arguments)
+    assert result.returncode == 2
+    place = tiny_run.folder / "finetune" / "pfirrmann"
+    assert f"is the folder of a run: give the fine-tune one of its own, such as {place}" in (
+        result.stderr
+    )
+
+
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [

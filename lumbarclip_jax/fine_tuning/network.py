@@ -1,7 +1,7 @@
 """A trained classifier: networks of one shape, and probabilities in batches of few sizes."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import jax
 import numpy as np
@@ -47,9 +47,9 @@ class Network:
         return jax.eval_shape(make_init(self.model, self.start), jax.random.key(0))
 
     def probabilities(
-        self, variables: dict, images: Images, levels: np.ndarray
+        self, members: Sequence[dict], images: Images, levels: np.ndarray
     ) -> dict[str, np.ndarray]:
-        """Probabilities float64 [M, K] by task, of images at `levels` [M, L].
+        """Probabilities float64 [M, K] by task, of images at `levels` [M, L], the members' mean.
 
         A batch is a power of two times the number of devices, at most `recipe.batch_size`; the last
         one is filled with its last image. All that is ever said of an image goes this way, so that
@@ -63,10 +63,11 @@ class Network:
                 size *= 2
             filled = np.arange(min(size, self._batch_size)).clip(max=len(places) - 1)
             batch = {"images": images(places)[filled], "levels": levels[places][filled]}
-            said = self._forward(variables, **sharding.shard_batch(batch, self.mesh))
-            parts.append({task: np.asarray(of)[: len(places)] for task, of in said.items()})
-        joined = jax.tree.map(lambda *arrays: np.concatenate(arrays), *parts)
-        return {task: of.astype(np.float64) for task, of in joined.items()}
+            batch = sharding.shard_batch(batch, self.mesh)
+            each = [self._forward(variables, **batch) for variables in members]
+            mean = jax.tree.map(lambda *of: np.mean(np.asarray(of, np.float64), axis=0), *each)
+            parts.append({task: of[: len(places)] for task, of in mean.items()})
+        return jax.tree.map(lambda *of: np.concatenate(of), *parts)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,5 +83,4 @@ class Ensemble:
 
     def probabilities(self, images: Images, levels: np.ndarray) -> dict[str, np.ndarray]:
         """As `Network.probabilities`."""
-        each = [self.network.probabilities(of, images, levels) for of in self.members]
-        return jax.tree.map(lambda *arrays: np.mean(arrays, axis=0), *each)
+        return self.network.probabilities(self.members, images, levels)

@@ -157,6 +157,9 @@ def write_definition(folder: pathlib.Path, definition: Definition) -> None:
 
 def remove(folder: pathlib.Path) -> None:
     """Takes the classifier of a folder away, if it holds one; all else stays."""
+    # A run has a list of patients too, which is none of a classifier's.
+    if not any((folder / name).is_file() for name in (FILE, WEIGHTS_FILE)):
+        return
     for name in (FILE, WEIGHTS_FILE, trained_patients.FILE):
         (folder / name).unlink(missing_ok=True)
 

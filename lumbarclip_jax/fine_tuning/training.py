@@ -70,7 +70,7 @@ def train(
     )
 
     def validated(variables: dict) -> float:
-        said = network.probabilities(variables, validation.images, validation.levels)
+        said = network.probabilities([variables], validation.images, validation.levels)
         return log_loss(validation, said)
 
     def best_epoch(member: int) -> tuple[dict, int]:
