@@ -13,7 +13,14 @@ from lumbarclip_jax.evaluators.task_rows import LabelledRows, shortage, warn_of_
 from lumbarclip_jax.evaluators.tasks import TASKS, Task
 from lumbarclip_jax.fine_tuning import measuring, saved
 from lumbarclip_jax.fine_tuning.examples import Examples, one_hot
-from lumbarclip_jax.inference import ClassProbabilities, Picture, rendering, slices_of, stored_slice
+from lumbarclip_jax.inference import (
+    ClassProbabilities,
+    Picture,
+    rendering,
+    slices_of,
+    stored_slice,
+    warn_of_unlike,
+)
 from lumbarclip_jax.run import METRICS_FILE
 
 log = logging.getLogger(__name__)
@@ -63,7 +70,9 @@ class Classifier:
         def stored(places: np.ndarray) -> np.ndarray:
             return np.stack([stored_slice(slices[place], self._rendering) for place in places])
 
-        return self._named(self._ensemble.probabilities(stored, one_hot(levels)))
+        found = self._named(self._ensemble.probabilities(stored, one_hot(levels)))
+        warn_of_unlike(slices, self.definition.data)
+        return found
 
     def _named(self, probabilities: dict[str, np.ndarray]) -> dict[str, ClassProbabilities]:
         return {

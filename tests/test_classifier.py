@@ -26,6 +26,7 @@ from lumbarclip_jax.models.small_resnet import SmallResNet
 from lumbarclip_jax.models.swin import Swin
 from lumbarclip_jax.models.variants import resnet_sizes, swin_sizes, vit_sizes
 from lumbarclip_jax.models.vit import ViT
+from tests import data_prep_cohort as cohort
 from tests.conftest import REPOSITORY
 from tests.made_classifiers import write_classifier
 
@@ -181,6 +182,19 @@ def test_every_form_of_a_picture_is_the_same_picture(classifier, slices, tmp_pat
     assert nothing["pfirrmann"].probabilities.shape == (0, 5)
     with pytest.raises(FileNotFoundError, match=r"there is no image nowhere\.dcm"):
         classifier.classify("nowhere.dcm", "L4-L5")
+
+
+def test_a_file_unlike_the_training_data_is_named(classifier, tmp_path, caplog):
+    path = tmp_path / "side.dcm"
+    pixels = np.arange(32 * 32, dtype=np.uint16).reshape(32, 32)
+    orientation = cohort.ORIENTATIONS["sag"]
+    made = cohort.slice_dataset("0\\0\\0", pixels, orientation=orientation)
+    made.SeriesDescription = "t1_tse_sag"
+    made.save_as(path)
+    classifier.classify(path, level="L4-L5")
+    (warning,) = (record.getMessage() for record in caplog.records)
+    assert "side.dcm" in warning
+    assert "sagittal" in warning
 
 
 def test_the_level_counts_and_is_one_of_training(classifier, slices):

@@ -160,7 +160,7 @@ def test_an_export_is_the_same_classifier_with_a_card(copied, dataset, tmp_path)
     contents = [path.read_bytes() for path in out.iterdir()]
     assert not any(str(dataset.folder).encode() in content for content in contents)
     card = (out / "README.md").read_text()
-    assert card.startswith("---\nlibrary_name: lumbarclip_jax\n")
+    assert card.startswith("---\nlicense: other\nlicense_name: not-stated\nlibrary_name: lumbarcl")
     assert "| Pfirrmann grade 3 or more | AUROC | 0.732 | 0.651 – 0.818 | 0.500 |" in card
     assert "lumbarclip_jax.load(" in card
     assert "not a medical device" in card

@@ -47,4 +47,5 @@ def write(classifier: Classifier, folder: pathlib.Path) -> None:
         sections=tables.sections(metrics),
         title=tables.title,
         warnings=warnings,
+        pretrained=[],
     )
