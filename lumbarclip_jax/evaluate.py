@@ -11,16 +11,11 @@ export. It is measured on its own tasks, as `finetune` measured it, by one proce
 
 import pathlib
 
-import jax
 from absl import flags
 
 from lumbarclip_jax import cli, hosts
-from lumbarclip_jax.classifier import Classifier
-from lumbarclip_jax.evaluators import EVALUATORS, STANDARD, kept
-from lumbarclip_jax.evaluators.suite import evaluate_split, log_metrics
-from lumbarclip_jax.fine_tuning import saved
-from lumbarclip_jax.metrics_file import TRAINED_STEPS, save_metrics
-from lumbarclip_jax.run import load_run
+from lumbarclip_jax.evaluators import EVALUATORS, STANDARD
+from lumbarclip_jax.metrics_file import save_metrics
 
 WORKDIR = flags.DEFINE_string(
     "workdir", None, "folder of the trained run, or of a classifier", required=True
@@ -37,44 +32,26 @@ flags.adopt_module_key_flags(hosts)
 
 def main() -> None:
     with hosts.joined():
-        folder = pathlib.Path(WORKDIR.value)
-        measure = _of_classifier if saved.holds(folder) else _of_run
-        metrics, evaluators = measure(folder)
+        # Imported here, after the flags are read: neither --help nor a typo should wait for JAX.
+        import jax
+
+        from lumbarclip_jax import trained_folder
+        from lumbarclip_jax.evaluators import kept
+        from lumbarclip_jax.evaluators.suite import log_metrics
+
+        asked = EVALUATE.value if flags.FLAGS["evaluators"].present else None
+        metrics, evaluators = trained_folder.measured(
+            pathlib.Path(WORKDIR.value),
+            DATA_DIR.value or "",
+            SPLIT.value,
+            evaluators=asked,
+            resamples=RESAMPLES.value,
+        )
         log_metrics(metrics)
         if OUT.value and jax.process_index() == 0:
             out = pathlib.Path(OUT.value)
             kept.save_kept(evaluators, kept.beside(out))
             save_metrics(metrics, out)
-
-
-def _of_run(folder: pathlib.Path) -> tuple[dict[str, float], dict[str, object]]:
-    """The metrics of a run and the evaluators that kept its answers."""
-    run = load_run(folder)
-    dataset = run.dataset(DATA_DIR.value or "")
-    cautions = run.cautions(dataset, SPLIT.value)
-    metrics, evaluators = evaluate_split(
-        run.embedder(dataset),
-        run.state,
-        SPLIT.value,
-        resamples=RESAMPLES.value,
-        names=EVALUATE.value,
-    )
-    return metrics | cautions | {TRAINED_STEPS: float(run.state.step)}, evaluators
-
-
-def _of_classifier(folder: pathlib.Path) -> tuple[dict[str, float], dict[str, object]]:
-    """Likewise of a classifier."""
-    if flags.FLAGS["evaluators"].present:
-        raise ValueError("--evaluators is for runs: a classifier is measured on its own tasks")
-    if jax.process_count() > 1:
-        raise ValueError("a classifier is measured by one process: leave out --distributed")
-    classifier = Classifier(folder)
-    dataset = classifier.dataset(DATA_DIR.value or "")
-    beside = classifier.cautions(dataset, SPLIT.value)
-    if steps := classifier.definition.begun_from.get("steps"):
-        beside |= {TRAINED_STEPS: float(steps)}
-    measurement = classifier.measurement(dataset, SPLIT.value, resamples=RESAMPLES.value)
-    return beside | dict(measurement.run()), {measurement.name: measurement}
 
 
 if __name__ == "__main__":

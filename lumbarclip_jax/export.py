@@ -17,22 +17,18 @@ import os
 import pathlib
 import shutil
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from absl import flags
 from ml_collections import ConfigDict
 
 from data_prep import signals
 from lumbarclip_jax import checksums, cli
-from lumbarclip_jax.classifier import Classifier
-from lumbarclip_jax.exports import classifier, huggingface, model_card, safetensors, stablehlo
-from lumbarclip_jax.fine_tuning import saved
-from lumbarclip_jax.run import Run, load_run
 
-FORMATS = {
-    "hf": huggingface.write,
-    "safetensors": safetensors.write,
-    "stablehlo": stablehlo.write,
-}
+if TYPE_CHECKING:
+    from lumbarclip_jax.run import Run
+
+FORMATS = ("hf", "safetensors", "stablehlo")
 
 # Run with -m, this module is called __main__.
 log = logging.getLogger("lumbarclip_jax.export")
@@ -51,6 +47,13 @@ def export(workdir: str | pathlib.Path, format: str, out: str | pathlib.Path) ->
       ValueError: `out` is taken, the model has no form in this format, or the newest checkpoint is
         damaged: what was measured was measured on that one.
     """
+    # Imported here, after the flags are read: neither --help nor a typo should wait for JAX.
+    from lumbarclip_jax.classifier import Classifier
+    from lumbarclip_jax.exports import classifier, huggingface, model_card, safetensors, stablehlo
+    from lumbarclip_jax.fine_tuning import saved
+    from lumbarclip_jax.run import load_run
+
+    writers = {"hf": huggingface, "safetensors": safetensors, "stablehlo": stablehlo}
     is_classifier = saved.holds(pathlib.Path(workdir))
     if is_classifier and format != "safetensors":
         raise ValueError(
@@ -61,12 +64,12 @@ def export(workdir: str | pathlib.Path, format: str, out: str | pathlib.Path) ->
         if is_classifier:
             classifier.write(Classifier(workdir), folder)
         else:
-            FORMATS[format](_without_paths(load_run(workdir)), folder)
+            writers[format].write(_without_paths(load_run(workdir)), folder)
         # People may add to the card.
         checksums.write(folder, but=(model_card.FILE,))
 
 
-def _without_paths(run: Run) -> Run:
+def _without_paths(run: "Run") -> "Run":
     """The run with a config that names no folder of this machine, nor the hospital it is called."""
     config = ConfigDict(run.config.to_dict())
     config.data.dir = ""
@@ -97,7 +100,7 @@ def _define_flags() -> None:
     flags.DEFINE_string(
         "workdir", None, "folder of the trained run, of a classifier, or of a safetensors export"
     )
-    flags.DEFINE_enum("format", None, sorted(FORMATS), "what to write")
+    flags.DEFINE_enum("format", None, FORMATS, "what to write")
     flags.DEFINE_string("out", None, "folder to write; must not exist or be empty")
     flags.mark_flags_as_required(["workdir", "format", "out"])
 
@@ -107,7 +110,7 @@ def main() -> None:
     options = flags.FLAGS
     export(options.workdir, options.format, options.out)
     size = sum(path.stat().st_size for path in pathlib.Path(options.out).rglob("*"))
-    log.info("%s, %.1f MB: read its %s", options.out, size / 1e6, model_card.FILE)
+    log.info("%s, %.1f MB: read its README.md", options.out, size / 1e6)
 
 
 if __name__ == "__main__":

@@ -126,7 +126,7 @@ def test_a_failed_export_leaves_nothing(tiny_run, tmp_path, monkeypatch):
         (folder / "half").write_text("half")
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setitem(FORMATS, "hf", fail)
+    monkeypatch.setattr("lumbarclip_jax.exports.huggingface.write", fail)
     with pytest.raises(OSError, match="No space left"):
         export(tiny_run.folder, "hf", tmp_path / "out")
     assert list(tmp_path.iterdir()) == []

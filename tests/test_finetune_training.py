@@ -12,7 +12,7 @@ from lumbarclip_jax.evaluators.tasks import TASKS, UNLABELLED
 from lumbarclip_jax.fine_tuning import measuring, pixels, start, step, training
 from lumbarclip_jax.fine_tuning.examples import Examples
 from lumbarclip_jax.fine_tuning.recipe import default_recipe, plain_recipe
-from lumbarclip_jax.imbalance import STRATEGIES
+from lumbarclip_jax.imbalance.strategy import STRATEGIES
 from lumbarclip_jax.models.classifier import ImageClassifier
 from lumbarclip_jax.models.small_cnn import SmallCNN, halve
 from lumbarclip_jax.models.small_resnet import SmallResNet

@@ -7,13 +7,18 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lumbarclip_jax.imbalance import STRATEGIES, losses, mixing
+from lumbarclip_jax.imbalance import NAMES, losses, mixing
 from lumbarclip_jax.imbalance.mixing import Mixture
+from lumbarclip_jax.imbalance.strategy import STRATEGIES
 
 COUNTS = jnp.array([400.0, 80.0, 20.0])
 LABELS = jnp.array([0, 1, 2, 0])
 LOGITS = jnp.zeros((4, 3))
 ALONE = Mixture(jnp.arange(4), jnp.ones(4), jnp.ones(4))
+
+
+def test_every_strategy_has_its_name_for_the_command_line():
+    assert tuple(STRATEGIES) == NAMES
 
 
 def test_the_registry_holds_what_the_documentation_names():

@@ -13,7 +13,7 @@ from lumbarclip_jax import optim, sharding
 from lumbarclip_jax.fine_tuning.examples import LEVELS
 from lumbarclip_jax.fine_tuning.start import Start
 from lumbarclip_jax.images import augment_images, prepare_images
-from lumbarclip_jax.imbalance import Strategy
+from lumbarclip_jax.imbalance.strategy import Strategy
 
 
 @functools.partial(

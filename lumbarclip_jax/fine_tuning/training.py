@@ -14,7 +14,7 @@ from lumbarclip_jax.fine_tuning.examples import Examples
 from lumbarclip_jax.fine_tuning.network import Ensemble, Network
 from lumbarclip_jax.fine_tuning.start import Start
 from lumbarclip_jax.fine_tuning.step import make_step
-from lumbarclip_jax.imbalance import STRATEGIES
+from lumbarclip_jax.imbalance.strategy import STRATEGIES
 
 log = logging.getLogger(__name__)
 

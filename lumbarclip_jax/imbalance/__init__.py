@@ -8,7 +8,7 @@ A strategy is three choices, each a pure jax function of labels and class counts
 
 Training with one, for a batch of images [B, ...] and labels [B] of K classes with counts [K]:
 
-    strategy = STRATEGIES["mamix_drw"]
+    strategy = strategy.STRATEGIES["mamix_drw"]
     mixture = strategy.mix(key, labels, counts)
     logits = classify(mixture.blend(images))
     loss = strategy.losses(logits, labels, mixture, counts, progress).mean()
@@ -17,6 +17,19 @@ Formulas follow the papers named in each docstring; settings are those of "From 
 Deep Imbalanced Classification" (Cheng, Mai & Lin, arXiv 2308.15457).
 """
 
-from lumbarclip_jax.imbalance.strategy import STRATEGIES, Strategy
-
-__all__ = ["STRATEGIES", "Strategy"]
+# Those of `strategy.STRATEGIES`, for who only names them: that one imports JAX.
+NAMES = (
+    "erm",
+    "class_balanced",
+    "effective_number",
+    "drw",
+    "focal",
+    "ldam",
+    "ldam_drw",
+    "mixup",
+    "mixup_drw",
+    "remix",
+    "remix_drw",
+    "mamix",
+    "mamix_drw",
+)
