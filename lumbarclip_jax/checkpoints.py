@@ -73,7 +73,7 @@ class Checkpointer:
         return self
 
     def __exit__(self, *exception) -> None:
-        self._wait()
+        self.wait()
         if self._saving is not None:
             self._delete_replaced()
         self._manager.close()
@@ -109,7 +109,7 @@ class Checkpointer:
         Raises:
           OSError: this one or the one before cannot be written; the sentence names the place.
         """
-        self._wait()
+        self.wait()
         self._size_bytes = sum(leaf.nbytes for leaf in jax.tree.leaves(state))
         if (free_bytes := shutil.disk_usage(self._folder).free) < self._size_bytes:
             # Found out by writing, it takes pages of tracebacks and the room that was left.
@@ -131,7 +131,7 @@ class Checkpointer:
                 custom_metadata={"step": step},
             )
 
-    def _wait(self) -> None:
+    def wait(self) -> None:
         """Until what is being saved is on disk."""
         with self._disk_errors():
             self._manager.wait_until_finished()
@@ -154,7 +154,7 @@ class Checkpointer:
           FileNotFoundError: there is none of this step.
           ValueError: it is damaged, or holds another model than `abstract_state`.
         """
-        self._wait()
+        self.wait()
         remedy = "copy it from wherever there is another, or train anew in another --workdir"
         if step not in self._manager.all_steps():
             path = self._folder / str(step)

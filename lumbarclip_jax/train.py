@@ -197,11 +197,12 @@ def train_and_evaluate(config: ConfigDict, workdir: str | pathlib.Path) -> dict[
             if step % config.checkpoint.every_steps == 0:
                 save(in_between=True)
         save(in_between=False)
+        checkpointer.wait()
+        set_unsaved(False)  # while a signal is still only noted: from here on it ends all at once
         last_step = step
         if chosen.step not in (None, last_step) and not stop.agreed(wait=True):
             state = checkpointer.restore_step(abstract, chosen.step)
             log.info("%s chose step %d: it is measured", chosen.metric, chosen.step)
-    set_unsaved(False)
     if stop.agreed(wait=True):
         saved = " and saved" if step else ""
         log.info("stopped at step %d%s; run the same command to continue", step, saved)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from configs import vit_linear
+from data_prep import signals
 from lumbarclip_jax import metric_writer, preemption, train
 from lumbarclip_jax.data.dataset import Dataset
 from lumbarclip_jax.evaluators.suite import evaluate_split
@@ -104,6 +105,20 @@ def test_a_run_stopped_in_a_validation_goes_on_with_it(
     metrics = train.train_and_evaluate(tiny_config(tiny_dataset), tmp_path)
     assert measured(tmp_path) == measured(finished[0])
     np.testing.assert_equal(metrics, finished[1])
+
+
+def test_all_is_saved_once_a_signal_is_no_longer_only_noted(tiny_dataset, tmp_path, monkeypatch):
+    statuses = []
+    leave = preemption.StopRequest.__exit__
+
+    def left(request, *exception):
+        statuses.append((signals.status(signal.SIGTERM), (tmp_path / "checkpoints" / "6").exists()))
+        leave(request, *exception)
+
+    monkeypatch.setattr(signals._State, "resumes", True)
+    monkeypatch.setattr(preemption.StopRequest, "__exit__", left)
+    train.train_and_evaluate(tiny_config(tiny_dataset), tmp_path)
+    assert statuses == [(0, True)]
 
 
 def measured(workdir):
