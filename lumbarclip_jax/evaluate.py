@@ -37,7 +37,7 @@ def main() -> None:
 
         from lumbarclip_jax import trained_folder
         from lumbarclip_jax.evaluators import kept
-        from lumbarclip_jax.evaluators.suite import log_metrics
+        from lumbarclip_jax.report.console import log_summary
 
         asked = EVALUATE.value if flags.FLAGS["evaluators"].present else None
         metrics, evaluators = trained_folder.measured(
@@ -47,7 +47,7 @@ def main() -> None:
             evaluators=asked,
             resamples=RESAMPLES.value,
         )
-        log_metrics(metrics)
+        log_summary(metrics)
         if OUT.value and jax.process_index() == 0:
             out = pathlib.Path(OUT.value)
             kept.save_kept(evaluators, kept.beside(out))

@@ -35,7 +35,8 @@ def main() -> None:
     if (ANSWERS_A.value is None) != (ANSWERS_B.value is None):
         raise ValueError("--answers_a and --answers_b belong together: pass both or neither")
     # Imported here, after the flags are read: neither --help nor a typo should wait for JAX.
-    from lumbarclip_jax.evaluators import differences, suite
+    from lumbarclip_jax.evaluators import differences
+    from lumbarclip_jax.report.console import log_summary
 
     files_a, files_b = differences.files_of(A.value), differences.files_of(B.value)
     a, b = differences.read(files_a), differences.read(files_b)
@@ -49,7 +50,7 @@ def main() -> None:
         log.warning("not to be read without %s, of --a or --b", ", ".join(cautions))
     found = cautions | dict(sorted(found.items()))
     log.info("differences, a - b:")
-    suite.log_metrics(found)
+    log_summary(found)
     if OUT.value:
         save_metrics(found, pathlib.Path(OUT.value))
 

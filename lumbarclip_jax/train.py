@@ -28,13 +28,14 @@ from lumbarclip_jax.data.dataset import Dataset
 from lumbarclip_jax.data.pipeline import pipeline_options, train_iterator
 from lumbarclip_jax.data.tokenizer import Tokenizer
 from lumbarclip_jax.evaluators import kept
-from lumbarclip_jax.evaluators.suite import evaluate_split, log_metrics, log_validation
+from lumbarclip_jax.evaluators.suite import evaluate_split, log_validation
 from lumbarclip_jax.finite import is_finite
 from lumbarclip_jax.metric_writer import MetricWriter, read_history
 from lumbarclip_jax.metrics_file import read_metrics, save_metrics
 from lumbarclip_jax.models import build_model
 from lumbarclip_jax.prefetch import DevicePrefetch
 from lumbarclip_jax.progress import Progress
+from lumbarclip_jax.report.console import log_summary
 from lumbarclip_jax.report.examples import find_examples
 from lumbarclip_jax.report.page import write_report
 from lumbarclip_jax.skipped_steps import SkippedSteps
@@ -217,7 +218,7 @@ def train_and_evaluate(config: ConfigDict, workdir: str | pathlib.Path) -> dict[
         names=config.eval.at_the_end,
     )
     metrics |= dataset.cautions
-    log_metrics(metrics)
+    log_summary(metrics)
     trained = run.Run(workdir, config, mesh, tokenizer, model, state)
     examples = find_examples(trained, embedder, split)  # encodes, which takes every process
     if is_writer:

@@ -1,4 +1,4 @@
-"""All evaluators over one split, and what to do with their numbers."""
+"""All evaluators over one split."""
 
 import logging
 from collections.abc import Mapping, Sequence
@@ -11,7 +11,7 @@ log = logging.getLogger(__name__)
 PROBES = ("linear_probe", "few_shot")
 FITTED_ON = ("train", "validation")
 
-# Ends of the names that are logged; all others are in the file.
+# Ends of the names that are logged of a validation; all others are in the file.
 FIRST = ("recall_at_5", "_median_rank", "auroc", "auroc_within_level", "/quadratic_kappa")
 
 SHOWN = 4  # numbers of a validation
@@ -54,23 +54,3 @@ def log_validation(step: int, metrics: Mapping[str, float]) -> None:
         if name.endswith(FIRST) and f"{name}_ci_low" in metrics
     ]
     log.info("validation at step %d: %s", step, ", ".join(found[:SHOWN]) or "nothing to measure")
-
-
-def log_metrics(metrics: dict[str, float]) -> None:
-    """Logs the numbers to look at first, one a line with interval and what stands beside it."""
-    for name, value in metrics.items():
-        if name.endswith(FIRST) and f"{name}_ci_low" in metrics:
-            beside = "".join(
-                f"  {suffix.replace('_', ' ')} {metrics[f'{name}_{suffix}']:.3f}"
-                for suffix in ("chance", "level_only")
-                if f"{name}_{suffix}" in metrics
-            )
-            log.info(
-                "%-62s %.3f [%.3f, %.3f]%s",
-                name,
-                value,
-                metrics[f"{name}_ci_low"],
-                metrics[f"{name}_ci_high"],
-                beside,
-            )
-    log.info("%d numbers in all; intervals are over patients", len(metrics))

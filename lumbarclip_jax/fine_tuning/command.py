@@ -10,13 +10,14 @@ from ml_collections import ConfigDict
 
 from lumbarclip_jax import metrics_file, trained_patients
 from lumbarclip_jax.data.dataset import Dataset
-from lumbarclip_jax.evaluators import kept, suite
+from lumbarclip_jax.evaluators import kept
 from lumbarclip_jax.evaluators.tasks import TASKS, Task
 from lumbarclip_jax.fine_tuning import measuring, pixels, saved, start, training
 from lumbarclip_jax.fine_tuning.examples import Examples
 from lumbarclip_jax.fine_tuning.network import Ensemble
 from lumbarclip_jax.fine_tuning.recipe import default_recipe, plain_recipe
 from lumbarclip_jax.metrics_file import TRAINED_STEPS, save_metrics
+from lumbarclip_jax.report.console import log_summary
 from lumbarclip_jax.run import (
     CONFIG_FILE,
     DATA_MANIFEST_FILE,
@@ -83,7 +84,7 @@ def run(options: Options) -> None:
     for folder in {out, *out.glob("fold_*")} - classifiers:
         saved.remove(folder)
     found = measuring.pooled(answered) if several else answered[0]
-    suite.log_metrics(_save_numbers(options, out, name, found, beside))
+    log_summary(_save_numbers(options, out, name, found, beside))
     if classifiers:
         log.info("lumbarclip_jax.load() takes %s", ", ".join(map(str, sorted(classifiers))))
     else:
