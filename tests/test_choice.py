@@ -125,6 +125,8 @@ def test_the_chosen_step_is_kept_measured_and_loaded(config, tmp_path):
         names=config.eval.at_the_end,
     )
     np.testing.assert_equal({name: metrics[name] for name in found}, found)
+    page = (tmp_path / "run" / "report.html").read_text()
+    assert f"step 4 is measured, which {METRIC} chose" in page
     before = (tmp_path / "run" / "report.html").stat().st_mtime_ns
     np.testing.assert_equal(train.train_and_evaluate(config, tmp_path / "run"), metrics)
     assert (tmp_path / "run" / "report.html").stat().st_mtime_ns == before

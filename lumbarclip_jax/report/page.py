@@ -7,7 +7,7 @@ import jinja2
 
 import lumbarclip_jax
 from data_prep.files import disk_errors_name, write_whole
-from lumbarclip_jax import activity, receipt, trained_patients
+from lumbarclip_jax import activity, choice, receipt, trained_patients
 from lumbarclip_jax.data import resplit
 from lumbarclip_jax.evaluators.task_rows import FEWEST_PATIENTS
 from lumbarclip_jax.metric_writer import last_started, read_history
@@ -96,6 +96,7 @@ def write_report(
             trained_on=last_started(folder),
             has_figure_files=out is None,
             steps=steps,
+            chosen=choice.read(folder),
             outdated=measured.outdated,
             sections=[section for section in arranged if not tasks.is_classification(section)],
             is_measured=bool(metrics),
