@@ -44,7 +44,7 @@ def run(
     output.make_robust()
     # Our own lines are shown plainly. The libraries log through absl, where only warnings show.
     handler = logging.StreamHandler(sys.stdout)
-    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", datefmt="%H:%M:%S"))
+    handler.setFormatter(_Lines("%(asctime)s %(message)s", datefmt="%H:%M:%S"))
     for name in ("data_prep", "lumbarclip_jax"):
         own = logging.getLogger(name)
         own.setLevel(logging.INFO)
@@ -52,6 +52,15 @@ def run(
         own.propagate = False
     parse = functools.partial(_parse, plain=plain)
     app.run(lambda _: _guarded(main), argv, flags_parser=parse)
+
+
+class _Lines(logging.Formatter):
+    """The message after the time, and before it what makes it more than news."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        if record.levelno >= logging.WARNING:
+            record.message = f"{record.levelname.lower()}: {record.message}"
+        return super().formatMessage(record)
 
 
 def _parse(argv: list[str], plain: str | None) -> list[str]:

@@ -54,7 +54,14 @@ def test_what_the_documented_commands_write_is_ignored(tmp_path):
     subprocess.run(["git", "init", "-q", tmp_path], check=True)
     shutil.copy(REPOSITORY / ".gitignore", tmp_path)
     names = ("data/lumbar", "data/lumbar.key", "DATA", "DATA.key", "runs/lumbar", "exported/hf")
-    names += ("metrics.json", "metrics.npz", "findings.jsonl", "x.dropped.csv", "x.splits.csv")
+    names += (
+        "metrics.json",
+        "metrics.npz",
+        "other.json",
+        "findings.jsonl",
+        "x.dropped.csv",
+        "x.splits.csv",
+    )
     names += ("x.audit.html",)
     assert work_tree.unignored([tmp_path / name for name in names]) == []
     code = ("lumbarclip_jax/data/x.py", "data_prep/build/x.py", "configs/data.py")
