@@ -150,7 +150,7 @@ def test_a_finished_run_stays_as_it_is(run):
     finish(run)
     before = {p.name: p.read_bytes() for p in run.folder.iterdir() if p.is_file()}
     for change in ({"optim__lr": 0.5}, {"eval__batch_size": 4}, {"data__read_threads": 9}):
-        with pytest.raises(ValueError, match="larger total_steps trains it further"):
+        with pytest.raises(ValueError, match=r"larger total_steps or eval\.patience trains"):
             go_on(run, total_steps=tiny_runs.STEPS, **change)
     go_on(run, total_steps=tiny_runs.STEPS)
     assert {p.name: p.read_bytes() for p in run.folder.iterdir() if p.is_file()} == before

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest
 
-from lumbarclip_jax.evaluators import EVALUATORS, intervals
+from lumbarclip_jax.evaluators import evaluator_class, intervals
 from lumbarclip_jax.evaluators.bootstrap import estimates
-from lumbarclip_jax.evaluators.calibration import reliability
+from lumbarclip_jax.evaluators.calibration import fit_temperature, reliability
 from lumbarclip_jax.evaluators.ranking import RECALLS, rank_metrics
 from lumbarclip_jax.sweeps.sampling import sample_ranks
 from tests.fake_embedder import FakeEmbedder, make_split
@@ -91,7 +91,8 @@ def test_a_calibration_error_lies_in_its_own_interval():
     task = predictions((rng.uniform(size=60) < said).astype(int), said)
     plain = estimates(task.metrics, task.patient_id)["ece"]
     assert plain.value < plain.low  # or this test would show nothing
-    named = dict(task.named_metrics("t", validation=task))
+    temperature = fit_temperature(task.probabilities, task.labels)
+    named = dict(task.named_metrics("t", temperature=temperature))
     for name in ("ece", "adaptive_ece", "ece_calibrated", "adaptive_ece_calibrated"):
         low, high = named[f"t/{name}_ci_low"], named[f"t/{name}_ci_high"]
         assert 0 <= low <= named[f"t/{name}"] <= high
@@ -159,7 +160,7 @@ def test_evaluators_claim_no_certainty_of_recall(name):
         )
         for split, made in (("train", make_split(20, 0)), ("test", make_split(20, 2)))
     }
-    evaluator = EVALUATORS[name](FakeEmbedder(**splits), split="test", resamples=20)
+    evaluator = evaluator_class(name)(FakeEmbedder(**splits), split="test", resamples=20)
     found = dict(evaluator.run(None))
     recalls_of_one = [
         metric
@@ -182,7 +183,7 @@ def test_recall_among_few_candidates_is_certain(evaluator, patients, name):
     made = make_split(patients, 2)
     sequence = np.where(np.arange(len(made.level)) % 2 == 0, "T1", "T2")
     embedder = FakeEmbedder(test=dataclasses.replace(made, sequence=sequence))
-    found = dict(EVALUATORS[evaluator](embedder, split="test", resamples=20).run(None))
+    found = dict(evaluator_class(evaluator)(embedder, split="test", resamples=20).run(None))
     assert found[f"{name}_chance"] == found[f"{name}_ci_low"] == found[name] == 1
 
 

@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from lumbarclip_jax.evaluators import EVALUATORS
+from lumbarclip_jax.evaluators import evaluator_class
 from lumbarclip_jax.evaluators.gallery import retrieval_gallery
 from lumbarclip_jax.report.embedding_map import embedding_map
 from lumbarclip_jax.report.examples import Examples
@@ -42,7 +42,7 @@ def page_of(folder, embedder, label: str, sources: dict) -> Page:
     metrics, evaluators = {}, {}
     tasks = {"tasks": ("disc_displacement", "pfirrmann_ge_3", "disc_bulge")}
     for name, options in (("retrieval", {}), ("zero_shot", tasks), ("linear_probe", tasks)):
-        evaluators[name] = EVALUATORS[name](embedder, split="test", resamples=20, **options)
+        evaluators[name] = evaluator_class(name)(embedder, split="test", resamples=20, **options)
         metrics |= dict(evaluators[name].run(None))
     examples = Examples(
         gallery=retrieval_gallery(embedder, None, "test", queries=1),

@@ -39,8 +39,8 @@ for _ in range(2):
     [
         ("lumbarclip_jax.main", "absl", signal.SIGTERM, 0),
         ("lumbarclip_jax.main", "orbax.checkpoint", signal.SIGINT, 0),
-        ("lumbarclip_jax.evaluate", "jax", signal.SIGINT, 130),
-        ("lumbarclip_jax.sweep", "jax", signal.SIGTERM, 143),
+        ("lumbarclip_jax.evaluate", "absl", signal.SIGINT, 130),
+        ("lumbarclip_jax.sweep", "ml_collections", signal.SIGTERM, 143),
         ("data_prep.build", "numpy", signal.SIGTERM, 143),
         ("data_prep.label_reports", "data_prep.labeling", signal.SIGINT, 130),
     ],
