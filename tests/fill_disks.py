@@ -25,6 +25,11 @@ from tests.disturb_runs import REPOSITORY, RUN_S, Disturbances
 FULL_S = 120  # in which a command has to notice, from its start on
 FULL = re.compile(r"(cannot be written|No space left|make room)", re.IGNORECASE)
 PAGE = 4096
+SMALL = (
+    "--config.total_steps=4 --config.optim.warmup_steps=1 --config.data.global_batch_size=8 "
+    "--config.data.image_size_px=32 --config.data.crop_px=32 --config.data.max_tokens=12 "
+    "--config.model.embed_dim=16 --config.eval.bootstrap_resamples=20"
+)
 
 
 class Commands:
@@ -42,8 +47,8 @@ class Commands:
             "finetune": f"{tuned} --recipe.epochs=1 --resamples=100 --out=DISK/tuned",
             "report": f"lumbarclip_jax.report --workdir={run} --out=DISK/page.html",
             "export": f"lumbarclip_jax.export --workdir={run} --format=safetensors --out=DISK/x",
-            "sweep": "lumbarclip_jax.sweep --configs=tests/distributed_config.py --seeds=1 "
-            f"--resamples=100 --data_dir={runs.dataset} --out=DISK/sweep",
+            "sweep": "lumbarclip_jax.sweep --configs=configs/vit_linear.py --size=quick --seeds=1 "
+            f"--resamples=100 --data_dir={runs.dataset} --out=DISK/sweep {SMALL}",
             "build": f"data_prep.build --images={data} --reports={data}/reports.csv --size_px=32 "
             f"--key_file={data}/dataset.key --workers=1 --out=DISK/set",
         }
