@@ -45,12 +45,12 @@ def test_who_may_read_the_folder_may_read_every_file(exported):
 
 def test_the_card_begins_with_what_the_hub_reads(exported):
     format, folder = exported
-    data = ModelCard.load(folder / "README.md").data
-    names = {"hf": "transformers", "safetensors": "lumbarclip_jax", "stablehlo": "jax"}
-    assert data.library_name == names[format]
-    assert (data.pipeline_tag == "image-feature-extraction") == (format == "hf")
+    card = ModelCard.load(folder / "README.md").data
+    libraries = {"hf": "transformers", "safetensors": "lumbarclip_jax", "stablehlo": "jax"}
+    assert card.library_name == libraries[format]
+    assert (card.pipeline_tag == "image-feature-extraction") == (format == "hf")
     # The licence of the code is not that of weights, which come of somebody's data.
-    assert (data.license, data.license_name) == ("other", "not-stated")
+    assert (card.license, card.license_name) == ("other", "not-stated")
     assert "whoever trained them decides" in (folder / "README.md").read_text()
 
 
