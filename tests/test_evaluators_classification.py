@@ -9,7 +9,7 @@ from sklearn import metrics as sklearn_metrics
 from sklearn.linear_model import LogisticRegression
 
 import data_prep.findings
-from lumbarclip_jax.evaluators import evaluator_class
+from lumbarclip_jax.evaluators import evaluator_class, linear_probe
 from lumbarclip_jax.evaluators.linear_probe import STRENGTHS, fit_probe
 from lumbarclip_jax.evaluators.prompts import load_prompts, sides
 from lumbarclip_jax.evaluators.task_scores import named_means
@@ -233,6 +233,17 @@ def test_the_strength_of_regularisation_is_the_best_on_validation():
     best = min(losses, key=losses.get)
     assert best == probe.strength
     assert STRENGTHS[0] < best < STRENGTHS[-1]
+
+
+def test_a_probe_that_does_not_converge_is_told_once(caplog, monkeypatch):
+    rows = np.random.default_rng(0).normal(size=(6, 2)), np.array([0, 1, 0, 1, 0, 1])
+    with caplog.at_level("WARNING"):
+        fit_probe(rows, rows, 2)
+        assert not caplog.records
+        monkeypatch.setattr(linear_probe, "MAX_ITERATIONS", 1)
+        fit_probe(rows, rows, 2)
+    (record,) = caplog.records
+    assert "1 of 1 probes of 2 features, fitted on 6 examples, stopped before" in record.message
 
 
 @pytest.mark.parametrize("task", sorted(TASKS))

@@ -44,7 +44,7 @@ ELSEWHERE = {
 # What may be warned of on so little data, and why.
 EXPLAINED = {
     r"tasks skipped, for want of labelled patients": "few of 40 patients are tested",
-    r"lbfgs failed to converge": "features of four steps separate few patients in any way",
+    r"probes of .* stopped before": "features of four steps separate few patients in any way",
     r"git would take along": "the data set lies in a work tree, if the temporary folder does",
 }
 

@@ -10,13 +10,17 @@ the validation split, one for all seeds of a k.
 from collections.abc import Iterator
 
 import numpy as np
-from sklearn.linear_model import LogisticRegression
-from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from lumbarclip_jax.evaluators.bootstrap import estimates
 from lumbarclip_jax.evaluators.classification import Predictions, named_counts
-from lumbarclip_jax.evaluators.linear_probe import STRENGTHS, Probe, on_one_thread
+from lumbarclip_jax.evaluators.linear_probe import (
+    STRENGTHS,
+    Probe,
+    fit_scaled,
+    on_one_thread,
+    warn_of_unconverged,
+)
 from lumbarclip_jax.evaluators.task_rows import (
     LabelledRows,
     can_fit,
@@ -54,20 +58,17 @@ def fit_few_shot(
 ) -> list[Probe]:
     """A probe for each draw of rows of `train`, of the one strength best on `validation`."""
     features, labels = train
+    scaled = scaler.transform(features)
 
     def fitted(strength: float) -> list[Probe]:
-        models = [
-            LogisticRegression(C=strength, max_iter=10_000).fit(
-                scaler.transform(features[rows]), labels[rows]
-            )
-            for rows in draws
-        ]
-        return [Probe(make_pipeline(scaler, model), classes) for model in models]
+        return [fit_scaled(scaler, scaled[rows], labels[rows], strength, classes) for rows in draws]
 
     def validation_loss(probes: list[Probe]) -> float:
         return np.mean([probe.log_loss(*validation) for probe in probes])
 
-    return min(map(fitted, STRENGTHS), key=validation_loss)
+    best = min(map(fitted, STRENGTHS), key=validation_loss)
+    warn_of_unconverged(best, len(draws[0]))
+    return best
 
 
 class FewShot:

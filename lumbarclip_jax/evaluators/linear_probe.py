@@ -6,9 +6,12 @@ once, to be scored. Scaling uses the training split's mean and deviation.
 """
 
 import dataclasses
-from collections.abc import Iterator
+import logging
+import warnings
+from collections.abc import Iterable, Iterator
 
 import numpy as np
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -31,10 +34,13 @@ from lumbarclip_jax.evaluators.task_scores import (
 )
 from lumbarclip_jax.evaluators.tasks import FINDINGS, TASKS
 
+log = logging.getLogger(__name__)
+
 LEVEL_ONLY = "level_only"
 
 # Inverse strengths of regularisation to choose from, the most regularised first.
 STRENGTHS = tuple(10.0**power for power in range(-4, 2))
+MAX_ITERATIONS = 10_000
 
 # Labelled features: `[M, D]` and class indices `[M]`.
 Labelled = tuple[np.ndarray, np.ndarray]
@@ -42,10 +48,14 @@ Labelled = tuple[np.ndarray, np.ndarray]
 
 @dataclasses.dataclass(frozen=True)
 class Probe:
-    """A fitted probe of `classes` classes, of which its training rows may have lacked some."""
+    """A fitted probe of `classes` classes, of which its training rows may have lacked some.
+
+    One that has not `converged` stopped at the limit of its solver, short of the optimum.
+    """
 
     pipeline: Pipeline
     classes: int
+    converged: bool = True
 
     @property
     def strength(self) -> float:
@@ -73,11 +83,43 @@ def fit_probe(train: Labelled, validation: Labelled, classes: int) -> Probe:
     among equals the most regularised.
     """
 
-    def fitted(strength: float) -> Probe:
-        model = LogisticRegression(C=strength, max_iter=10_000)
-        return Probe(make_pipeline(StandardScaler(), model).fit(*train), classes)
+    features, labels = train
+    scaler = StandardScaler().fit(features)
+    scaled = scaler.transform(features)
+    probes = (fit_scaled(scaler, scaled, labels, strength, classes) for strength in STRENGTHS)
+    best = min(probes, key=lambda probe: probe.log_loss(*validation))
+    warn_of_unconverged([best], len(labels))
+    return best
 
-    return min(map(fitted, STRENGTHS), key=lambda probe: probe.log_loss(*validation))
+
+def fit_scaled(
+    scaler: StandardScaler, scaled: np.ndarray, labels: np.ndarray, strength: float, classes: int
+) -> Probe:
+    """Fits on features that `scaler` has scaled, and says by `converged` what came of it."""
+    model = LogisticRegression(C=strength, max_iter=MAX_ITERATIONS)
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always", ConvergenceWarning)
+        model.fit(scaled, labels)
+    stopped = [warning for warning in said if issubclass(warning.category, ConvergenceWarning)]
+    for other in said:
+        if other not in stopped:
+            warnings.warn_explicit(other.message, other.category, other.filename, other.lineno)
+    return Probe(make_pipeline(scaler, model), classes, converged=not stopped)
+
+
+def warn_of_unconverged(probes: Iterable[Probe], examples: int) -> None:
+    """Logs in one line that some of the chosen probes, fitted on `examples`, did not converge."""
+    probes = list(probes)
+    if stopped := [probe for probe in probes if not probe.converged]:
+        log.warning(
+            "%d of %d probes of %d features, fitted on %d examples, stopped before the solver had "
+            "converged (C=%g): they are measured as they are",
+            len(stopped),
+            len(probes),
+            stopped[0].pipeline.n_features_in_,
+            examples,
+            stopped[0].strength,
+        )
 
 
 class LinearProbe:
