@@ -1,0 +1,84 @@
+"""What was written before today still opens, and answers and goes on as it did."""
+
+import json
+import pathlib
+import shutil
+
+import numpy as np
+import pytest
+
+from lumbarclip_jax.export import export
+from lumbarclip_jax.run import load_run
+from tests.golden.make_earlier import FOLDER, RESUME, answers, command, digest, losses
+
+REPOSITORY = pathlib.Path(__file__).resolve().parents[1]
+SAID = json.loads((FOLDER / "answers.json").read_text())
+# Two processors round a sum of eight differently.
+CLOSE = {"rtol": 1e-4, "atol": 1e-5}
+
+
+@pytest.fixture(autouse=True)
+def where_it_was_made(monkeypatch):
+    """Its paths are those of the repository."""
+    monkeypatch.chdir(REPOSITORY)
+
+
+@pytest.fixture(scope="module")
+def resumed(tmp_path_factory) -> pathlib.Path:
+    run = tmp_path_factory.mktemp("earlier") / "run"
+    shutil.copytree(FOLDER / "run", run)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(REPOSITORY)
+        command(f"{RESUME} --workdir={run}", FOLDER)
+    return run
+
+
+def check(found: dict, name: str) -> None:
+    assert found.keys() == SAID[name].keys()
+    for key, value in SAID[name].items():
+        if key == "classes":
+            assert found[key] == value
+        else:
+            np.testing.assert_allclose(found[key], value, err_msg=key, **CLOSE)
+
+
+@pytest.mark.parametrize("name", ["run", "classifier"])
+@pytest.mark.parametrize("place", ["", "exported/"])
+def test_it_opens_and_gives_the_same_answers(name, place):
+    check(answers(FOLDER / (place + name)), name)
+
+
+def test_every_bit_of_its_state_is_restored():
+    assert digest(load_run(FOLDER / "run").state) == SAID["state"]
+
+
+def test_it_goes_on_training(resumed):
+    assert len(SAID["losses"]) == 6
+    np.testing.assert_allclose(losses(resumed), SAID["losses"], rtol=1e-3)
+    assert (resumed / "report.html").is_file()
+
+
+@pytest.mark.parametrize("folder", ["run", "exported/classifier"])
+def test_it_is_measured_as_it_was(folder, tmp_path):
+    name = pathlib.Path(folder).name
+    before = json.loads((FOLDER / name / "metrics.json").read_text())
+    asked = "--evaluators=retrieval,zero_shot" if name == "run" else ""
+    command(
+        f"evaluate --workdir={FOLDER / folder} --data_dir={FOLDER / 'data'} --resamples=100 "
+        f"--out={tmp_path}/now.json {asked}",
+        FOLDER,
+    )
+    now = json.loads((tmp_path / "now.json").read_text())
+    points = {key: now[key] for key in now if key.startswith("test/") and "_ci_" not in key}
+    assert len(points) > 10
+    for key, value in points.items():
+        if value is None:
+            assert before[key] is None, key
+        else:
+            assert before[key] == pytest.approx(value, rel=1e-3, abs=1e-3), key
+
+
+@pytest.mark.parametrize("name", ["run", "classifier"])
+def test_it_is_exported(name, tmp_path):
+    export(FOLDER / name, "safetensors", tmp_path / "exported")
+    check(answers(tmp_path / "exported"), name)
