@@ -57,7 +57,7 @@ def get_config() -> ConfigDict:
     model.image_encoder.pooling = "cls"  # cls | mean
     model.image_encoder.drop_path = 0.0  # stochastic depth of the last block
     # A published checkpoint to start from: a folder, or a name on the Hugging Face hub. See
-    # lumbarclip_jax/models/pretrained.py for what can be read.
+    # lumbarclip_jax/models/pretrained for what can be read.
     model.image_encoder.pretrained = ""
     model.image_encoder.sizes = placeholder(dict)  # filled from the checkpoint, in place of variant
     model.text_encoder = ConfigDict()

@@ -3,6 +3,6 @@
 Nothing here imports JAX; every worker process is started with ``spawn``.
 """
 
-from data_prep import signals
+from data_prep.process import signals
 
 signals.end_commands_at_once()

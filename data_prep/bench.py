@@ -22,7 +22,7 @@ from absl import flags
 from data_prep import cli
 from data_prep.build import build
 from data_prep.images import decoder
-from data_prep.progress import Progress
+from data_prep.process.progress import Progress
 
 FILES_A_PATIENT = 23
 

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from absl import app, flags
 from absl import logging as absl_logging
 
-from data_prep import output, signals
+from data_prep.process import output, signals
 
 # Ends with status 2: the input is to blame, or the loss is no number any more.
 INPUT_ERRORS = (ValueError, OSError, FloatingPointError)

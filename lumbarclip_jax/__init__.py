@@ -7,8 +7,8 @@ N heads.
 import pathlib
 from typing import TYPE_CHECKING
 
-from data_prep import signals
-from lumbarclip_jax import xla_guard
+from data_prep.process import signals
+from lumbarclip_jax.process import xla_guard
 
 if TYPE_CHECKING:
     from lumbarclip_jax.classifier import Classifier
@@ -34,7 +34,7 @@ def load(folder: str | pathlib.Path) -> "Model | Classifier":
     """
     # Not at the top: importing the package starts neither JAX nor anything else that takes seconds.
     from lumbarclip_jax import classifier, inference
-    from lumbarclip_jax.fine_tuning import saved
+    from lumbarclip_jax.finetune import saved
 
     is_classifier = saved.holds(pathlib.Path(folder))
     return classifier.Classifier(folder) if is_classifier else inference.load(folder)

@@ -6,13 +6,13 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from lumbarclip_jax import metrics_file, trained_patients
 from lumbarclip_jax.data import content
 from lumbarclip_jax.data.dataset import Dataset
+from lumbarclip_jax.data.tasks import TASKS, Task
+from lumbarclip_jax.evaluators import metrics_file
 from lumbarclip_jax.evaluators.task_rows import LabelledRows, shortage, warn_of_skipped
-from lumbarclip_jax.evaluators.tasks import TASKS, Task
-from lumbarclip_jax.fine_tuning import measuring, saved
-from lumbarclip_jax.fine_tuning.examples import Examples, one_hot
+from lumbarclip_jax.finetune import measuring, saved
+from lumbarclip_jax.finetune.examples import Examples, one_hot
 from lumbarclip_jax.inference import (
     ClassProbabilities,
     Picture,
@@ -21,7 +21,8 @@ from lumbarclip_jax.inference import (
     stored_slice,
     warn_of_unlike,
 )
-from lumbarclip_jax.run import METRICS_FILE
+from lumbarclip_jax.run_folder import trained_patients
+from lumbarclip_jax.run_folder.run import METRICS_FILE
 
 log = logging.getLogger(__name__)
 

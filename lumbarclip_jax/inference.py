@@ -9,14 +9,15 @@ from typing import Any, NamedTuple
 import numpy as np
 import PIL.Image
 
-from data_prep import schema
 from data_prep.images import pixels, unlike
 from data_prep.images.dicom import Rejected
 from data_prep.images.pixels import Rendering
-from lumbarclip_jax import sharding, train_step
+from data_prep.records import schema
+from lumbarclip_jax import sharding
 from lumbarclip_jax.data.dataset import with_level
-from lumbarclip_jax.run import Run, load_run
-from lumbarclip_jax.texts import prompts_of, texts_of
+from lumbarclip_jax.data.texts import prompts_of, texts_of
+from lumbarclip_jax.run_folder.run import Run, load_run
+from lumbarclip_jax.training import train_step
 
 File = str | os.PathLike
 Picture = np.ndarray | PIL.Image.Image | File | tuple[File, int]

@@ -14,8 +14,9 @@ import pathlib
 from absl import flags
 from ml_collections import ConfigDict, config_flags
 
-from data_prep import signals
-from lumbarclip_jax import cli, config_check, hosts
+from data_prep.process import signals
+from lumbarclip_jax.process import cli, hosts
+from lumbarclip_jax.training import config_check
 
 CONFIG = config_flags.DEFINE_config_file(
     "config", None, "run file, e.g. configs/vit_linear.py or configs/vit_linear.py:quick"
@@ -57,7 +58,7 @@ def _require_writable(workdir: pathlib.Path) -> None:
 
 
 def _phantom(config: ConfigDict) -> pathlib.Path:
-    from data_prep.embedded import ensure_phantom
+    from data_prep.phantom.embedded import ensure_phantom
 
     try:
         # Every process asks: of those that share a cache folder one builds, the others wait.

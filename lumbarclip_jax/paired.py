@@ -17,8 +17,8 @@ import pathlib
 
 from absl import flags
 
-from lumbarclip_jax import cli
-from lumbarclip_jax.metrics_file import save_metrics
+from lumbarclip_jax.evaluators.metrics_file import save_metrics
+from lumbarclip_jax.process import cli
 
 A = flags.DEFINE_list("a", None, "first model", required=True)
 B = flags.DEFINE_list("b", None, "second model", required=True)

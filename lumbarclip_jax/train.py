@@ -8,37 +8,27 @@ import pathlib
 import jax
 from ml_collections import ConfigDict
 
-from data_prep.signals import Stopped, set_unsaved
-from lumbarclip_jax import (
-    accumulation,
-    activity,
-    choice,
-    config_check,
-    optim,
-    preemption,
-    receipt,
-    run,
-    run_lock,
-    sharding,
-    train_step,
-    warm_start,
-)
-from lumbarclip_jax.checkpoints import Checkpointer
+from data_prep.process.signals import Stopped, set_unsaved
+from lumbarclip_jax import sharding
 from lumbarclip_jax.data.dataset import Dataset
 from lumbarclip_jax.data.pipeline import pipeline_options, train_iterator
 from lumbarclip_jax.data.tokenizer import Tokenizer
-from lumbarclip_jax.evaluators import kept
+from lumbarclip_jax.evaluators import predictions_file
+from lumbarclip_jax.evaluators.metrics_file import read_metrics, save_metrics
 from lumbarclip_jax.evaluators.suite import evaluate_split, log_validation
-from lumbarclip_jax.finite import is_finite
-from lumbarclip_jax.metric_writer import MetricWriter, read_history
-from lumbarclip_jax.metrics_file import read_metrics, save_metrics
 from lumbarclip_jax.models import build_model
-from lumbarclip_jax.prefetch import DevicePrefetch
-from lumbarclip_jax.progress import Progress
+from lumbarclip_jax.process import activity, preemption
 from lumbarclip_jax.report.console import log_summary
 from lumbarclip_jax.report.examples import find_examples
 from lumbarclip_jax.report.page import write_report
-from lumbarclip_jax.skipped_steps import SkippedSteps
+from lumbarclip_jax.run_folder import choice, lock, receipt, run
+from lumbarclip_jax.run_folder.checkpoints import Checkpointer
+from lumbarclip_jax.run_folder.metric_writer import MetricWriter, read_history
+from lumbarclip_jax.training import accumulation, config_check, optim, train_step, warm_start
+from lumbarclip_jax.training.finite import is_finite
+from lumbarclip_jax.training.prefetch import DevicePrefetch
+from lumbarclip_jax.training.progress import Progress
+from lumbarclip_jax.training.skipped_steps import SkippedSteps
 
 log = logging.getLogger(__name__)
 
@@ -94,7 +84,7 @@ def train_and_evaluate(config: ConfigDict, workdir: str | pathlib.Path) -> dict[
     with contextlib.ExitStack() as stack:
         stack.callback(batches.close)
         if jax.process_index() == 0:
-            stack.enter_context(run_lock.held(workdir))
+            stack.enter_context(lock.held(workdir))
         checkpointer = stack.enter_context(Checkpointer(workdir, config.checkpoint.keep))
         step = checkpointer.latest_step
         run.save_definition(workdir, config, tokenizer, dataset.manifest, step)
@@ -119,7 +109,7 @@ def train_and_evaluate(config: ConfigDict, workdir: str | pathlib.Path) -> dict[
         is_writer = jax.process_index() == 0
         if step < config.total_steps and is_writer:
             # Measured on the weights that are about to change.
-            for file in (receipt.FILE, run.METRICS_FILE, kept.FILE, choice.FILE):
+            for file in (receipt.FILE, run.METRICS_FILE, predictions_file.FILE, choice.FILE):
                 (workdir / file).unlink(missing_ok=True)
         key = jax.random.key(config.seed)
         take_step = train_step.make_train_step(model, optimizer, config, mesh)
@@ -222,7 +212,7 @@ def train_and_evaluate(config: ConfigDict, workdir: str | pathlib.Path) -> dict[
     trained = run.Run(workdir, config, mesh, tokenizer, model, state)
     examples = find_examples(trained, embedder, split)  # encodes, which takes every process
     if is_writer:
-        kept.save_kept(evaluators, workdir / kept.FILE)
+        predictions_file.save_kept(evaluators, workdir / predictions_file.FILE)
         save_metrics(metrics, workdir / run.METRICS_FILE)
         results = run.RESULTS
         if chosen.step is not None:

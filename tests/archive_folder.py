@@ -11,7 +11,7 @@ import numpy as np
 import pydicom
 from pydicom.uid import generate_uid
 
-from data_prep.scan import Columns, Inputs
+from data_prep.records.scan import Columns, Inputs
 from data_prep.sources import folder
 from tests.data_prep_cohort import CANARY, ORIENTATIONS, block_position, slice_dataset
 

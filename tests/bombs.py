@@ -261,14 +261,14 @@ BOMBS = {
 
 
 def _open(kind: str, path: pathlib.Path) -> str:
-    from data_prep import tables
     from data_prep.images import pixels
     from data_prep.images.dicom import Rejected
     from data_prep.images.headers import read_headers
+    from data_prep.tables import table
 
     try:
         if path.suffix in (".xlsx", ".csv"):
-            return f"read {len(tables.read_table(path, option='--reports').rows)} rows"
+            return f"read {len(table.read_table(path, option='--reports').rows)} rows"
         if path.suffix == ".dcm" and kind == "header":
             return f"read {len(read_headers(path))} headers"
         return f"read {pixels.render(path, pixels.Rendering(8)).shape}"

@@ -24,9 +24,9 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 import jax
 import numpy as np
 
-from lumbarclip_jax import checkpoints, checksums
-from lumbarclip_jax.checkpoints import Checkpointer
-from lumbarclip_jax.train_step import TrainState
+from lumbarclip_jax.run_folder import checkpoints, checksums
+from lumbarclip_jax.run_folder.checkpoints import Checkpointer
+from lumbarclip_jax.training.train_step import TrainState
 
 STEPS = (2, 4, 6)
 

@@ -2,7 +2,8 @@
 
 import os
 
-from lumbarclip_jax import cli, main, train
+from lumbarclip_jax import main, train
+from lumbarclip_jax.process import cli
 
 number, signal_step = map(int, os.environ["SIGNAL_AT"].split(","))
 

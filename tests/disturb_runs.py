@@ -28,8 +28,8 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 import jax
 import numpy as np
 
-from lumbarclip_jax import metric_writer
-from lumbarclip_jax.run import load_run
+from lumbarclip_jax.run_folder import metric_writer
+from lumbarclip_jax.run_folder.run import load_run
 from tests import data_prep_cohort as cohort
 from tests.test_distributed import run_two
 

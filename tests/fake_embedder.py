@@ -4,9 +4,9 @@ import re
 
 import numpy as np
 
-from data_prep.findings import FINDINGS, LEVEL_FINDINGS
-from lumbarclip_jax.embedder import EmbeddedSplit
+from data_prep.records.findings import FINDINGS, LEVEL_FINDINGS
 from lumbarclip_jax.evaluators import evaluator_class
+from lumbarclip_jax.evaluators.embedder import EmbeddedSplit
 
 LEVELS = ("L3-L4", "L4-L5", "L5-S1")
 LEVEL_NAMES = LEVEL_FINDINGS

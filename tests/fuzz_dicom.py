@@ -24,11 +24,11 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 import numpy as np
 import pydicom
 
-from data_prep.drops import Reason
 from data_prep.images import decoder, pixels
 from data_prep.images.dicom import Rejected
 from data_prep.images.headers import read_headers
 from data_prep.images.pixels import Rendering
+from data_prep.records.drops import Reason
 from tests.dicom_mutants import SIDE_PX, SYNTAXES, Mutator
 
 BATCH = 16

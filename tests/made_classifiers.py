@@ -5,15 +5,15 @@ import pathlib
 import jax
 import numpy as np
 
-from lumbarclip_jax import trained_patients
 from lumbarclip_jax.data.dataset import Dataset
-from lumbarclip_jax.evaluators.tasks import TASKS
-from lumbarclip_jax.fine_tuning import measuring, saved
-from lumbarclip_jax.fine_tuning.examples import Examples
-from lumbarclip_jax.fine_tuning.network import Ensemble, Network
-from lumbarclip_jax.fine_tuning.recipe import default_recipe
-from lumbarclip_jax.fine_tuning.start import Start
+from lumbarclip_jax.data.tasks import TASKS
+from lumbarclip_jax.finetune import measuring, saved
+from lumbarclip_jax.finetune.examples import Examples
+from lumbarclip_jax.finetune.initial_encoder import InitialEncoder
+from lumbarclip_jax.finetune.network import Ensemble, Network
+from lumbarclip_jax.finetune.recipe import default_recipe
 from lumbarclip_jax.models.small_cnn import SmallCNN
+from lumbarclip_jax.run_folder import trained_patients
 
 METRICS = {
     "test/finetune/pfirrmann_ge_3/auroc": 0.7321,
@@ -31,9 +31,9 @@ def write_classifier(
     train, validation = (Examples.of(dataset, split, asked) for split in ("train", "validation"))
     recipe = default_recipe()
     recipe.update(batch_size=8, members=2)
-    begin = Start(SmallCNN((4, 8)), crop_px=28, image_size_px=16)
+    initial = InitialEncoder(SmallCNN((4, 8)), crop_px=28, image_size_px=16)
     heads = tuple((task.name, len(task.classes)) for task in asked)
-    network = Network(begin, heads, recipe, cosine_scale=None)
+    network = Network(initial, heads, recipe, cosine_scale=None)
     rng = np.random.default_rng(seed)
 
     def draw(path, leaf) -> np.ndarray:

@@ -7,8 +7,8 @@ from types import SimpleNamespace
 import numpy as np
 
 from lumbarclip_jax.evaluators.classification import Predictions
-from lumbarclip_jax.evaluators.kept import save_kept
-from lumbarclip_jax.sweeps.plan import PlannedRun
+from lumbarclip_jax.evaluators.predictions_file import save_kept
+from lumbarclip_jax.sweep.plan import PlannedRun
 
 CONFIG = {
     "total_steps": 5,

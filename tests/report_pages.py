@@ -10,7 +10,7 @@ import re
 import numpy as np
 from PIL import Image
 
-from lumbarclip_jax.evaluators import evaluator_class, kept
+from lumbarclip_jax.evaluators import evaluator_class, predictions_file
 from lumbarclip_jax.report.page import write_report
 from tests.fake_embedder import FakeEmbedder, make_split
 
@@ -91,7 +91,7 @@ def write(
         (folder / name).write_text(json.dumps(content))
     (folder / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in history))
     if evaluators is not None:
-        kept.save_kept(evaluators, folder / kept.FILE)
+        predictions_file.save_kept(evaluators, folder / predictions_file.FILE)
     return Page(write_report(folder, examples=examples))
 
 

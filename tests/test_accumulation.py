@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 
 from configs import base
-from lumbarclip_jax import accumulation, sharding, train_step
+from lumbarclip_jax import sharding
 from lumbarclip_jax.images import augment_images
 from lumbarclip_jax.losses import clip_loss, siglip_loss, soft_clip_loss
 from lumbarclip_jax.models import build_model
+from lumbarclip_jax.training import accumulation, train_step
 
 PAIRS, TOKENS, WORDS = 32, 6, 30
 IMAGE_ENCODERS = {

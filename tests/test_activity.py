@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from lumbarclip_jax import activity
+from lumbarclip_jax.process import activity
 
 
 @pytest.fixture(autouse=True)

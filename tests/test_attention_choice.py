@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from jax import lax
 
-from lumbarclip_jax.models import attention, attention_choice
-from lumbarclip_jax.models.attention_choice import fastest, made_up_inputs, trial
-from lumbarclip_jax.models.attention_kernel import attend_by_kernel
+from lumbarclip_jax.models.attention import choice, xla
+from lumbarclip_jax.models.attention.choice import fastest, made_up_inputs, trial
+from lumbarclip_jax.models.attention.kernel import attend_by_kernel
 
 SHAPE = (2, 3, 5, 4)
-PLAIN = attention.attend_by_rows
+PLAIN = xla.attend_by_rows
 
 
 def clock(*seconds: float):
@@ -95,9 +95,9 @@ def on_gpu(monkeypatch):
         trials.append([None if x is None else x.shape for x in inputs])
         return "other"
 
-    monkeypatch.setattr(attention_choice, "trial", made_up_trial)
-    monkeypatch.setattr(attention_choice, "CANDIDATES", {"other": other_order})
-    monkeypatch.setattr(attention_choice, "_winners", {})
+    monkeypatch.setattr(choice, "trial", made_up_trial)
+    monkeypatch.setattr(choice, "CANDIDATES", {"other": other_order})
+    monkeypatch.setattr(choice, "_winners", {})
     monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
     return trials
 
@@ -136,16 +136,16 @@ def test_a_kind_of_attention_is_tried_once_with_a_part_of_the_batch(on_gpu):
 
 def test_a_trial_leaves_nothing_in_the_program_that_is_traced(monkeypatch, caplog):
     monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
-    monkeypatch.setattr(attention_choice, "_winners", {})
+    monkeypatch.setattr(choice, "_winners", {})
     kernel = functools.partial(attend_by_kernel, interpret=True)
-    monkeypatch.setattr(attention_choice, "CANDIDATES", {"kernel": kernel})
+    monkeypatch.setattr(choice, "CANDIDATES", {"kernel": kernel})
     made, real = [], trial
 
     def seen(*arguments):
         made.append(real(*arguments))
         return made[-1]
 
-    monkeypatch.setattr(attention_choice, "trial", seen)
+    monkeypatch.setattr(choice, "trial", seen)
 
     def program(is_tried, x):
         def layer(x, _):
@@ -183,7 +183,7 @@ def test_the_arguments_of_cudnn_are_in_its_order(monkeypatch, tokens):
         return out, *pull_back(inputs[3])
 
     for found, expected in zip(
-        with_gradients(attention_choice.attend_by_cudnn), with_gradients(PLAIN), strict=True
+        with_gradients(choice.attend_by_cudnn), with_gradients(PLAIN), strict=True
     ):
         np.testing.assert_allclose(found, expected, atol=1e-5)
 
@@ -192,9 +192,9 @@ def test_a_winner_is_what_a_gpu_computes(monkeypatch):
     def shifted(query, key, value, bias, kept, keep_rate):
         return query + 1_234.0
 
-    monkeypatch.setattr(attention_choice, "fastest", lambda *arguments: shifted)
+    monkeypatch.setattr(choice, "fastest", lambda *arguments: shifted)
     heads = jax.ShapeDtypeStruct(SHAPE, jnp.float32)
-    function = jax.jit(lambda q, k, v: attention.attend(q, k, v, None, None))
+    function = jax.jit(lambda q, k, v: xla.attend(q, k, v, None, None))
 
     def lowered(platform: str) -> str:
         traced = function.trace(heads, heads, heads)

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from jax.sharding import NamedSharding, PartitionSpec
 
-from lumbarclip_jax.models.attention import attend_by_rows
-from lumbarclip_jax.models.attention_kernel import attend_by_kernel
+from lumbarclip_jax.models.attention.kernel import attend_by_kernel
+from lumbarclip_jax.models.attention.xla import attend_by_rows
 
 by_interpreter = functools.partial(attend_by_kernel, interpret=True)
 

@@ -11,7 +11,7 @@ import pytest
 
 from data_prep.audit import page, write_audit
 from data_prep.build import build
-from data_prep.drops import Reason
+from data_prep.records.drops import Reason
 from tests import data_prep_cohort as cohort
 
 

@@ -10,18 +10,19 @@ import numpy as np
 import pytest
 
 from configs import base
-from lumbarclip_jax import images, optim
+from lumbarclip_jax import images
 from lumbarclip_jax.losses import soft_clip_loss
+from lumbarclip_jax.training import optim
 
 pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
 import torch
 
-from lumbarclip_jax.baseline.images import augment_images, resample
-from lumbarclip_jax.baseline.loss import soft_clip_loss as torch_loss
-from lumbarclip_jax.baseline.optimizer import make_schedule
-from lumbarclip_jax.baseline.trainer import check
+from lumbarclip_jax.bench.compare.baseline.images import augment_images, resample
+from lumbarclip_jax.bench.compare.baseline.loss import soft_clip_loss as torch_loss
+from lumbarclip_jax.bench.compare.baseline.optimizer import make_schedule
+from lumbarclip_jax.bench.compare.baseline.trainer import check
 
 RNG = np.random.default_rng(0)
 SLICES = RNG.integers(0, 256, (3, 24, 24, 1), dtype=np.uint8)
@@ -128,8 +129,10 @@ def test_what_the_baseline_does_not_do_is_refused_by_name(unknown):
 
 
 def test_without_torch_one_sentence_names_the_extra(monkeypatch):
-    for name in [name for name in sys.modules if name.startswith("lumbarclip_jax.baseline")]:
+    for name in [
+        name for name in sys.modules if name.startswith("lumbarclip_jax.bench.compare.baseline")
+    ]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "torch", None)
     with pytest.raises(ImportError, match=r"pip install 'lumbarclip_jax\[torch\]'$"):
-        importlib.import_module("lumbarclip_jax.baseline")
+        importlib.import_module("lumbarclip_jax.bench.compare.baseline")

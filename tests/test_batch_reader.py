@@ -11,7 +11,7 @@ import grain
 import numpy as np
 import pytest
 
-from data_prep.signals import Stopped
+from data_prep.process.signals import Stopped
 from lumbarclip_jax.data import batch_reader
 from lumbarclip_jax.data.dataset import Dataset
 from lumbarclip_jax.data.pipeline import train_iterator

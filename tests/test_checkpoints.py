@@ -7,9 +7,10 @@ import jax
 import numpy as np
 import pytest
 
-from lumbarclip_jax import sharding, train_step
-from lumbarclip_jax.checkpoints import Checkpointer
+from lumbarclip_jax import sharding
 from lumbarclip_jax.models import build_model, stack_layers
+from lumbarclip_jax.run_folder.checkpoints import Checkpointer
+from lumbarclip_jax.training import train_step
 from tests import tiny_runs
 
 VOCABULARY_SIZE = 32

@@ -8,10 +8,12 @@ import signal
 import numpy as np
 import pytest
 
-from lumbarclip_jax import choice, config_check, train
-from lumbarclip_jax.choice import Choice
-from lumbarclip_jax.metrics_file import read_metrics
-from lumbarclip_jax.run import load_run
+from lumbarclip_jax import train
+from lumbarclip_jax.evaluators.metrics_file import read_metrics
+from lumbarclip_jax.run_folder import choice
+from lumbarclip_jax.run_folder.choice import Choice
+from lumbarclip_jax.run_folder.run import load_run
+from lumbarclip_jax.training import config_check
 from tests.damage_checkpoints import change_an_array
 from tests.tiny_runs import tiny_config
 

@@ -14,11 +14,11 @@ import pytest
 import lumbarclip_jax
 from lumbarclip_jax.classifier import Classifier
 from lumbarclip_jax.data.dataset import Dataset
-from lumbarclip_jax.evaluators.kept import load_kept
-from lumbarclip_jax.evaluators.tasks import TASKS
+from lumbarclip_jax.data.tasks import TASKS
+from lumbarclip_jax.evaluators.predictions_file import load_kept
 from lumbarclip_jax.export import export
-from lumbarclip_jax.fine_tuning import start
-from lumbarclip_jax.fine_tuning.examples import Examples
+from lumbarclip_jax.finetune import initial_encoder
+from lumbarclip_jax.finetune.examples import Examples
 from lumbarclip_jax.inference import Model
 from lumbarclip_jax.models.resnet import ResNet
 from lumbarclip_jax.models.small_cnn import SmallCNN
@@ -149,8 +149,8 @@ def test_load_knows_runs_from_classifiers(tuned):
     ids=lambda encoder: type(encoder).__name__,
 )
 def test_an_encoder_survives_its_definition(encoder):
-    definition = json.loads(json.dumps(start.definition(encoder)))
-    assert start.defined(definition, "float32") == encoder
+    definition = json.loads(json.dumps(initial_encoder.definition(encoder)))
+    assert initial_encoder.defined(definition, "float32") == encoder
 
 
 def test_probabilities_are_the_ensemble_s(made, classifier, slices):

@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 
 import lumbarclip_jax
-from data_prep import files
-from lumbarclip_jax import checksums
+from data_prep.process import files
 from lumbarclip_jax.classifier import Classifier
 from lumbarclip_jax.data.dataset import Dataset
-from lumbarclip_jax.evaluators.kept import load_kept
+from lumbarclip_jax.evaluators.metrics_file import read_metrics, save_metrics
+from lumbarclip_jax.evaluators.predictions_file import load_kept
 from lumbarclip_jax.export import export
-from lumbarclip_jax.fine_tuning import saved
-from lumbarclip_jax.metrics_file import read_metrics, save_metrics
+from lumbarclip_jax.finetune import saved
+from lumbarclip_jax.run_folder import checksums
 from tests import data_prep_cohort as cohort
 from tests.made_classifiers import METRICS, write_classifier
 from tests.test_classifier import run_module

@@ -5,8 +5,9 @@ import jax.numpy as jnp
 import pytest
 
 from configs import vit_linear
-from lumbarclip_jax import sharding, train_step
+from lumbarclip_jax import sharding
 from lumbarclip_jax.models import build_model
+from lumbarclip_jax.training import train_step
 
 
 def lowered_step():

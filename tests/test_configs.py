@@ -8,8 +8,8 @@ import jax.numpy as jnp
 import pytest
 
 from configs import base, vit_linear
-from lumbarclip_jax import config_check
 from lumbarclip_jax.models import build_model
+from lumbarclip_jax.training import config_check
 
 RUN_FILES = sorted(
     path

@@ -12,12 +12,12 @@ import pytest
 
 import lumbarclip_jax
 from configs import base
-from lumbarclip_jax import config_changes, trained_patients
 from lumbarclip_jax.data.dataset import Dataset
+from lumbarclip_jax.evaluators.metrics_file import read_metrics
 from lumbarclip_jax.export import export
-from lumbarclip_jax.metrics_file import read_metrics
 from lumbarclip_jax.report.tables import flat
-from lumbarclip_jax.run import Run, load_run, save_definition, save_trained_patients
+from lumbarclip_jax.run_folder import config_changes, trained_patients
+from lumbarclip_jax.run_folder.run import Run, load_run, save_definition, save_trained_patients
 from tests import data_prep_cohort as cohort
 from tests import tiny_runs
 

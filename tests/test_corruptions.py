@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from lumbarclip_jax.corruptions import CORRUPTIONS, corrupt
+from lumbarclip_jax.evaluators.corruptions import CORRUPTIONS, corrupt
 
 KEYS = [7, 8]
 

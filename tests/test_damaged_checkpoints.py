@@ -12,10 +12,10 @@ import jax
 import numpy as np
 import pytest
 
-from lumbarclip_jax import checkpoints, checksums
-from lumbarclip_jax.checkpoints import Checkpointer
 from lumbarclip_jax.export import export
-from lumbarclip_jax.run import load_run
+from lumbarclip_jax.run_folder import checkpoints, checksums
+from lumbarclip_jax.run_folder.checkpoints import Checkpointer
+from lumbarclip_jax.run_folder.run import load_run
 from tests.damage_checkpoints import change_an_array, drawn
 
 REPOSITORY = pathlib.Path(__file__).resolve().parents[1]

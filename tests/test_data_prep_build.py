@@ -13,8 +13,8 @@ from array_record.python.array_record_data_source import ArrayRecordDataSource
 from array_record.python.array_record_module import ArrayRecordWriter
 from tensorflow_datasets.proto import tf_example_pb2
 
-from data_prep import label_reports
 from data_prep.build import build
+from data_prep.label_reports import labelling
 from data_prep.verify import verify
 from lumbarclip_jax.data.dataset import Dataset
 from lumbarclip_jax.data.manifest import sha256
@@ -107,7 +107,7 @@ def test_findings_are_read_from_the_reports_unless_that_is_switched_off(inputs, 
     manifest = build_from(inputs, tmp_path / "read")
     assert manifest["findings_source"] == "read from the reports for 12 of 12 patients"
     cohort.write_reports(tmp_path / "reports.csv", PATIENTS)
-    label_reports.run(tmp_path / "reports.csv", out_file=tmp_path / "own.jsonl")
+    labelling.run(tmp_path / "reports.csv", out_file=tmp_path / "own.jsonl")
     build_from(inputs, tmp_path / "given", findings_file=tmp_path / "own.jsonl")
     read, given = (records(tmp_path / name) for name in ("read", "given"))
     for name in ("findings", "level_findings"):

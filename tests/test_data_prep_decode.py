@@ -14,10 +14,10 @@ from pydicom.uid import (
     JPEGLSNearLossless,
 )
 
-from data_prep.drops import Reason
 from data_prep.images import dicom
-from data_prep.images.decode import read_pixels
+from data_prep.images.dicom_pixels import read_pixels
 from data_prep.images.headers import read_headers
+from data_prep.records.drops import Reason
 from tests import dicom_syntaxes
 from tests.dicom_syntaxes import saved
 from tests.enhanced_files import enhanced
@@ -113,7 +113,7 @@ def test_a_frame_of_another_size_is_refused_before_it_is_unpacked(syntax, tmp_pa
     dataset.Rows = dataset.Columns = 8
     dataset.save_as(path)
     monkeypatch.setattr(
-        "data_prep.images.decode.pixel_array", lambda *_, **__: pytest.fail("unpacked")
+        "data_prep.images.dicom_pixels.pixel_array", lambda *_, **__: pytest.fail("unpacked")
     )
     with pytest.raises(dicom.Rejected) as caught:
         read_pixels(path)

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from pydicom.uid import DeflatedExplicitVRLittleEndian
 
-from data_prep.drops import Reason
 from data_prep.images import dicom, pixels
-from data_prep.images.decode import read_pixels
+from data_prep.images.dicom_pixels import read_pixels
 from data_prep.images.headers import Header, read_headers
+from data_prep.records.drops import Reason
 from tests import data_prep_cohort as cohort
 
 AXIAL = cohort.ORIENTATIONS["axial"]

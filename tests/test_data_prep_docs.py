@@ -4,7 +4,7 @@ import pathlib
 import subprocess
 import sys
 
-from data_prep.drops import Reason
+from data_prep.records.drops import Reason
 
 REPOSITORY = pathlib.Path(__file__).resolve().parents[1]
 README = (REPOSITORY / "data_prep" / "README.md").read_text()

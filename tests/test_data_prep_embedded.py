@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 
-from data_prep import embedded
+from data_prep.phantom import embedded
 from tests import data_prep_cohort as cohort
 
 PATIENTS = 12

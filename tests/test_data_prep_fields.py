@@ -7,10 +7,10 @@ from pydicom.datadict import dictionary_VR, tag_for_keyword
 from pydicom.dataelem import DataElement
 from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
-from data_prep.drops import Reason
 from data_prep.images import dicom
-from data_prep.images.decode import read_pixels
+from data_prep.images.dicom_pixels import read_pixels
 from data_prep.images.headers import read_headers
+from data_prep.records.drops import Reason
 from tests import data_prep_cohort as cohort
 from tests import dicom_syntaxes
 

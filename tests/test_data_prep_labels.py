@@ -4,11 +4,12 @@ import json
 
 import pytest
 
-from data_prep import label_reports, labels
 from data_prep.build import build
-from data_prep.discs import disc_named
-from data_prep.findings import FINDINGS
-from data_prep.pairing import Subject
+from data_prep.label_reports import labelling
+from data_prep.records import labels
+from data_prep.records.findings import FINDINGS
+from data_prep.records.levels import disc_named
+from data_prep.records.pairing import Subject
 from data_prep.sources import mendeley
 from tests import data_prep_cohort as cohort
 
@@ -158,7 +159,7 @@ def test_another_encoding_is_named(tmp_path):
 def test_labels_to_compare_with_are_read_alike(tmp_path):
     row = {"id": 7.0, "findings": {"disc_bulge": "Present"}, "levels": {"L4/5": ["disc_bulge"]}}
     (tmp_path / "f.jsonl").write_text(json.dumps(row), encoding="utf-8-sig")
-    assert label_reports.read_truth(tmp_path / "f.jsonl") == [
+    assert labelling.read_truth(tmp_path / "f.jsonl") == [
         (
             Subject("7"),
             {"findings": {"disc_bulge": "present"}, "levels": {"L4-L5": ["disc_bulge"]}},

@@ -8,7 +8,7 @@ import pytest
 from pydicom.uid import JPEGLossless
 
 from data_prep.images import lossless_jpeg
-from data_prep.images.decode import read_pixels
+from data_prep.images.dicom_pixels import read_pixels
 from tests import dicom_syntaxes
 
 SHAPE = (12, 10)

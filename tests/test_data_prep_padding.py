@@ -10,10 +10,10 @@ from pydicom.uid import (
     RLELossless,
 )
 
-from data_prep.drops import Reason
 from data_prep.images import dicom, pixels
-from data_prep.images.decode import read_pixels
+from data_prep.images.dicom_pixels import read_pixels
 from data_prep.images.pixels import Rendering
+from data_prep.records.drops import Reason
 from tests import dicom_syntaxes
 
 SIDE = 16

@@ -10,11 +10,11 @@ import pydicom
 import pytest
 from pydicom.pixels import apply_modality_lut
 
-from data_prep.drops import Reason
 from data_prep.images import pixels
-from data_prep.images.decode import read_pixels
 from data_prep.images.dicom import Rejected
+from data_prep.images.dicom_pixels import read_pixels
 from data_prep.images.headers import read_headers
+from data_prep.records.drops import Reason
 
 # Package -> its folder of files; how many are read, and how many are once they have a spacing.
 FOLDERS = {

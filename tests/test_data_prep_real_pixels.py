@@ -12,7 +12,7 @@ from pydicom.uid import JPEG2000, JPEGBaseline8Bit, JPEGLSNearLossless
 
 from data_prep.build import build
 from data_prep.images import pixels
-from data_prep.scan import Columns
+from data_prep.records.scan import Columns
 from tests import data_prep_cohort as cohort
 from tests import dicom_syntaxes
 

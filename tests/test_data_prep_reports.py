@@ -3,8 +3,8 @@
 import pytest
 from openpyxl import Workbook
 
-from data_prep.drops import Reason
-from data_prep.grades import read_grades
+from data_prep.records.drops import Reason
+from data_prep.records.grades import read_grades
 from data_prep.sources import mendeley
 from data_prep.text import reports
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from data_prep.building import splits
+from data_prep.build import splits
 from data_prep.sources import mendeley
 
 SHARES = {"train": 0.7, "validation": 0.1, "test": 0.2}

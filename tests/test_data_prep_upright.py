@@ -7,7 +7,7 @@ import pytest
 from pydicom.uid import ExplicitVRLittleEndian
 
 from data_prep.images import geometry, pixels
-from data_prep.images.decode import read_pixels
+from data_prep.images.dicom_pixels import read_pixels
 from data_prep.images.pixels import Rendering
 from tests import dicom_syntaxes
 from tests.data_prep_cohort import slice_dataset

@@ -6,8 +6,7 @@ import subprocess
 
 import pytest
 
-from data_prep import work_tree
-from data_prep.build import build
+from data_prep.build import build, work_tree
 from tests import data_prep_cohort as cohort
 
 REPOSITORY = pathlib.Path(__file__).resolve().parents[1]

@@ -14,8 +14,9 @@ import jax
 import numpy as np
 import pytest
 
-from lumbarclip_jax import metric_writer, train
-from lumbarclip_jax.metrics_file import read_metrics
+from lumbarclip_jax import train
+from lumbarclip_jax.evaluators.metrics_file import read_metrics
+from lumbarclip_jax.run_folder import metric_writer
 from tests import distributed_config
 
 REPOSITORY = pathlib.Path(__file__).resolve().parents[1]

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from lumbarclip_jax.export import export
-from lumbarclip_jax.run import load_run
+from lumbarclip_jax.run_folder.run import load_run
 from tests.golden.make_earlier import FOLDER, RESUME, answers, command, digest, losses
 
 REPOSITORY = pathlib.Path(__file__).resolve().parents[1]

@@ -8,7 +8,7 @@ from sklearn import metrics as sklearn_metrics
 
 from lumbarclip_jax.evaluators.bootstrap import estimates
 from lumbarclip_jax.evaluators.classification import Predictions, named_counts
-from lumbarclip_jax.evaluators.kept import load_kept, save_kept
+from lumbarclip_jax.evaluators.predictions_file import load_kept, save_kept
 from tests.made_up_predictions import binary, graded, predictions
 
 

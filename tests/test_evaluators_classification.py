@@ -8,12 +8,12 @@ import pytest
 from sklearn import metrics as sklearn_metrics
 from sklearn.linear_model import LogisticRegression
 
-import data_prep.findings
+import data_prep.records.findings
+from lumbarclip_jax.data.tasks import FINDINGS, TASKS, UNLABELLED
 from lumbarclip_jax.evaluators import evaluator_class, linear_probe
 from lumbarclip_jax.evaluators.linear_probe import STRENGTHS, fit_probe
 from lumbarclip_jax.evaluators.prompts import load_prompts, sides
 from lumbarclip_jax.evaluators.task_scores import named_means
-from lumbarclip_jax.evaluators.tasks import FINDINGS, TASKS, UNLABELLED
 from tests.fake_embedder import (
     LEVEL_NAMES,
     LEVELS,
@@ -79,7 +79,7 @@ def test_labels_of_patients():
 
 def test_every_finding_of_the_data_is_a_task():
     asked = {*FINDINGS, "muscle_spasm"}
-    assert asked == set(data_prep.findings.FINDINGS)
+    assert asked == set(data_prep.records.findings.FINDINGS)
     assert {name for name in asked if TASKS[name].unit == "image"} == set(LEVEL_NAMES)
 
 

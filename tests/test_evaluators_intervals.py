@@ -10,7 +10,7 @@ from lumbarclip_jax.evaluators import evaluator_class, intervals
 from lumbarclip_jax.evaluators.bootstrap import estimates
 from lumbarclip_jax.evaluators.calibration import fit_temperature, reliability
 from lumbarclip_jax.evaluators.ranking import RECALLS, rank_metrics
-from lumbarclip_jax.sweeps.sampling import sample_ranks
+from lumbarclip_jax.sweep.sampling import sample_ranks
 from tests.fake_embedder import FakeEmbedder, make_split
 from tests.made_up_predictions import predictions
 

@@ -10,8 +10,8 @@ from lumbarclip_jax.evaluators import evaluator_class
 from lumbarclip_jax.evaluators.bootstrap import patient_resamples
 from lumbarclip_jax.evaluators.gallery import retrieval_gallery
 from lumbarclip_jax.evaluators.reports import distinct_reports
+from lumbarclip_jax.evaluators.retrieval_units import by_image, by_patient
 from lumbarclip_jax.evaluators.shared_findings import finding_sets
-from lumbarclip_jax.evaluators.views import by_image, by_patient
 from tests.fake_embedder import EMBED, FakeEmbedder, make_split, run, three_splits, unit
 from tests.test_evaluators_ranking import unit_vectors_with_products
 

@@ -9,9 +9,9 @@ import sys
 import pytest
 from huggingface_hub import ModelCard
 
-from lumbarclip_jax import checksums
 from lumbarclip_jax.data import resplit
 from lumbarclip_jax.export import FORMATS, export
+from lumbarclip_jax.run_folder import checksums
 from tests.tiny_runs import METRICS, STEPS
 
 
@@ -126,7 +126,7 @@ def test_a_failed_export_leaves_nothing(tiny_run, tmp_path, monkeypatch):
         (folder / "half").write_text("half")
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("lumbarclip_jax.exports.huggingface.write", fail)
+    monkeypatch.setattr("lumbarclip_jax.export.huggingface.write", fail)
     with pytest.raises(OSError, match="No space left"):
         export(tiny_run.folder, "hf", tmp_path / "out")
     assert list(tmp_path.iterdir()) == []

@@ -9,14 +9,14 @@ import pytest
 
 from data_prep.images import pixels
 from lumbarclip_jax import inference
-from lumbarclip_jax.exports import huggingface
+from lumbarclip_jax.export import huggingface
 from lumbarclip_jax.images import prepare_images
-from lumbarclip_jax.models import key_tables
 from lumbarclip_jax.models.bert import Bert
+from lumbarclip_jax.models.pretrained import key_tables
+from lumbarclip_jax.models.pretrained.weights_hf import LAYOUTS
 from lumbarclip_jax.models.resnet import ResNet
 from lumbarclip_jax.models.swin import Swin
 from lumbarclip_jax.models.vit import ViT
-from lumbarclip_jax.models.weights_hf import LAYOUTS
 from tests.tiny_runs import make_run, tiny_config
 
 pytest.importorskip("torch")

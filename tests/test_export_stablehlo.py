@@ -9,9 +9,9 @@ import jax
 import numpy as np
 import pytest
 
-from lumbarclip_jax import sharding, train_step
-from lumbarclip_jax.export import export
-from lumbarclip_jax.exports import stablehlo
+from lumbarclip_jax import sharding
+from lumbarclip_jax.export import export, stablehlo
+from lumbarclip_jax.training import train_step
 from tests.tiny_runs import make_run, tiny_config
 
 PROGRAM = """

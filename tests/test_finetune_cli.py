@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from lumbarclip_jax.data.dataset import Dataset
-from lumbarclip_jax.evaluators.kept import load_kept
-from lumbarclip_jax.metrics_file import read_metrics
+from lumbarclip_jax.evaluators.metrics_file import read_metrics
+from lumbarclip_jax.evaluators.predictions_file import load_kept
 from lumbarclip_jax.report.page import write_report
 from tests import tiny_runs
 from tests.report_pages import Page

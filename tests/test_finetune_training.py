@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from lumbarclip_jax.data.dataset import Dataset
-from lumbarclip_jax.evaluators.tasks import TASKS, UNLABELLED
-from lumbarclip_jax.fine_tuning import measuring, pixels, start, step, training
-from lumbarclip_jax.fine_tuning.examples import Examples
-from lumbarclip_jax.fine_tuning.recipe import default_recipe, plain_recipe
-from lumbarclip_jax.imbalance.strategy import STRATEGIES
+from lumbarclip_jax.data.tasks import TASKS, UNLABELLED
+from lumbarclip_jax.finetune import initial_encoder, measuring, pixels, step, training
+from lumbarclip_jax.finetune.examples import Examples
+from lumbarclip_jax.finetune.imbalance.strategy import STRATEGIES
+from lumbarclip_jax.finetune.recipe import default_recipe, plain_recipe
 from lumbarclip_jax.models.classifier import ImageClassifier
 from lumbarclip_jax.models.small_cnn import SmallCNN, halve
 from lumbarclip_jax.models.small_resnet import SmallResNet
@@ -30,8 +30,8 @@ def splits(dataset) -> list[Examples]:
     return [Examples.of(dataset, split, PAIR) for split in ("train", "validation", "test")]
 
 
-def tiny_start() -> start.Start:
-    return start.Start(SmallCNN((4, 8)), crop_px=28, image_size_px=16)
+def tiny_start() -> initial_encoder.InitialEncoder:
+    return initial_encoder.InitialEncoder(SmallCNN((4, 8)), crop_px=28, image_size_px=16)
 
 
 def tiny_recipe(**fields):
@@ -167,10 +167,10 @@ def test_mirrored_images_have_the_same_probabilities(splits):
 
 
 def test_a_run_s_encoder_is_where_training_starts(tiny_run, splits):
-    begin = start.from_run(tiny_run)
-    model = ImageClassifier(begin.encoder, (("pfirrmann_ge_3", 2),))
+    initial = initial_encoder.from_run(tiny_run)
+    model = ImageClassifier(initial.encoder, (("pfirrmann_ge_3", 2),))
     make_state, _ = step.make_step(
-        model, begin, default_recipe(), STRATEGIES["erm"], splits[0].counts, 10
+        model, initial, default_recipe(), STRATEGIES["erm"], splits[0].counts, 10
     )
     made = make_state(jax.random.key(0)).variables["params"]["encoder"]
     trained = tiny_run.state.params["image_encoder"]
@@ -178,9 +178,9 @@ def test_a_run_s_encoder_is_where_training_starts(tiny_run, splits):
 
 
 def test_new_weights_are_another_start(tiny_run):
-    again = start.from_run(tiny_run, new_weights=True)
+    again = initial_encoder.from_run(tiny_run, new_weights=True)
     assert again.variables is None
-    assert again.encoder == start.from_run(tiny_run).encoder
+    assert again.encoder == initial_encoder.from_run(tiny_run).encoder
     assert again.image_size_px == tiny_run.config.data.image_size_px
 
 

@@ -9,10 +9,10 @@ import sys
 import numpy as np
 import pytest
 
-from data_prep import files
-from lumbarclip_jax import metric_writer, receipt, run_lock
-from lumbarclip_jax.evaluators import kept
-from lumbarclip_jax.metrics_file import read_metrics, save_metrics
+from data_prep.process import files
+from lumbarclip_jax.evaluators import predictions_file
+from lumbarclip_jax.evaluators.metrics_file import read_metrics, save_metrics
+from lumbarclip_jax.run_folder import lock, metric_writer, receipt
 
 HOLD = """
 import pathlib, sys, time
@@ -37,7 +37,7 @@ def full_disk(monkeypatch):
 
 WRITERS = {
     "metrics": lambda path: save_metrics({"a": 1.0}, path),
-    "predictions": lambda path: kept.save_kept({}, path),
+    "predictions": lambda path: predictions_file.save_kept({}, path),
 }
 
 
@@ -97,7 +97,10 @@ def test_tensorboard_reads_what_is_written(tmp_path):
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[1]", b"PK\3\4 cut"])
 def test_damaged_results_are_named(content, tmp_path):
-    for name, read in (("metrics.json", read_metrics), ("predictions.npz", kept.load_kept)):
+    for name, read in (
+        ("metrics.json", read_metrics),
+        ("predictions.npz", predictions_file.load_kept),
+    ):
         (tmp_path / name).write_bytes(content)
         with pytest.raises(ValueError, match=f"{name} is damaged: measure again"):
             read(tmp_path / name)
@@ -109,7 +112,7 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path):
         save_metrics({}, tmp_path / "file" / "metrics.json")
     with (
         pytest.raises(OSError, match="cannot be written"),
-        run_lock.held(tmp_path / "file" / "run"),
+        lock.held(tmp_path / "file" / "run"),
     ):
         pass
 
@@ -124,11 +127,11 @@ def test_one_process_trains_in_a_folder_and_its_death_frees_it(tmp_path):
         assert holder.stdout.readline() == b"held\n"
         with (
             pytest.raises(ValueError, match=rf"is in use: process {holder.pid} on .* trains there"),
-            run_lock.held(tmp_path),
+            lock.held(tmp_path),
         ):
             pass
         holder.kill()
-    with run_lock.held(tmp_path):
+    with lock.held(tmp_path):
         pass
 
 

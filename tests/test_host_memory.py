@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from lumbarclip_jax import host_memory
+from lumbarclip_jax.process import host_memory
 
 # Page faults of the second of two equal blocks, taken as XLA takes those of a step.
 PROBE = """

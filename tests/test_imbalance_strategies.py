@@ -7,9 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lumbarclip_jax.imbalance import NAMES, losses, mixing
-from lumbarclip_jax.imbalance.mixing import Mixture
-from lumbarclip_jax.imbalance.strategy import STRATEGIES
+from lumbarclip_jax.finetune.imbalance import NAMES, losses, mixing
+from lumbarclip_jax.finetune.imbalance.mixing import Mixture
+from lumbarclip_jax.finetune.imbalance.strategy import STRATEGIES
 
 COUNTS = jnp.array([400.0, 80.0, 20.0])
 LABELS = jnp.array([0, 1, 2, 0])

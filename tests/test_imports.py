@@ -1,12 +1,21 @@
-"""The import rules: who may know whom."""
+"""The import rules: who may know whom. Rules name packages, and a package that is gone fails."""
 
 import ast
+import collections
 import pathlib
 
 import pytest
 
 REPOSITORY = pathlib.Path(__file__).resolve().parents[1]
-ACCELERATOR = {"jax", "flax", "optax", "orbax"}
+ACCELERATOR = ("jax", "flax", "optax", "orbax")
+DATA_PREP_ROOMS = ("data_prep.cli", "data_prep.process", "data_prep.records")
+# From what knows nothing of the others to what knows them all; each imports from those before it.
+ORDER = {
+    "data_prep": "process cli tables records text images slices sources label_reports build verify "
+    "audit phantom make_phantom bench",
+    "lumbarclip_jax": "process images sharding losses data evaluators models training run_folder "
+    "report inference finetune classifier export evaluate paired train main sweep bench",
+}
 
 
 def imports(path: pathlib.Path) -> set[str]:
@@ -20,10 +29,23 @@ def imports(path: pathlib.Path) -> set[str]:
     return names
 
 
-def files(folder: str) -> list[pathlib.Path]:
-    found = sorted((REPOSITORY / folder).rglob("*.py"))
-    assert found, f"no files in {folder}"
+def files(package: str) -> list[pathlib.Path]:
+    """Those of a package or module, by its dotted name."""
+    place = REPOSITORY.joinpath(*package.split("."))
+    found = sorted(place.rglob("*.py")) or [place.with_suffix(".py")]
+    assert all(path.is_file() for path in found), f"there is no {package}"
     return found
+
+
+def is_in(name: str, *packages: str) -> bool:
+    """Whether a dotted name is one of these packages, or in one."""
+    return any(f"{name}.".startswith(f"{package}.") for package in packages)
+
+
+def existing(*packages: str) -> tuple[str, ...]:
+    """The names as they are, once it is sure that each is something: else a rule goes quiet."""
+    assert all(files(package) for package in packages)
+    return packages
 
 
 def offenders(paths, is_forbidden) -> list[str]:
@@ -35,92 +57,104 @@ def offenders(paths, is_forbidden) -> list[str]:
     ]
 
 
-def root(name: str) -> str:
-    return name.split(".")[0]
-
-
 def test_configs_are_plain_data():
-    allowed = {"math", "ml_collections", "configs"}
-    assert not offenders(files("configs"), lambda name: root(name) not in allowed)
+    assert not offenders(
+        files("configs"), lambda name: not is_in(name, "math", "ml_collections", "configs")
+    )
 
 
-def test_the_package_knows_no_configs_launchers_or_tests():
-    forbidden = {"configs", "launch", "tests"}
-    assert not offenders(files("lumbarclip_jax"), lambda name: root(name) in forbidden)
+def test_the_packages_know_no_configs_launchers_or_tests():
+    paths = files("lumbarclip_jax") + files("data_prep")
+    assert not offenders(paths, lambda name: is_in(name, "configs", "launch", "tests"))
 
 
 def test_only_main_builds_data_sets_and_only_inference_reads_pictures():
     # inference.py reads a user's pictures with the very code that made the training data's.
-    others = [p for p in files("lumbarclip_jax") if p.name not in ("main.py", "inference.py")]
-    # How commands begin and end, write files and hear signals has one owner, and so has the seal
-    # of a data set.
-    shared = tuple(
-        f"data_prep.{name}" for name in ("child_processes", "cli", "files", "manifest", "signals")
-    )
-    assert not offenders(
-        others, lambda name: root(name) == "data_prep" and not name.startswith(shared)
-    )
-
-
-def test_data_prep_stands_alone():
-    assert not offenders(files("data_prep"), lambda name: root(name) == "lumbarclip_jax")
-
-
-@pytest.mark.parametrize("folder", ["data_prep", "lumbarclip_jax/data"])
-def test_data_code_never_touches_a_device(folder):
-    assert not offenders(files(folder), lambda name: root(name) in ACCELERATOR)
-
-
-def test_only_models_and_sharding_use_flax():
-    package = REPOSITORY / "lumbarclip_jax"
+    apart = {"lumbarclip_jax/main.py", "lumbarclip_jax/inference.py"}
     others = [
         path
         for path in files("lumbarclip_jax")
-        if package / "models" not in path.parents and path != package / "sharding.py"
+        if path.relative_to(REPOSITORY).as_posix() not in apart
     ]
-    assert not offenders(others, lambda name: root(name) == "flax")
+    assert len(others) == len(files("lumbarclip_jax")) - len(apart)
+    shared = existing(*DATA_PREP_ROOMS)
+    assert not offenders(others, lambda name: is_in(name, "data_prep") and not is_in(name, *shared))
+
+
+def test_data_prep_stands_alone():
+    forbidden = ("lumbarclip_jax", *ACCELERATOR)
+    assert not offenders(files("data_prep"), lambda name: is_in(name, *forbidden))
+
+
+def test_data_code_never_touches_a_device():
+    assert not offenders(files("lumbarclip_jax.data"), lambda name: is_in(name, *ACCELERATOR))
+
+
+def test_only_models_and_sharding_use_flax():
+    own = set(files("lumbarclip_jax.models") + files("lumbarclip_jax.sharding"))
+    others = [path for path in files("lumbarclip_jax") if path not in own]
+    assert not offenders(others, lambda name: is_in(name, "flax"))
 
 
 def test_losses_know_only_arrays():
-    allowed = {
-        "jax",
-        "jaxtyping",
-        "numpy",
-        "math",
-        "functools",
-        "typing",
-        "dataclasses",
-        "collections",
-    }
-    assert not offenders(
-        files("lumbarclip_jax/losses"),
-        lambda name: root(name) not in allowed and not name.startswith("lumbarclip_jax.losses"),
-    )
+    allowed = ("jax", "jaxtyping", "numpy", "math", "functools", "typing", "dataclasses")
+    allowed += ("collections", *existing("lumbarclip_jax.losses"))
+    assert not offenders(files("lumbarclip_jax.losses"), lambda name: not is_in(name, *allowed))
 
 
 def test_evaluators_know_no_training_code():
-    forbidden = ("train", "train_step", "optim", "checkpoints", "losses", "models", "run")
-    assert not offenders(
-        files("lumbarclip_jax/evaluators"),
-        lambda name: name.startswith("lumbarclip_jax.") and name.split(".")[1] in forbidden,
+    forbidden = existing(
+        *(
+            f"lumbarclip_jax.{room}"
+            for room in ["train", "training", "losses", "models", "run_folder"]
+        ),
+        *(f"lumbarclip_jax.{room}" for room in ["finetune", "report", "sweep", "export", "bench"]),
     )
+    assert not offenders(files("lumbarclip_jax.evaluators"), lambda name: is_in(name, *forbidden))
+
+
+@pytest.mark.parametrize("package", ORDER)
+def test_no_room_knows_one_that_is_built_on_it(package):
+    order = ORDER[package].split()
+    folder = REPOSITORY / package
+    rooms = {path.stem for path in folder.iterdir() if path.suffix == ".py"}
+    rooms |= {path.name for path in folder.iterdir() if (path / "__init__.py").is_file()}
+    assert set(order) == rooms - {"__init__"}
+    up = collections.defaultdict(list)
+    for at, room in enumerate(order):
+        later = tuple(f"{package}.{other}" for other in order[at + 1 :])
+        for offender in offenders(
+            files(f"{package}.{room}"), lambda name, later=later: is_in(name, *later)
+        ):
+            up[room].append(offender)
+    assert not up
+
+
+def test_a_forbidden_import_is_found(tmp_path):
+    path = REPOSITORY / "tests" / "test_imports.py"
+    assert offenders([path], lambda name: is_in(name, "collections"))
+    assert not offenders([path], lambda name: is_in(name, "collect"))
+    with pytest.raises(AssertionError, match=r"there is no lumbarclip_jax\.gone"):
+        existing("lumbarclip_jax.gone")
 
 
 def test_private_names_stay_in_their_module():
-    own = {"lumbarclip_jax", "data_prep", "configs"}
-    paths = files("lumbarclip_jax") + files("data_prep") + files("tests")
+    own = ("lumbarclip_jax", "data_prep", "configs")
+    paths = [path for package in (*own, "tests") for path in files(package)]
     assert not offenders(
-        paths, lambda name: root(name) in own and name.split(".")[-1].startswith("_")
+        paths, lambda name: is_in(name, *own) and name.split(".")[-1].startswith("_")
     )
 
 
 def test_nothing_pickles_or_downloads_tensorflow():
-    forbidden = {"pickle", "tensorflow", "clu", "dill", "joblib"}
+    forbidden = ("pickle", "tensorflow", "clu", "dill", "joblib")
     paths = files("lumbarclip_jax") + files("data_prep")
-    assert not offenders(paths, lambda name: root(name) in forbidden)
+    assert not offenders(paths, lambda name: is_in(name, *forbidden))
 
 
 def test_files_stay_short():
-    paths = files("lumbarclip_jax") + files("data_prep") + files("configs") + files("tests")
+    paths = [
+        path for name in ("lumbarclip_jax", "data_prep", "configs", "tests") for path in files(name)
+    ]
     long = {str(p): n for p in paths if (n := len(p.read_text().splitlines())) > 300}
     assert not long

@@ -12,10 +12,10 @@ import pytest
 import safetensors.numpy
 
 import lumbarclip_jax
-from lumbarclip_jax import checksums
 from lumbarclip_jax.data.dataset import Dataset
 from lumbarclip_jax.export import export
 from lumbarclip_jax.inference import Model
+from lumbarclip_jax.run_folder import checksums
 from tests import data_prep_cohort as cohort
 from tests.conftest import REPOSITORY
 

@@ -4,7 +4,7 @@ import jax
 import pytest
 from ml_collections import ConfigDict
 
-from lumbarclip_jax import train_step
+from lumbarclip_jax.training import train_step
 
 FLAG = "jax_threefry_gpu_kernel_lowering"
 

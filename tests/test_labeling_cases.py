@@ -7,8 +7,8 @@ import sys
 
 import pytest
 
-from data_prep.findings import FINDINGS, LOCATED_FINDINGS, STATUS
-from data_prep.labeling.reader import Reader
+from data_prep.label_reports.reader import Reader
+from data_prep.records.findings import FINDINGS, LOCATED_FINDINGS, STATUS
 
 CASES = [
     json.loads(line)

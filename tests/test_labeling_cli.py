@@ -7,8 +7,8 @@ import sys
 
 import pytest
 
-from data_prep import label_reports, labels
-from data_prep.labeling import compare
+from data_prep.label_reports import compare, labelling
+from data_prep.records import labels
 from data_prep.text.reports import report_group
 
 ROWS = [
@@ -109,7 +109,7 @@ def test_reports_in_other_languages_are_counted(tmp_path):
     with (tmp_path / "reports.csv").open("w", newline="") as file:
         csv.writer(file).writerows([ROWS[0], *rows])
     findings = tmp_path / "findings.jsonl"
-    lines = label_reports.run(tmp_path / "reports.csv", out_file=findings, explain=True)
+    lines = labelling.run(tmp_path / "reports.csv", out_file=findings, explain=True)
     printed = "\n".join(lines)
     assert (
         "2 reports are not in English and were left unlabelled; of the findings, lines 2, 4"
@@ -147,7 +147,7 @@ def test_mistakes(folder, options, sentence):
     columns = {name: value for name, value in options.items() if name.endswith("column")}
     reports = paths.pop("reports_file", folder / "reports.csv")
     with pytest.raises((ValueError, FileNotFoundError), match=sentence):
-        label_reports.run(reports, **paths, **columns)
+        labelling.run(reports, **paths, **columns)
 
 
 def test_a_mistake_on_the_command_line_is_one_sentence(folder):
@@ -187,7 +187,7 @@ def test_every_report_of_a_patient_is_labelled_and_compared(tmp_path):
     ]
     (tmp_path / "truth.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in truth))
     shown = "\n".join(
-        label_reports.run(
+        labelling.run(
             tmp_path / "r.csv", out_file=tmp_path / "f.jsonl", truth_file=tmp_path / "truth.jsonl"
         )
     )

@@ -4,13 +4,13 @@ import shutil
 
 import pytest
 
-from data_prep.labeling import rules
-from data_prep.labeling.levels import LevelReader
-from data_prep.labeling.phrases import PhraseBook, longest
-from data_prep.labeling.reader import Reader
-from data_prep.labeling.sections import Splitter, clean_up
-from data_prep.labeling.spelling import Speller, slips
-from data_prep.labeling.tokens import Tokenizer
+from data_prep.label_reports import rules
+from data_prep.label_reports.levels import LevelReader
+from data_prep.label_reports.phrases import PhraseBook, longest
+from data_prep.label_reports.reader import Reader
+from data_prep.label_reports.sections import Splitter, clean_up
+from data_prep.label_reports.spelling import Speller, slips
+from data_prep.label_reports.tokens import Tokenizer
 
 
 @pytest.fixture(scope="module")

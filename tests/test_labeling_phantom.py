@@ -1,7 +1,7 @@
 """Report labels against the phantom's readers, who know what they say: typos and all."""
 
-from data_prep.labeling.compare import compare
-from data_prep.labeling.reader import Reader
+from data_prep.label_reports.compare import compare
+from data_prep.label_reports.reader import Reader
 from data_prep.phantom.anatomy import draw_patient
 from data_prep.phantom.reports import write_report
 

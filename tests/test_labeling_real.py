@@ -1,7 +1,7 @@
 """The published reports, where they lie beside the repository: the findings against labels."""
 
-from data_prep.label_reports import label, patient_key, read_truth
-from data_prep.labeling.compare import compare
+from data_prep.label_reports.compare import compare
+from data_prep.label_reports.labelling import label, patient_key, read_truth
 from data_prep.sources import mendeley
 from data_prep.text.reports import read_reports
 

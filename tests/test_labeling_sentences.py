@@ -5,7 +5,7 @@ import tomllib
 
 import pytest
 
-from data_prep.labeling.reader import Reader
+from data_prep.label_reports.reader import Reader
 
 KINDS = tomllib.loads(pathlib.Path(__file__).with_name("labeling_sentences.toml").read_text())
 SENTENCES = [

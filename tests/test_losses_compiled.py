@@ -10,7 +10,7 @@ from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from lumbarclip_jax.losses import clip_loss, siglip_loss, soft_clip_loss
 from lumbarclip_jax.losses.blockwise import OneDevice
-from lumbarclip_jax.losses.method import choose_exchange
+from lumbarclip_jax.losses.forms import choose_exchange
 from lumbarclip_jax.losses.sharded import Gather, Ring
 
 FEATURES = 512

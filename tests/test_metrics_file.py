@@ -6,8 +6,8 @@ import math
 import numpy as np
 import pytest
 
-from lumbarclip_jax.metric_writer import MetricWriter, read_history
-from lumbarclip_jax.metrics_file import from_json, read_metrics, save_metrics, to_json
+from lumbarclip_jax.evaluators.metrics_file import from_json, read_metrics, save_metrics, to_json
+from lumbarclip_jax.run_folder.metric_writer import MetricWriter, read_history
 
 
 def strict(text: str) -> dict:

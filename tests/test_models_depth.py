@@ -7,7 +7,7 @@ import pytest
 from flax import linen as nn
 
 from lumbarclip_jax.models import stack_layers, unstack_layers
-from lumbarclip_jax.models.depth import drop_path_rates, run_layers
+from lumbarclip_jax.models.block_sequence import drop_path_rates, run_layers
 from lumbarclip_jax.models.layers import Dropout
 from lumbarclip_jax.models.vit import ViT
 from tests.golden.cases import random_variables

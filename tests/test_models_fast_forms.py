@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from flax import linen as nn
 
-from lumbarclip_jax.models.attention import attend, attend_by_rows
+from lumbarclip_jax.models.attention.xla import attend, attend_by_rows
 from lumbarclip_jax.models.batch_norm import BatchNorm, normalise_by_batch
 from lumbarclip_jax.models.convolution import max_pool
 from lumbarclip_jax.models.layers import ACTIVATIONS, Dense, Dropout, keep_mask, layer_norm

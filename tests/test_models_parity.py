@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lumbarclip_jax.models import key_tables
+from lumbarclip_jax.models.pretrained import key_tables
 from tests.golden.cases import CASES, inputs, probe
 
 GOLDEN = Path(__file__).parent / "golden"

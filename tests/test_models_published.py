@@ -5,8 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lumbarclip_jax.models import key_tables, stack_layers, weights_hf
+from lumbarclip_jax.models import stack_layers
 from lumbarclip_jax.models.bert import Bert
+from lumbarclip_jax.models.pretrained import key_tables, weights_hf
 from lumbarclip_jax.models.resnet import ResNet
 from lumbarclip_jax.models.swin import Swin
 from lumbarclip_jax.models.variants import bert_sizes, resnet_sizes, swin_sizes, vit_sizes

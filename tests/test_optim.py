@@ -7,7 +7,7 @@ import optax
 import pytest
 
 from configs import base
-from lumbarclip_jax import optim
+from lumbarclip_jax.training import optim
 
 PARAMS = {
     "image_encoder": {"dense": {"kernel": jnp.full((2, 2), -0.0), "bias": jnp.ones(2)}},

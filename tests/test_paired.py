@@ -8,7 +8,7 @@ import sys
 import numpy as np
 import pytest
 
-from lumbarclip_jax.evaluators import kept
+from lumbarclip_jax.evaluators import predictions_file
 from lumbarclip_jax.evaluators.classification import Predictions
 
 ANSWERS = "test/probe/task"
@@ -36,7 +36,9 @@ def predictions(scores: np.ndarray, first: int = 0, labels=None) -> Predictions:
 
 
 def save(folder, predicted: Predictions, evaluator: str = "probe", **ranks) -> str:
-    kept.save_kept({evaluator: Answered({"task": predicted}, ranks)}, folder / kept.FILE)
+    predictions_file.save_kept(
+        {evaluator: Answered({"task": predicted}, ranks)}, folder / predictions_file.FILE
+    )
     return str(folder)
 
 

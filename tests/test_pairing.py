@@ -4,12 +4,12 @@ import json
 
 import pytest
 
-from data_prep import label_reports
-from data_prep.drops import Reason
-from data_prep.inputs import read_inputs
-from data_prep.labels import ABSENT, PRESENT
-from data_prep.pairing import Line, Record, Subject, pair
-from data_prep.scan import Columns, Inputs
+from data_prep.build.inputs import read_inputs
+from data_prep.label_reports import labelling
+from data_prep.records.drops import Reason
+from data_prep.records.labels import ABSENT, PRESENT
+from data_prep.records.pairing import Line, Record, Subject, pair
+from data_prep.records.scan import Columns, Inputs
 from tests.archive_folder import Archive, table
 
 COLUMNS = Columns(accession="Acc", report="Text")
@@ -41,7 +41,7 @@ def read(archive, **files):
 
 @pytest.mark.parametrize("id_column", ["MRN", "Acc"])
 def test_labels_made_of_all_reports_join_the_one_that_was_taken(archive, tmp_path, id_column):
-    label_reports.run(
+    labelling.run(
         archive / "r.csv",
         out_file=tmp_path / "f.jsonl",
         patient_column=id_column,

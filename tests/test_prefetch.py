@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from lumbarclip_jax import sharding
-from lumbarclip_jax.prefetch import AHEAD, DevicePrefetch
+from lumbarclip_jax.training.prefetch import AHEAD, DevicePrefetch
 
 PAIRS = 8
 

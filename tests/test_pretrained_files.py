@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from lumbarclip_jax.models import key_tables, weights_hf
-from lumbarclip_jax.models.checkpoint_files import read_tensors
-from lumbarclip_jax.models.pretrained import from_hf
+from lumbarclip_jax.models.pretrained import key_tables, weights_hf
+from lumbarclip_jax.models.pretrained.checkpoint_files import read_tensors
+from lumbarclip_jax.models.pretrained.loading import from_hf
 from tests.pretrained_folders import FAMILIES, recorded, write
 
 

@@ -4,7 +4,7 @@ import jax
 import numpy as np
 import pytest
 
-from lumbarclip_jax.models.pretrained import from_hf
+from lumbarclip_jax.models.pretrained.loading import from_hf
 from tests.golden.cases import CASES, inputs
 
 pytest.importorskip("torch")

@@ -8,8 +8,8 @@ import pytest
 from flax.core import meta
 from safetensors.numpy import save_file
 
-from lumbarclip_jax.models import key_tables, pretrained, weights_open_clip
-from lumbarclip_jax.models.pretrained import from_hf, from_open_clip, open_encoder
+from lumbarclip_jax.models.pretrained import key_tables, loading, weights_open_clip
+from lumbarclip_jax.models.pretrained.loading import from_hf, from_open_clip, open_encoder
 from lumbarclip_jax.models.projection import Projection
 from tests.pretrained_folders import config, write_vocabulary
 from tests.torchvision_shim import import_module
@@ -199,7 +199,7 @@ def test_every_tensor_of_biomedclip_has_a_place(tmp_path, monkeypatch):
     (tmp_path / "open_clip_config.json").write_text(json.dumps({"model_cfg": model}))
     shapes = biomedclip_shapes() | {"one.more": ()}
     tensors = {key: np.broadcast_to(np.float32(0), shape) for key, shape in shapes.items()}
-    monkeypatch.setattr(pretrained, "read_tensors", lambda folder: tensors)
+    monkeypatch.setattr(loading, "read_tensors", lambda folder: tensors)
     with pytest.raises(ValueError, match=r"config describes: 1 unexpected \(one.more\); pass"):
         from_open_clip(tmp_path)
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from lumbarclip_jax.models.pretrained import from_hf
+from lumbarclip_jax.models.pretrained.loading import from_hf
 from tests.pretrained_folders import recorded, write, write_vocabulary
 
 

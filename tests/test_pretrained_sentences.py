@@ -13,7 +13,7 @@ import pytest
 
 from data_prep.text.reports import read_reports
 from lumbarclip_jax.data.tokenizer import Tokenizer, published_lowercase, published_vocabulary
-from lumbarclip_jax.models.pretrained import from_hf, open_encoder
+from lumbarclip_jax.models.pretrained.loading import from_hf, open_encoder
 
 SENTENCES = [
     "Disc herniation at L4-L5.",

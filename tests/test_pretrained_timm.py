@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from lumbarclip_jax.models import weights_timm
-from lumbarclip_jax.models.pretrained import from_hf
+from lumbarclip_jax.models.pretrained import weights_timm
+from lumbarclip_jax.models.pretrained.loading import from_hf
 from tests.golden.make_timm import MODELS, make_model, outputs
 from tests.torchvision_shim import import_module
 

@@ -10,11 +10,12 @@ import pytest
 from safetensors.numpy import save_file
 
 from configs import resnet_linear, vit_linear
-from lumbarclip_jax import sharding, train, train_step, warm_start
+from lumbarclip_jax import sharding, train
 from lumbarclip_jax.models import build_model, unstack_layers
 from lumbarclip_jax.models.patches import resize_positions
-from lumbarclip_jax.models.pretrained import from_hf
-from lumbarclip_jax.run import load_run
+from lumbarclip_jax.models.pretrained.loading import from_hf
+from lumbarclip_jax.run_folder.run import load_run
+from lumbarclip_jax.training import train_step, warm_start
 from tests.pretrained_folders import recorded, write, write_vocabulary
 
 

@@ -7,7 +7,7 @@ import pytest
 import tensorflow_datasets as tfds
 
 from data_prep.build import build
-from data_prep.scan import Columns
+from data_prep.records.scan import Columns
 from tests.data_prep_cohort import ORIENTATIONS, block_position, slice_dataset
 
 HOSTILE = [

@@ -4,9 +4,9 @@ import numpy as np
 import pydicom
 import pytest
 
-from data_prep.drops import Reason
 from data_prep.images import quarantine
 from data_prep.images.headers import read_headers
+from data_prep.records.drops import Reason
 from tests import data_prep_cohort as cohort
 from tests.enhanced_files import enhanced
 

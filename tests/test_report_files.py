@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from lumbarclip_jax import receipt
 from lumbarclip_jax.report.embedding_map import embedding_map
 from lumbarclip_jax.report.figure_files import file_name, save_figures
 from lumbarclip_jax.report.figures import training_curves
 from lumbarclip_jax.report.map_pictures import embedding_pictures
 from lumbarclip_jax.report.page import write_report
+from lumbarclip_jax.run_folder import receipt
 from tests.report_pages import HOSTILE, evaluate, write
 
 

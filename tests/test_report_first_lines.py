@@ -2,9 +2,9 @@
 
 import pytest
 
-from lumbarclip_jax.metric_writer import last_started
 from lumbarclip_jax.report.tables import headlines, sections
 from lumbarclip_jax.report.verdict import verdict
+from lumbarclip_jax.run_folder.metric_writer import last_started
 from tests.report_pages import MANIFEST, METRICS, write
 
 SPLITS = {

@@ -15,7 +15,7 @@ from lumbarclip_jax.models import build_model
 from lumbarclip_jax.models.lumbarclip import unit
 from lumbarclip_jax.models.spatial import place_embeds, place_side_px
 from lumbarclip_jax.report.maps import central_square, draw_rows, make_maps, similarity_maps
-from lumbarclip_jax.train_step import TrainState
+from lumbarclip_jax.training.train_step import TrainState
 
 
 class BrightPlaces(nn.Module):

@@ -5,8 +5,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from lumbarclip_jax.evaluators import kept
-from lumbarclip_jax.metrics_file import save_metrics
+from lumbarclip_jax.evaluators import predictions_file
+from lumbarclip_jax.evaluators.metrics_file import save_metrics
 from lumbarclip_jax.report.measured import read_measured
 from lumbarclip_jax.report.page import write_report
 from tests.made_up_predictions import binary
@@ -22,7 +22,7 @@ def fine_tune(folder, name: str, *, steps: float = 2.0, auroc: float = 0.7) -> N
     path = folder / "finetune" / name / "metrics.json"
     save_metrics(metrics, path)
     answered = SimpleNamespace(split="test", predictions={"compression": binary()})
-    kept.save_kept({"finetune": answered}, kept.beside(path))
+    predictions_file.save_kept({"finetune": answered}, predictions_file.beside(path))
 
 
 @pytest.fixture
@@ -78,7 +78,10 @@ def test_later_evaluations_add_to_the_run_and_replace_nothing(run):
 
 
 def test_two_files_of_metrics_in_a_folder_keep_their_own_answers(tmp_path):
-    beside = {kept.beside(tmp_path / name).name for name in ("metrics.json", "more.json", "b.json")}
+    beside = {
+        predictions_file.beside(tmp_path / name).name
+        for name in ("metrics.json", "more.json", "b.json")
+    }
     assert beside == {"predictions.npz", "more.npz", "b.npz"}
 
 

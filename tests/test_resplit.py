@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 
 from configs import base
-from lumbarclip_jax import config_check
 from lumbarclip_jax.data import resplit
 from lumbarclip_jax.data.dataset import Columns, Dataset
 from lumbarclip_jax.data.pipeline import train_iterator
 from lumbarclip_jax.data.tokenizer import Tokenizer
-from lumbarclip_jax.run import save_definition
+from lumbarclip_jax.run_folder.run import save_definition
+from lumbarclip_jax.training import config_check
 
 SPLITS = ("train", "validation", "test")
 FOLDS = [f"fold_{k}_of_3" for k in (1, 2, 3)]

@@ -12,11 +12,11 @@ import time
 
 import pytest
 
-from data_prep.building import stages
-from data_prep.building.workspace import Workspace
-from data_prep.drops import Reason
+from data_prep.build import stages
+from data_prep.build.workspace import Workspace
 from data_prep.images import decoder
-from data_prep.parallel import ordered_map
+from data_prep.process.parallel import ordered_map
+from data_prep.records.drops import Reason
 from tests.scale_builds import (
     PATIENTS,
     REPOSITORY,

@@ -5,10 +5,10 @@ import sys
 
 import pytest
 
-from data_prep.drops import Reason
 from data_prep.images import decoder
 from data_prep.images.dicom import Rejected
 from data_prep.images.pixels import Rendering
+from data_prep.records.drops import Reason
 
 RENDERING = Rendering(size_px=4)
 GOOD = "a good file"  # three words: the brightness of its picture

@@ -8,8 +8,7 @@ import PIL.ImageFilter
 import pytest
 import tensorflow_datasets as tfds
 
-from data_prep.build import build
-from data_prep.building import splits
+from data_prep.build import build, splits
 from data_prep.images.fingerprints import BYTES, MAX_DIFFERENT_BITS, fingerprint, near_duplicates
 from tests import data_prep_cohort as cohort
 

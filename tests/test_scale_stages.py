@@ -7,8 +7,8 @@ import sys
 
 import pytest
 
-from data_prep.building import stages
-from data_prep.building.workspace import Workspace
+from data_prep.build import stages
+from data_prep.build.workspace import Workspace
 from tests.scale_builds import (
     REPOSITORY,
     build_from,

@@ -42,7 +42,7 @@ for _ in range(2):
         ("lumbarclip_jax.evaluate", "absl", signal.SIGINT, 130),
         ("lumbarclip_jax.sweep", "ml_collections", signal.SIGTERM, 143),
         ("data_prep.build", "numpy", signal.SIGTERM, 143),
-        ("data_prep.label_reports", "data_prep.labeling", signal.SIGINT, 130),
+        ("data_prep.label_reports", "data_prep.label_reports", signal.SIGINT, 130),
     ],
 )
 def test_a_signal_while_modules_load(command, module, number, status, tmp_path):

@@ -7,11 +7,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lumbarclip_jax import metric_writer, sharding, train, train_step
-from lumbarclip_jax.checkpoints import Checkpointer
-from lumbarclip_jax.finite import is_finite
+from lumbarclip_jax import sharding, train
 from lumbarclip_jax.models import build_model
-from lumbarclip_jax.skipped_steps import SkippedSteps
+from lumbarclip_jax.run_folder import metric_writer
+from lumbarclip_jax.run_folder.checkpoints import Checkpointer
+from lumbarclip_jax.training import train_step
+from lumbarclip_jax.training.finite import is_finite
+from lumbarclip_jax.training.skipped_steps import SkippedSteps
 from tests import test_trajectories
 from tests.test_train import tiny_config
 

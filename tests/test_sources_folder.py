@@ -10,10 +10,10 @@ import sys
 import numpy as np
 import pytest
 
-from data_prep.drops import Reason
+from data_prep.build.inputs import read_inputs
 from data_prep.images import pixels
-from data_prep.inputs import read_inputs
-from data_prep.scan import Columns, Inputs
+from data_prep.records.drops import Reason
+from data_prep.records.scan import Columns, Inputs
 from data_prep.sources import folder
 from tests.archive_folder import (
     COLUMNS,

@@ -4,9 +4,9 @@ import collections
 
 import pytest
 
-from data_prep.drops import Reason
 from data_prep.images import pixels
-from data_prep.scan import Columns
+from data_prep.records.drops import Reason
+from data_prep.records.scan import Columns
 from data_prep.sources import folder
 from tests.archive_folder import Archive, scan, table
 

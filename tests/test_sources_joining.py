@@ -2,7 +2,7 @@
 
 import pytest
 
-from data_prep.scan import Columns
+from data_prep.records.scan import Columns
 from tests.archive_folder import COLUMNS, PATIENTS, Archive, accession, scan, table
 from tests.data_prep_cohort import CANARY
 

@@ -6,8 +6,8 @@ import datetime
 import openpyxl
 import pytest
 
-from data_prep.drops import Reason
-from data_prep.scan import Columns
+from data_prep.records.drops import Reason
+from data_prep.records.scan import Columns
 from data_prep.sources import folder
 from tests.archive_folder import Archive, accession, scan, table
 

@@ -6,8 +6,8 @@ import shutil
 import pydicom
 import pytest
 
-from data_prep.drops import Reason
-from data_prep.scan import Inputs
+from data_prep.records.drops import Reason
+from data_prep.records.scan import Inputs
 from data_prep.slices.slice_tables import natural_order, read_slice_tables
 from data_prep.sources import mendeley
 from tests import data_prep_cohort as cohort

@@ -5,9 +5,9 @@ import collections
 import pydicom
 import pytest
 
-from data_prep.drops import Reason
 from data_prep.images.persons import person
-from data_prep.scan import Columns
+from data_prep.records.drops import Reason
+from data_prep.records.scan import Columns
 from tests.archive_folder import Archive, scan, table
 from tests.data_prep_cohort import CANARY
 

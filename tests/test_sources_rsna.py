@@ -5,10 +5,10 @@ import shutil
 
 import pytest
 
-from data_prep.drops import Reason
-from data_prep.findings import FINDINGS
 from data_prep.images.headers import read_headers
-from data_prep.scan import Inputs
+from data_prep.records.drops import Reason
+from data_prep.records.findings import FINDINGS
+from data_prep.records.scan import Inputs
 from data_prep.sources import rsna
 from tests.rsna_folder import (
     ABSENT,

@@ -8,11 +8,11 @@ import pytest
 
 from configs import vit_linear
 from data_prep.build import build
-from data_prep.drops import Reason
 from data_prep.images import pixels, volume
 from data_prep.images.dicom import Rejected
 from data_prep.images.pixels import Rendering
-from data_prep.scan import Inputs
+from data_prep.records.drops import Reason
+from data_prep.records.scan import Inputs
 from data_prep.sources import spider
 from data_prep.verify import verify
 from lumbarclip_jax import train

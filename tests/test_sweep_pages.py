@@ -5,11 +5,11 @@ import json
 import numpy as np
 import pytest
 
-from lumbarclip_jax.sweeps.forest import forests
-from lumbarclip_jax.sweeps.notes import notes
-from lumbarclip_jax.sweeps.pages import Page, run_links, write_pages
-from lumbarclip_jax.sweeps.results import read_results
-from lumbarclip_jax.sweeps.table import ablation
+from lumbarclip_jax.sweep.forest import forests
+from lumbarclip_jax.sweep.notes import notes
+from lumbarclip_jax.sweep.pages import Page, run_links, write_pages
+from lumbarclip_jax.sweep.results import read_results
+from lumbarclip_jax.sweep.table import ablation
 from tests import report_pages
 from tests.planted_runs import MANIFEST, complete, planned, predictions
 

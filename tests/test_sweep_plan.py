@@ -4,7 +4,7 @@ import pathlib
 
 import pytest
 
-from lumbarclip_jax.sweeps.plan import expand, plan_runs, split_arguments
+from lumbarclip_jax.sweep.plan import expand, plan_runs, split_arguments
 
 # ml_collections loads run files so; main, which has no warnings as errors, does too.
 pytestmark = pytest.mark.filterwarnings("ignore:the load_module:DeprecationWarning")

@@ -13,7 +13,7 @@ import pytest
 
 from lumbarclip_jax.data import content
 from lumbarclip_jax.data.dataset import Dataset
-from lumbarclip_jax.sweeps import runner
+from lumbarclip_jax.sweep import runner
 from tests.planted_runs import planned
 
 # Trains in two calls a run that is interrupted: what the first wrote, the second finds.

@@ -7,11 +7,11 @@ import pytest
 
 from lumbarclip_jax.evaluators.bootstrap import paired_differences
 from lumbarclip_jax.evaluators.ranking import rank_metrics
-from lumbarclip_jax.sweeps.notes import notes
-from lumbarclip_jax.sweeps.pages import Page, run_links, write_pages
-from lumbarclip_jax.sweeps.results import read_results
-from lumbarclip_jax.sweeps.sampling import Sampled, holm, sample_ranks
-from lumbarclip_jax.sweeps.table import Measure, ablation
+from lumbarclip_jax.sweep.notes import notes
+from lumbarclip_jax.sweep.pages import Page, run_links, write_pages
+from lumbarclip_jax.sweep.results import read_results
+from lumbarclip_jax.sweep.sampling import Sampled, holm, sample_ranks
+from lumbarclip_jax.sweep.table import Measure, ablation
 from tests.planted_runs import complete, planned, predictions
 
 PATIENTS = ["a", "b", "c", "d"]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from configs import vit_linear
-from lumbarclip_jax import config_check, sharding, train_step
+from lumbarclip_jax import sharding
 from lumbarclip_jax.data.dataset import Dataset, with_level
 from lumbarclip_jax.data.pipeline import train_iterator
 from lumbarclip_jax.data.sentences import sample_sentences
@@ -14,6 +14,7 @@ from lumbarclip_jax.data.token_buckets import divide_by_length, token_lengths
 from lumbarclip_jax.data.tokenizer import Tokenizer
 from lumbarclip_jax.models import build_model
 from lumbarclip_jax.models.bert import Bert
+from lumbarclip_jax.training import config_check, train_step
 
 TOKENS, BATCH = 64, 8
 

@@ -9,12 +9,14 @@ import numpy as np
 import pytest
 
 from configs import vit_linear
-from data_prep import signals
-from lumbarclip_jax import metric_writer, preemption, train
+from data_prep.process import signals
+from lumbarclip_jax import train
 from lumbarclip_jax.data.dataset import Dataset
+from lumbarclip_jax.evaluators.metrics_file import read_metrics
 from lumbarclip_jax.evaluators.suite import evaluate_split
-from lumbarclip_jax.metrics_file import read_metrics
-from lumbarclip_jax.run import load_run
+from lumbarclip_jax.process import preemption
+from lumbarclip_jax.run_folder import metric_writer
+from lumbarclip_jax.run_folder.run import load_run
 from tests.damage_checkpoints import change_an_array
 
 STEPS = 6

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from configs import resnet_linear, swin_linear, vit_linear
-from lumbarclip_jax import sharding, train_step
+from lumbarclip_jax import sharding
 from lumbarclip_jax.models import build_model
+from lumbarclip_jax.training import train_step
 
 CONFIGS = {
     "vit": (vit_linear, {"width": 32, "depth": 2, "heads": 2, "mlp_width": 64, "patch_size": 8}),

@@ -14,9 +14,9 @@ import pytest
 from array_record.python.array_record_data_source import ArrayRecordDataSource
 from array_record.python.array_record_module import ArrayRecordWriter
 
-from data_prep import schema
 from data_prep.build import build
-from data_prep.manifest import seal
+from data_prep.records import schema
+from data_prep.records.manifest import seal
 from data_prep.verify import verify
 from tests import data_prep_cohort as cohort
 

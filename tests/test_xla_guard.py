@@ -7,7 +7,7 @@ from importlib import metadata
 
 import pytest
 
-from lumbarclip_jax import xla_guard
+from lumbarclip_jax.process import xla_guard
 
 # The last row of this reduction is 0.8 % off on an affected jaxlib (jax#39103).
 PROBE = """

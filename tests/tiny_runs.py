@@ -9,12 +9,13 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from configs import vit_linear
-from lumbarclip_jax import sharding, train_step
-from lumbarclip_jax.checkpoints import Checkpointer
+from lumbarclip_jax import sharding
 from lumbarclip_jax.data.dataset import Dataset
 from lumbarclip_jax.data.tokenizer import Tokenizer
 from lumbarclip_jax.models import build_model
-from lumbarclip_jax.run import Run, save_definition
+from lumbarclip_jax.run_folder.checkpoints import Checkpointer
+from lumbarclip_jax.run_folder.run import Run, save_definition
+from lumbarclip_jax.training import train_step
 
 STEPS = 7
 METRICS = {

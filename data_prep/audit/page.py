@@ -10,12 +10,13 @@ import jinja2
 import numpy as np
 import PIL.Image
 
-from data_prep import schema, verify
+from data_prep import verify
 from data_prep.audit.survey import Split, Survey, survey
-from data_prep.building import commit
-from data_prep.drops import Reason
-from data_prep.files import write_whole
-from data_prep.findings import FINDINGS, STATUS
+from data_prep.build import commit
+from data_prep.process.files import write_whole
+from data_prep.records import schema
+from data_prep.records.drops import Reason
+from data_prep.records.findings import FINDINGS, STATUS
 
 THUMBNAIL_PX = 112
 # What was left out for the sake of the persons shown; all else is for the sake of the data.

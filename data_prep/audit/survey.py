@@ -11,9 +11,9 @@ from collections.abc import Mapping
 import numpy as np
 import tensorflow_datasets as tfds
 
-from data_prep import schema
-from data_prep.findings import FINDINGS, STATUS
-from data_prep.labeling.sections import Splitter
+from data_prep.label_reports.sections import Splitter
+from data_prep.records import schema
+from data_prep.records.findings import FINDINGS, STATUS
 
 PLACEHOLDER = re.compile(r"\[(name|date|phone|id|place|email|link|age)\]")
 LENGTH_BINS = (0, 10, 20, 40, 80, 160, 320)

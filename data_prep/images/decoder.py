@@ -23,10 +23,10 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from data_prep.drops import Reason
 from data_prep.images import pixels
 from data_prep.images.dicom import Rejected
 from data_prep.images.pixels import Rendering
+from data_prep.records.drops import Reason
 
 TIMEOUT_S = 10.0
 MEMORY_BYTES = 1_500_000_000

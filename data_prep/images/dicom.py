@@ -22,7 +22,7 @@ from pydicom.uid import (
     ImplicitVRLittleEndian,
 )
 
-from data_prep.drops import Reason
+from data_prep.records.drops import Reason
 
 logging.getLogger("pydicom").disabled = True
 

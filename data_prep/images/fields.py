@@ -7,8 +7,8 @@ from pydicom.datadict import dictionary_VR
 from pydicom.dataelem import RawDataElement
 from pydicom.multival import MultiValue
 
-from data_prep.drops import Reason
 from data_prep.images.dicom import Rejected
+from data_prep.records.drops import Reason
 
 GEOMETRY = ("ImageOrientationPatient", "ImagePositionPatient", "PixelSpacing")
 # A decimal or integer string (PS3.5 6.2), or one with the decimal comma of many countries.

@@ -6,12 +6,12 @@ import re
 
 import pydicom
 
-from data_prep.drops import Reason
 from data_prep.images import dicom, persons, quarantine
 from data_prep.images.fields import number_if_any, numbers, per_frame
 from data_prep.images.geometry import Plane, plane
 from data_prep.images.persons import Person, person
 from data_prep.images.sequence import weighting
+from data_prep.records.drops import Reason
 from data_prep.text import scrub
 
 FIELDS = (

@@ -6,10 +6,10 @@ import pathlib
 import numpy as np
 import PIL.Image
 
-from data_prep.drops import Reason
 from data_prep.images import dicom, volume
-from data_prep.images.decode import Pixels, read_pixels
 from data_prep.images.dicom import Rejected
+from data_prep.images.dicom_pixels import Pixels, read_pixels
+from data_prep.records.drops import Reason
 
 # The published axial slices' own spacing; DICOM slices of another one are resampled to it.
 SPACING_MM = 0.6875

@@ -9,8 +9,8 @@ import re
 import pydicom
 from pydicom.multival import MultiValue
 
-from data_prep.drops import Reason
 from data_prep.images.fields import per_frame
+from data_prep.records.drops import Reason
 
 # An overlay is a group of its own, 6000, 6002 ... 601E (PS3.3 C.9.2).
 OVERLAY_GROUPS = range(0x6000, 0x6020, 2)

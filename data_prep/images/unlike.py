@@ -5,11 +5,11 @@ import pathlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from data_prep import schema
-from data_prep.drops import Reason
 from data_prep.images import pixels, volume
 from data_prep.images.dicom import Rejected
 from data_prep.images.headers import Header, read_headers
+from data_prep.records import schema
+from data_prep.records.drops import Reason
 
 # How many times larger than the data set's pixels a file's may be, and how many times smaller:
 # scanners interpolate slices to up to 1024 x 1024, and smaller pixels lose nothing.

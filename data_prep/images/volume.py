@@ -11,9 +11,9 @@ import zlib
 
 import numpy as np
 
-from data_prep.drops import Reason
 from data_prep.images import dicom
 from data_prep.images.dicom import Rejected
+from data_prep.records.drops import Reason
 
 SUFFIXES = (".mha", ".mhd")
 MAX_HEADER_BYTES = 2**16

@@ -5,11 +5,11 @@ import pathlib
 import shutil
 from collections.abc import Callable
 
-from data_prep.parallel import worker_processes
 from data_prep.phantom import tables
 from data_prep.phantom.anatomy import Patient, draw_patient
 from data_prep.phantom.reports import Report, write_report
 from data_prep.phantom.study import write_study
+from data_prep.process.parallel import worker_processes
 
 IMAGES = "01_MRI_Data"
 MAX_PATIENTS = 9999  # four digits in the published file names

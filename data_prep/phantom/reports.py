@@ -4,10 +4,10 @@ as it is written."""
 import dataclasses
 import re
 
-from data_prep.findings import FINDINGS, LEVEL_FINDINGS
 from data_prep.phantom import phrases
 from data_prep.phantom.anatomy import Patient
 from data_prep.phantom.reader import look
+from data_prep.records.findings import FINDINGS, LEVEL_FINDINGS
 
 EMPTY_RATE = 0.10
 

@@ -9,8 +9,8 @@ transitional.
 import itertools
 from collections.abc import Iterable, Mapping, Sequence
 
-from data_prep import schema
 from data_prep.images.headers import Header
+from data_prep.records import schema
 from data_prep.slices.blocks import MIN_DISC_STEP_MM, Block, disc_blocks
 
 # Nine slices of 4.4 mm about a disc end before its neighbours. Which slice of a longer stack shows

@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from data_prep import schema
-from data_prep.drops import Drop, Reason
+from data_prep.records import schema
+from data_prep.records.drops import Drop, Reason
 from data_prep.slices import layouts
 from data_prep.slices.series import Candidate, Series, joined, without_repeats
 

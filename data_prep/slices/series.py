@@ -7,9 +7,9 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
-from data_prep.drops import Drop, Reason
 from data_prep.images.headers import Header
-from data_prep.scan import ImageRef
+from data_prep.records.drops import Drop, Reason
+from data_prep.records.scan import ImageRef
 
 SAME_PLACE_MM = 0.1
 

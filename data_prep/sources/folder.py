@@ -8,19 +8,19 @@ import os
 import pathlib
 from collections.abc import Iterable, Mapping, Sequence
 
-from data_prep import schema
-from data_prep.discs import disc_named
-from data_prep.drops import Drop, NothingLeft, Reason
 from data_prep.images import quarantine
 from data_prep.images.dicom import Rejected
 from data_prep.images.headers import Header, read_headers
-from data_prep.pairing import Record, normal_id
-from data_prep.parallel import ordered_map
-from data_prep.scan import Inputs, Scan
+from data_prep.process.parallel import ordered_map
+from data_prep.records import schema
+from data_prep.records.drops import Drop, NothingLeft, Reason
+from data_prep.records.levels import disc_named
+from data_prep.records.pairing import Record, normal_id
+from data_prep.records.scan import Inputs, Scan
 from data_prep.slices import levels, series
 from data_prep.slices.series import Candidate, Series, Slice
 from data_prep.sources.joining import Exam, ReportIds, join, with_several
-from data_prep.tables import is_blank, read_table
+from data_prep.tables.table import is_blank, read_table
 from data_prep.text.reports import read_reports, report_group
 
 # Named by the user, and read by `scan`, since rows are joined to studies by what headers say.

@@ -8,13 +8,13 @@ import dataclasses
 import itertools
 from collections.abc import Collection, Mapping, Sequence
 
-from data_prep.drops import Drop, Reason
 from data_prep.images.headers import Header
 from data_prep.images.persons import Person
-from data_prep.pairing import normal_id
-from data_prep.scan import Columns
+from data_prep.records.drops import Drop, Reason
+from data_prep.records.pairing import normal_id
+from data_prep.records.scan import Columns
 from data_prep.slices.series import Slice
-from data_prep.tables import Table
+from data_prep.tables.table import Table
 
 KINDS = {"patient": "patient id", "study": "study UID", "accession": "accession number"}
 

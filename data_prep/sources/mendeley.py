@@ -9,13 +9,13 @@ import functools
 import pathlib
 import re
 
-from data_prep import schema
-from data_prep.drops import Drop, Reason
-from data_prep.grades import LEVEL_OF_DISC
 from data_prep.images.dicom import Rejected
 from data_prep.images.headers import read_headers
-from data_prep.parallel import ordered_map
-from data_prep.scan import ImageRef, Inputs, Scan
+from data_prep.process.parallel import ordered_map
+from data_prep.records import schema
+from data_prep.records.drops import Drop, Reason
+from data_prep.records.grades import LEVEL_OF_DISC
+from data_prep.records.scan import ImageRef, Inputs, Scan
 from data_prep.slices import levels, series
 from data_prep.slices.series import Candidate, Series, Slice
 from data_prep.slices.slice_tables import SliceTables, natural_order, read_slice_tables

@@ -11,13 +11,13 @@ import pathlib
 
 import numpy as np
 
-from data_prep.drops import Drop, Reason
-from data_prep.findings import STATUS
 from data_prep.images.dicom import Rejected
 from data_prep.images.headers import Header, read_headers
-from data_prep.labels import Findings
-from data_prep.parallel import ordered_map
-from data_prep.scan import ImageRef, Inputs, Scan
+from data_prep.process.parallel import ordered_map
+from data_prep.records.drops import Drop, Reason
+from data_prep.records.findings import STATUS
+from data_prep.records.labels import Findings
+from data_prep.records.scan import ImageRef, Inputs, Scan
 from data_prep.slices import levels, series
 from data_prep.slices.series import Candidate, Series, Slice
 from data_prep.sources.rsna_tables import (

@@ -5,10 +5,10 @@ import math
 import pathlib
 import re
 
-from data_prep import schema
-from data_prep.discs import disc_named
-from data_prep.drops import Drop, Reason
-from data_prep.tables import is_blank, read_table
+from data_prep.records import schema
+from data_prep.records.drops import Drop, Reason
+from data_prep.records.levels import disc_named
+from data_prep.tables.table import is_blank, read_table
 
 IMAGES_FOLDER = "train_images"
 LEVELS = ("L1-L2", "L2-L3", "L3-L4", "L4-L5", "L5-S1")

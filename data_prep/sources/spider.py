@@ -8,16 +8,16 @@ import functools
 import pathlib
 import re
 
-from data_prep import schema
-from data_prep.drops import Drop, Reason
-from data_prep.findings import FINDINGS, STATUS
 from data_prep.images import volume
 from data_prep.images.dicom import Rejected
-from data_prep.labels import Findings
-from data_prep.parallel import ordered_map
-from data_prep.scan import ImageRef, Inputs, Scan
+from data_prep.process.parallel import ordered_map
+from data_prep.records import schema
+from data_prep.records.drops import Drop, Reason
+from data_prep.records.findings import FINDINGS, STATUS
+from data_prep.records.labels import Findings
+from data_prep.records.scan import ImageRef, Inputs, Scan
 from data_prep.slices.series import file_sha256
-from data_prep.tables import Table, is_blank, read_table
+from data_prep.tables.table import Table, is_blank, read_table
 from data_prep.text import templates
 
 PATIENT_COLUMN = REPORT_COLUMN = ""

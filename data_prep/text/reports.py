@@ -8,8 +8,8 @@ import re
 import unicodedata
 from collections.abc import Callable, Collection, Mapping, Sequence
 
-from data_prep.drops import Drop, Reason
-from data_prep.tables import is_blank, read_table
+from data_prep.records.drops import Drop, Reason
+from data_prep.tables.table import is_blank, read_table
 from data_prep.text.scrub import scrub
 
 # How a spreadsheet stores a character that XML cannot hold; pandas writes them out as they are.

@@ -15,7 +15,6 @@ from collections.abc import Iterator
 
 from absl import flags
 
-from lumbarclip_jax import cli
 from lumbarclip_jax.bench import aot_page
 from lumbarclip_jax.bench.aot_rows import (
     BATCHES,
@@ -27,6 +26,7 @@ from lumbarclip_jax.bench.aot_rows import (
     file_name,
     guess_too_large,
 )
+from lumbarclip_jax.process import cli
 
 # Run with -m, this module is called __main__.
 log = logging.getLogger("lumbarclip_jax.bench.aot_table")

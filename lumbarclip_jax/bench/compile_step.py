@@ -10,13 +10,14 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from ml_collections import ConfigDict
 
 import lumbarclip_jax
-from lumbarclip_jax import accumulation, config_check, sharding, train_step
+from lumbarclip_jax import sharding
 from lumbarclip_jax.bench.absent import compiler, devices_of
 from lumbarclip_jax.bench.chips import Chip, Gpu, chip_of
 from lumbarclip_jax.bench.flops import StepFlops, step_flops
 from lumbarclip_jax.bench.hlo import Program
 from lumbarclip_jax.bench.roofline import roofline
 from lumbarclip_jax.models import build_model
+from lumbarclip_jax.training import accumulation, config_check, train_step
 
 STORED_SIZE_PX = 320  # side of the slices of a data set built with the defaults
 UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}

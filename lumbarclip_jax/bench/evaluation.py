@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from absl import flags
 
-from lumbarclip_jax import cli
+from lumbarclip_jax.process import cli
 
 if TYPE_CHECKING:
-    from lumbarclip_jax.embedder import EmbeddedSplit
+    from lumbarclip_jax.evaluators.embedder import EmbeddedSplit
 
 LEVELS = ("L3-L4", "L4-L5", "L5-S1")
 LEVEL_FINDINGS = 8
@@ -42,7 +42,7 @@ class MadeUpEmbedder:
 
     def __init__(self, pairs: int, embed_dim: int, images_per_patient: int):
         # Imported here, after the flags are read: --help should not wait for JAX.
-        from lumbarclip_jax.embedder import EmbeddedSplit
+        from lumbarclip_jax.evaluators.embedder import EmbeddedSplit
 
         rng = np.random.default_rng(0)
         patient = np.arange(pairs) // images_per_patient

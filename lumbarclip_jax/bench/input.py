@@ -20,8 +20,8 @@ import numpy as np
 from absl import flags
 from ml_collections import ConfigDict, config_flags
 
-from lumbarclip_jax import cli
 from lumbarclip_jax.bench import machine
+from lumbarclip_jax.process import cli
 
 # Run with -m, this module is called __main__.
 log = logging.getLogger("lumbarclip_jax.bench.input")

@@ -14,7 +14,7 @@ import pathlib
 from absl import flags
 from ml_collections import config_flags
 
-from lumbarclip_jax import cli
+from lumbarclip_jax.process import cli
 
 # Run with -m, this module is called __main__.
 log = logging.getLogger("lumbarclip_jax.bench.ladder")

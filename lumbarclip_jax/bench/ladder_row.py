@@ -8,7 +8,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 import lumbarclip_jax
-from lumbarclip_jax import config_check, sharding, train_step
+from lumbarclip_jax import sharding
 from lumbarclip_jax.bench import timing
 from lumbarclip_jax.bench.chips import BF16_FLOPS_PER_S
 from lumbarclip_jax.bench.flops import step_flops, text_forward
@@ -18,6 +18,7 @@ from lumbarclip_jax.bench.products import Product, model_products
 from lumbarclip_jax.data.dataset import Dataset
 from lumbarclip_jax.data.pipeline import pipeline_options, train_iterator
 from lumbarclip_jax.data.tokenizer import Tokenizer
+from lumbarclip_jax.training import config_check, train_step
 
 STORED_SIZE_PX = 320  # side of the slices of a data set built with the defaults
 BATCHES_IN_MEMORY = 4

@@ -12,10 +12,11 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding
 from ml_collections import ConfigDict
 
-from lumbarclip_jax import sharding, train_step
+from lumbarclip_jax import sharding
 from lumbarclip_jax.bench.products import Product
 from lumbarclip_jax.images import prepare_images
 from lumbarclip_jax.models import build_model
+from lumbarclip_jax.training import train_step
 
 LR = 1e-6  # the weights hardly move: every repeat measures the same numbers
 Batch = dict[str, np.ndarray]

@@ -11,8 +11,8 @@ from typing import Any
 import grain
 from absl import flags
 
-from data_prep.child_processes import Activity, live_with_parent
-from data_prep.signals import Stopped
+from data_prep.process.child_processes import Activity, live_with_parent
+from data_prep.process.signals import Stopped
 
 GRACE_S = 120  # in which a run that was asked to stop makes its last batches and saves
 FROZEN_S = 40  # of waiting for a batch, in which no process has used a processor

@@ -9,7 +9,7 @@ import re
 import time
 from collections.abc import Iterator, Mapping
 
-from data_prep.manifest import FILE, seal
+from data_prep.records.manifest import FILE, seal
 
 log = logging.getLogger(__name__)
 

@@ -18,7 +18,8 @@ begin with a disc level, and `embedder.splits` names the splits there are. Every
 on the host.
 
 Whatever is fitted sees the train and validation splits alone, and before the measured split is
-opened. Evaluators keep what they found row by row in `predictions` or `ranks`; see `kept`.
+opened. Evaluators keep what they found row by row in `predictions` or `ranks`, which
+`predictions_file` writes.
 """
 
 import importlib

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from lumbarclip_jax.data.tasks import TASKS
 from lumbarclip_jax.evaluators.bootstrap import Metrics, estimates, paired_differences
 from lumbarclip_jax.evaluators.classification import Predictions
 from lumbarclip_jax.evaluators.linear_probe import fit_probe
@@ -22,9 +23,8 @@ from lumbarclip_jax.evaluators.ranking import (
     recall_intervals,
 )
 from lumbarclip_jax.evaluators.reports import distinct_reports
+from lumbarclip_jax.evaluators.retrieval_units import by_image
 from lumbarclip_jax.evaluators.task_rows import LabelledRows, warn_of_skipped
-from lumbarclip_jax.evaluators.tasks import TASKS
-from lumbarclip_jax.evaluators.views import by_image
 
 log = logging.getLogger(__name__)
 

@@ -7,11 +7,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from lumbarclip_jax import metrics_file
-from lumbarclip_jax.evaluators import kept
+from lumbarclip_jax.evaluators import metrics_file, predictions_file
 from lumbarclip_jax.evaluators.bootstrap import Estimate, paired_differences
 from lumbarclip_jax.evaluators.classification import Predictions, same_rows
-from lumbarclip_jax.evaluators.kept import Kept
+from lumbarclip_jax.evaluators.predictions_file import Kept
 from lumbarclip_jax.evaluators.ranking import rank_metrics
 
 SHOWN = 12  # names in an error
@@ -35,13 +34,13 @@ def files_of(patterns: Sequence[str]) -> list[pathlib.Path]:
         if not found:
             raise FileNotFoundError(f"{pattern} does not exist: name runs that were evaluated")
         paths = map(pathlib.Path, found)
-        files += [path / kept.FILE if path.is_dir() else path for path in paths]
+        files += [path / predictions_file.FILE if path.is_dir() else path for path in paths]
     return files
 
 
 def read(files: Sequence[pathlib.Path]) -> Kept:
     """The predictions of a model, of all its folds."""
-    return kept.pooled([kept.load_kept(path) for path in files])
+    return predictions_file.pooled([predictions_file.load_kept(path) for path in files])
 
 
 def answers(model: Kept, name: str, side: str) -> Predictions:
@@ -107,7 +106,7 @@ def cautions(*models: Sequence[pathlib.Path]) -> dict[str, float]:
     """Those in the metrics beside the files of each model; where several have one, the largest."""
     largest: dict[str, float] = {}
     for files in models:
-        written = filter(pathlib.Path.is_file, map(kept.metrics_beside, files))
+        written = filter(pathlib.Path.is_file, map(predictions_file.metrics_beside, files))
         together = metrics_file.beside(*map(metrics_file.read_metrics, written))
         of_model = metrics_file.cautions(together)
         largest |= {name: max(value, largest.get(name, 0.0)) for name, value in of_model.items()}

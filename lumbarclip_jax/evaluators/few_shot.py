@@ -12,6 +12,7 @@ from collections.abc import Iterator
 import numpy as np
 from sklearn.preprocessing import StandardScaler
 
+from lumbarclip_jax.data.tasks import MAIN, TASKS
 from lumbarclip_jax.evaluators.bootstrap import estimates
 from lumbarclip_jax.evaluators.classification import Predictions, named_counts
 from lumbarclip_jax.evaluators.linear_probe import (
@@ -29,7 +30,6 @@ from lumbarclip_jax.evaluators.task_rows import (
     warn_of_skipped,
 )
 from lumbarclip_jax.evaluators.task_scores import by_unit
-from lumbarclip_jax.evaluators.tasks import MAIN, TASKS
 
 SHOTS = (1, 2, 4, 8, 16)
 METRICS = ("auroc", "auroc_within_level", "balanced_accuracy", "macro_f1", "quadratic_kappa")

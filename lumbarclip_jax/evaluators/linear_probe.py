@@ -17,6 +17,7 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 
+from lumbarclip_jax.data.tasks import FINDINGS, TASKS
 from lumbarclip_jax.evaluators import class_metrics
 from lumbarclip_jax.evaluators.classification import Predictions, named_counts
 from lumbarclip_jax.evaluators.task_rows import (
@@ -32,7 +33,6 @@ from lumbarclip_jax.evaluators.task_scores import (
     named_means,
     named_scores,
 )
-from lumbarclip_jax.evaluators.tasks import FINDINGS, TASKS
 
 log = logging.getLogger(__name__)
 

@@ -2,9 +2,9 @@
 
 Protocol. Equal reports are one candidate (see `reports`), and any image of such a group answers it
 correctly, since nothing could tell them apart. Retrieval is measured by image, every slice a query,
-and by patient (see `views`). Rank, ties and chance are defined in `ranking`, what is relevant to
-the mean average precision in `shared_findings`; intervals resample the patients of the queries and
-keep the candidates.
+and by patient (see `retrieval_units`). Rank, ties and chance are defined in `ranking`, what is
+relevant to the mean average precision in `shared_findings`; intervals resample the patients of the
+queries and keep the candidates.
 """
 
 import dataclasses
@@ -22,11 +22,11 @@ from lumbarclip_jax.evaluators.ranking import (
     recall_intervals,
 )
 from lumbarclip_jax.evaluators.reports import distinct_reports
+from lumbarclip_jax.evaluators.retrieval_units import View, by_image, by_patient
 from lumbarclip_jax.evaluators.shared_findings import (
     average_precisions,
     chance_average_precisions,
 )
-from lumbarclip_jax.evaluators.views import View, by_image, by_patient
 
 log = logging.getLogger(__name__)
 

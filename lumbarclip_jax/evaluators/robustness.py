@@ -1,6 +1,6 @@
 """How much of what a model can do is left when the scans get worse.
 
-The split's images are corrupted (see `lumbarclip_jax.corruptions`) and embedded again; reports,
+The split's images are corrupted (see `evaluators.corruptions`) and embedded again; reports,
 prompts and probes stay those of clean images. Beside every number stands its relative retention
 
     (corrupted - chance) / (clean - chance),
@@ -15,9 +15,10 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from lumbarclip_jax.corruptions import CORRUPTIONS, corrupt
+from lumbarclip_jax.data.tasks import TASKS
 from lumbarclip_jax.evaluators.bootstrap import Estimate, Metrics, estimates
 from lumbarclip_jax.evaluators.classification import Predictions
+from lumbarclip_jax.evaluators.corruptions import CORRUPTIONS, corrupt
 from lumbarclip_jax.evaluators.intervals import Interval, percentile
 from lumbarclip_jax.evaluators.linear_probe import Probe, fit_probe
 from lumbarclip_jax.evaluators.ranking import (
@@ -27,9 +28,8 @@ from lumbarclip_jax.evaluators.ranking import (
     recall_intervals,
 )
 from lumbarclip_jax.evaluators.reports import Reports, distinct_reports
+from lumbarclip_jax.evaluators.retrieval_units import by_image
 from lumbarclip_jax.evaluators.task_rows import LabelledRows, warn_of_skipped
-from lumbarclip_jax.evaluators.tasks import TASKS
-from lumbarclip_jax.evaluators.views import by_image
 from lumbarclip_jax.evaluators.zero_shot import ZeroShot
 
 log = logging.getLogger(__name__)

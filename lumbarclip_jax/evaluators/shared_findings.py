@@ -14,8 +14,8 @@ finding half the candidates may be relevant: read the number against its chance.
 
 import numpy as np
 
+from lumbarclip_jax.data.tasks import PRESENT
 from lumbarclip_jax.evaluators.ranking import TIE
-from lumbarclip_jax.evaluators.tasks import PRESENT
 
 
 def finding_sets(embedded) -> np.ndarray:

@@ -3,8 +3,8 @@
 import logging
 from collections.abc import Mapping, Sequence
 
-from lumbarclip_jax import activity
 from lumbarclip_jax.evaluators import STANDARD, evaluator_class
+from lumbarclip_jax.process import activity
 
 log = logging.getLogger(__name__)
 

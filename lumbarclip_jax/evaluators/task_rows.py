@@ -6,8 +6,8 @@ from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 
+from lumbarclip_jax.data.tasks import FINDINGS, UNLABELLED, Task
 from lumbarclip_jax.evaluators.classification import Predictions
-from lumbarclip_jax.evaluators.tasks import FINDINGS, UNLABELLED, Task
 
 log = logging.getLogger(__name__)
 

@@ -4,10 +4,10 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
+from lumbarclip_jax.data.tasks import FINDINGS, MAIN, Task
 from lumbarclip_jax.evaluators import calibration
 from lumbarclip_jax.evaluators.bootstrap import estimates
 from lumbarclip_jax.evaluators.classification import Predictions
-from lumbarclip_jax.evaluators.tasks import FINDINGS, MAIN, Task
 
 BY_PATIENT = "by_patient"
 

@@ -15,6 +15,7 @@ import numpy as np
 import scipy.special
 
 from lumbarclip_jax.data.dataset import with_level
+from lumbarclip_jax.data.tasks import FINDINGS, TASKS, Task
 from lumbarclip_jax.evaluators.classification import Predictions, named_counts
 from lumbarclip_jax.evaluators.prompts import load_prompts, sides
 from lumbarclip_jax.evaluators.task_rows import (
@@ -29,7 +30,6 @@ from lumbarclip_jax.evaluators.task_scores import (
     named_means,
     named_scores,
 )
-from lumbarclip_jax.evaluators.tasks import FINDINGS, TASKS, Task
 
 
 class ZeroShot:

@@ -16,7 +16,7 @@ from jax.sharding import Mesh
 from jaxtyping import Array, Float
 
 from lumbarclip_jax.losses.blockwise import Pairs, streamed
-from lumbarclip_jax.losses.method import BLOCK_SIZE, Method, choose_exchange
+from lumbarclip_jax.losses.forms import BLOCK_SIZE, Method, choose_exchange
 from lumbarclip_jax.losses.similarity import product, similarity
 
 

@@ -25,7 +25,7 @@ from jax.sharding import Mesh
 from jaxtyping import Array, Float
 
 from lumbarclip_jax.losses.blockwise import streamed
-from lumbarclip_jax.losses.method import BLOCK_SIZE, Method, choose_exchange
+from lumbarclip_jax.losses.forms import BLOCK_SIZE, Method, choose_exchange
 from lumbarclip_jax.losses.similarity import similarity
 from lumbarclip_jax.losses.soft_clip_blockwise import Scales, SoftClip
 
@@ -57,7 +57,7 @@ def soft_clip_loss(
       hard_weight: share of one-hot targets, 0 to 1; 1 is plain CLIP.
       method: "dense" holds ten B×B matrices; the other forms compute the same numbers in blocks.
         "blockwise" is for one device, "gather" and "ring" for a mesh. "auto" chooses by bytes; see
-        `method.choose_exchange`.
+        `forms.choose_exchange`.
       mesh: the devices over all axes of which the rows are sharded. None: one device, or leave it
         to the compiler to partition the dense form.
       block_size: rows and keys of the squares the other forms compute at a time.

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float, Int
 
-from lumbarclip_jax.models.depth import run_layers
+from lumbarclip_jax.models.block_sequence import run_layers
 from lumbarclip_jax.models.layers import (
     Block,
     Dense,

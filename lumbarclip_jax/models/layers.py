@@ -31,7 +31,7 @@ from jax import lax
 from jax.extend.random import threefry2x32_p
 from jaxtyping import Array, Bool, Float
 
-from lumbarclip_jax.models.attention import attend
+from lumbarclip_jax.models.attention.xla import attend
 from lumbarclip_jax.models.norms import LayerNorm, add_row
 
 Dtype = Any

@@ -10,8 +10,8 @@ from flax import linen as nn
 from jaxtyping import Array, Float
 
 from lumbarclip_jax.models.batch_norm import BatchNorm
+from lumbarclip_jax.models.block_sequence import traced_once
 from lumbarclip_jax.models.convolution import Conv, max_pool
-from lumbarclip_jax.models.depth import traced_once
 from lumbarclip_jax.models.layers import Dtype
 
 

@@ -7,7 +7,7 @@ import numpy as np
 from flax import linen as nn
 from jaxtyping import Array, Float
 
-from lumbarclip_jax.models.depth import drop_path_rates, traced_once
+from lumbarclip_jax.models.block_sequence import drop_path_rates, traced_once
 from lumbarclip_jax.models.layers import (
     MLP,
     Dense,

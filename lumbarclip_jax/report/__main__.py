@@ -9,7 +9,7 @@ import pathlib
 
 from absl import flags
 
-from lumbarclip_jax import cli
+from lumbarclip_jax.process import cli
 
 log = logging.getLogger("lumbarclip_jax.report")
 
@@ -24,7 +24,7 @@ def main() -> None:
     # Imported here, after the flags are read: neither --help nor a typo should wait for JAX.
     from lumbarclip_jax.report.examples import find_examples
     from lumbarclip_jax.report.page import read_definition, write_report
-    from lumbarclip_jax.run import load_run
+    from lumbarclip_jax.run_folder.run import load_run
 
     folder = pathlib.Path(WORKDIR.value)
     config, _ = read_definition(folder)

@@ -6,7 +6,7 @@ import numpy as np
 from sklearn.manifold import TSNE
 from threadpoolctl import threadpool_limits
 
-from lumbarclip_jax.evaluators.tasks import TASKS
+from lumbarclip_jax.data.tasks import TASKS
 
 # More points than this take minutes and hide one another.
 MAX_IMAGES = 600

@@ -4,8 +4,8 @@ import dataclasses
 
 import jax
 
-from lumbarclip_jax import activity
 from lumbarclip_jax.evaluators.gallery import Gallery, retrieval_gallery
+from lumbarclip_jax.process import activity
 from lumbarclip_jax.report.embedding_map import EmbeddingMap, embedding_map
 from lumbarclip_jax.report.maps import Maps, similarity_maps
 

@@ -15,7 +15,7 @@ from collections.abc import Iterable
 
 import matplotlib
 
-from data_prep.files import disk_errors_name, write_whole
+from data_prep.process.files import disk_errors_name, write_whole
 from lumbarclip_jax.report.figures import Drawn
 
 FOLDER = "figures"

@@ -15,7 +15,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from ml_collections import ConfigDict
 from scipy import ndimage
 
-from lumbarclip_jax.evaluators.tasks import TASKS
+from lumbarclip_jax.data.tasks import TASKS
 from lumbarclip_jax.evaluators.zero_shot import class_embeds
 from lumbarclip_jax.images import prepare_images
 from lumbarclip_jax.models.spatial import place_embeds, place_side_px

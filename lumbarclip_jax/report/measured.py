@@ -9,11 +9,11 @@ import dataclasses
 import pathlib
 from collections.abc import Iterator
 
-from lumbarclip_jax import choice
-from lumbarclip_jax.evaluators import kept
+from lumbarclip_jax.evaluators import predictions_file
 from lumbarclip_jax.evaluators.classification import Predictions
-from lumbarclip_jax.metrics_file import TRAINED_STEPS, read_metrics
-from lumbarclip_jax.run import EVALUATE_FOLDER, FINETUNE_FOLDER, METRICS_FILE
+from lumbarclip_jax.evaluators.metrics_file import TRAINED_STEPS, read_metrics
+from lumbarclip_jax.run_folder import choice
+from lumbarclip_jax.run_folder.run import EVALUATE_FOLDER, FINETUNE_FOLDER, METRICS_FILE
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,10 +61,10 @@ def _files(folder: pathlib.Path) -> Iterator[pathlib.Path]:
 
 
 def _read(path: pathlib.Path) -> Measured:
-    answers = kept.beside(path)
+    answers = predictions_file.beside(path)
     return Measured(
         read_metrics(path) if path.is_file() else {},
-        kept.load_kept(answers).predictions if answers.is_file() else {},
+        predictions_file.load_kept(answers).predictions if answers.is_file() else {},
     )
 
 

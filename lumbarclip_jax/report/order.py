@@ -3,8 +3,8 @@
 import re
 from collections.abc import Mapping
 
+from lumbarclip_jax.data.tasks import FINDINGS, MAIN, TASKS
 from lumbarclip_jax.evaluators import EVALUATORS
-from lumbarclip_jax.evaluators.tasks import FINDINGS, MAIN, TASKS
 from lumbarclip_jax.report.tables import SHARE, SUFFIXES, split_name
 
 PATHS = (

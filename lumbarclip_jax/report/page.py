@@ -6,11 +6,10 @@ import pathlib
 import jinja2
 
 import lumbarclip_jax
-from data_prep.files import disk_errors_name, write_whole
-from lumbarclip_jax import activity, choice, receipt, trained_patients
+from data_prep.process.files import disk_errors_name, write_whole
 from lumbarclip_jax.data import resplit
 from lumbarclip_jax.evaluators.task_rows import FEWEST_PATIENTS
-from lumbarclip_jax.metric_writer import last_started, read_history
+from lumbarclip_jax.process import activity
 from lumbarclip_jax.report import (
     answer_pictures,
     figure_files,
@@ -25,7 +24,9 @@ from lumbarclip_jax.report import (
 )
 from lumbarclip_jax.report.examples import Examples
 from lumbarclip_jax.report.measured import read_measured
-from lumbarclip_jax.run import CONFIG_FILE, DATA_MANIFEST_FILE, REPORT_FILE
+from lumbarclip_jax.run_folder import choice, receipt, trained_patients
+from lumbarclip_jax.run_folder.metric_writer import last_started, read_history
+from lumbarclip_jax.run_folder.run import CONFIG_FILE, DATA_MANIFEST_FILE, REPORT_FILE
 
 
 def write_report(

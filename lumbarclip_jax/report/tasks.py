@@ -5,8 +5,8 @@ import math
 import re
 from collections.abc import Mapping
 
+from lumbarclip_jax.data.tasks import FINDINGS, TASKS
 from lumbarclip_jax.evaluators.classification import Predictions
-from lumbarclip_jax.evaluators.tasks import FINDINGS, TASKS
 from lumbarclip_jax.report.tables import Row, Section, Table, title
 
 # The columns of a task's overview, where there are numbers for them. The rest is in its details.

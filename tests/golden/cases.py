@@ -9,9 +9,9 @@ import numpy as np
 from flax import linen as nn
 from flax.core import meta
 
-from lumbarclip_jax.models import weights_hf
 from lumbarclip_jax.models.bert import Bert
-from lumbarclip_jax.models.key_tables import Rule
+from lumbarclip_jax.models.pretrained import weights_hf
+from lumbarclip_jax.models.pretrained.key_tables import Rule
 from lumbarclip_jax.models.resnet import ResNet
 from lumbarclip_jax.models.swin import Swin
 from lumbarclip_jax.models.vit import ViT

@@ -18,7 +18,7 @@ import jax
 import numpy as np
 
 import lumbarclip_jax
-from lumbarclip_jax import checksums
+from lumbarclip_jax.run_folder import checksums
 from tests import data_prep_cohort as cohort
 
 FOLDER = pathlib.Path(__file__).with_name("earlier")
@@ -67,7 +67,7 @@ def command(line: str, folder: pathlib.Path) -> None:
 
 
 def main() -> None:
-    from lumbarclip_jax.run import load_run
+    from lumbarclip_jax.run_folder.run import load_run
 
     shutil.rmtree(FOLDER, ignore_errors=True)
     FOLDER.mkdir()

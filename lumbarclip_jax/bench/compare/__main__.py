@@ -11,10 +11,10 @@ import pathlib
 
 from absl import flags
 
-from lumbarclip_jax import cli
 from lumbarclip_jax.bench.compare import page, rows
 from lumbarclip_jax.bench.compare.options import CONFIGS, Options, load_config
 from lumbarclip_jax.bench.compare.pair import compare
+from lumbarclip_jax.process import cli
 
 log = logging.getLogger("lumbarclip_jax.bench.compare")
 

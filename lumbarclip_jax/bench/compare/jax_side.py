@@ -9,11 +9,14 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from lumbarclip_jax import optim, sharding, train_step, weights_file
+from lumbarclip_jax import sharding
 from lumbarclip_jax.bench.compare import memory
 from lumbarclip_jax.bench.compare.options import Options, batches
-from lumbarclip_jax.exports import huggingface
-from lumbarclip_jax.models import build_model, key_tables, unstack_layers
+from lumbarclip_jax.export import huggingface
+from lumbarclip_jax.models import build_model, unstack_layers
+from lumbarclip_jax.models.pretrained import key_tables
+from lumbarclip_jax.run_folder import weights_file
+from lumbarclip_jax.training import optim, train_step
 
 PACKAGES = ("jax", "jaxlib", "flax", "optax")
 

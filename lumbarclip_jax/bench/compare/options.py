@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 from ml_collections import ConfigDict
 
-from lumbarclip_jax import config_check
+from lumbarclip_jax.training import config_check
 
 # Of the config's learning rate, in runs whose losses must agree. Adam's first updates are signs of
 # gradients, of rounding where these vanish, and an untrained ResNet-50 amplifies them: at the full

@@ -39,8 +39,8 @@ How to read the columns:
   the persistent cache. PyTorch, what the first step took longer than the others. On a GPU both
   sides compile at the same time.
 
-On CPU both processes keep the memory they free (`lumbarclip_jax/host_memory.py`), as the commands
-of this package do and a PyTorch user may: page faults would else be up to half of a step.
+On CPU both processes keep the memory they free (`lumbarclip_jax/process/host_memory.py`), as the
+commands of this package do and a PyTorch user may: page faults would else be up to half of a step.
 
 PyTorch's matrix library on x86, MKL, takes its AVX-512 kernels on Intel's processors only. "MKL for
 Intel" on another processor means that a library in front of it answered for the processor, which

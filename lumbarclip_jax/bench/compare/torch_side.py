@@ -7,8 +7,8 @@ import time
 
 from ml_collections import ConfigDict
 
-from lumbarclip_jax.baseline import Trainer, torch, transformers
 from lumbarclip_jax.bench.compare import memory
+from lumbarclip_jax.bench.compare.baseline import Trainer, torch, transformers
 from lumbarclip_jax.bench.compare.options import Options, batches
 
 

@@ -9,8 +9,8 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from lumbarclip_jax import host_memory
 from lumbarclip_jax.bench.compare.options import Options
+from lumbarclip_jax.process import host_memory
 
 SIDES = {
     "JAX": "lumbarclip_jax.bench.compare.jax_side:JaxSide",

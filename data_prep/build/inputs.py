@@ -1,0 +1,145 @@
+"""The front half of a build: everything that it reads, before anything is planned."""
+
+import contextlib
+import dataclasses
+import pathlib
+from collections.abc import Iterator, Mapping
+
+from data_prep.label_reports.reader import findings_of_reports
+from data_prep.records import labels
+from data_prep.records.drops import Drop, Reason
+from data_prep.records.grades import read_grades
+from data_prep.records.labels import Findings
+from data_prep.records.pairing import Record, pair
+from data_prep.records.scan import ImageRef, Inputs
+from data_prep.sources import SOURCES
+from data_prep.text.reports import read_reports, report_group, scrub_reports
+
+READ = "read from the reports"
+
+
+@dataclasses.dataclass(frozen=True)
+class Material:
+    """What a data set is made of, each by patient.
+
+    `templated` holds the patients whose report was made from grades. `provenance` has entries of
+    the manifest that say where all this is from.
+    """
+
+    images: list[ImageRef]
+    reports: Mapping[str, str]
+    findings: Mapping[str, Findings]
+    grades: Mapping[str, Mapping[str, int]]
+    templated: frozenset[str]
+    drops: list[Drop]
+    provenance: dict[str, object]
+
+
+def read_inputs(
+    source: str,
+    inputs: Inputs,
+    *,
+    grades_file: pathlib.Path | None = None,
+    findings_file: pathlib.Path | None = None,
+    label_reports: bool = True,
+) -> Material:
+    """Reads tables first, since they are quick to be wrong, then images.
+
+    Args:
+      label_reports: read the findings from reports that were written by a doctor, where there are
+        none from elsewhere.
+
+    Raises:
+      FileNotFoundError: an input is missing.
+      ValueError: an input is wrong.
+    """
+    origin = SOURCES[source]
+    reports, drops = {}, []
+    if origin.REPORT_COLUMN:
+        reports, drops = read_reports(
+            _needed(inputs.reports_file),
+            patient_column=origin.PATIENT_COLUMN,
+            report_column=origin.REPORT_COLUMN,
+            patient_key=origin.patient_key,
+        )
+    grade_lines, finding_lines = [], []
+    if grades_file:
+        grade_lines, grade_drops = read_grades(
+            grades_file, patient_key=origin.patient_key, columns=inputs.columns
+        )
+        drops += grade_drops
+    if findings_file:
+        finding_lines = labels.read_findings(findings_file, patient_key=origin.patient_key)
+    with _without_names_below(inputs.images_dir):
+        scan = origin.scan(inputs)
+    written = reports if scan.reports is None else scan.reports
+    records = {
+        patient: scan.records.get(patient) or Record(report_group(text))
+        for patient, text in written.items()
+    }
+    grades, more = pair(grade_lines, records, what="grades", unpaired=Reason.GRADES_WITHOUT_IMAGE)
+    drops += more
+    findings, more = pair(
+        finding_lines, records, what="findings", unpaired=Reason.FINDINGS_WITHOUT_IMAGE
+    )
+    drops += more
+    if finding_lines and not findings:
+        raise ValueError(
+            f"{findings_file} labels none of the reports: make it from this table of reports with "
+            "data_prep.label_reports, or correct its ids"
+        )
+    patients = {image.patient for image in scan.images} & written.keys()
+    is_read = label_reports and not (findings_file or scan.findings or scan.templated)
+    if is_read:
+        findings = findings_of_reports({patient: written[patient] for patient in patients})
+    reports, removed = scrub_reports(written, scan.identities)
+    return Material(
+        images=scan.images,
+        reports=reports,
+        findings=findings or scan.findings,
+        grades=grades or scan.grades,
+        templated=frozenset(reports if scan.templated else ()),
+        drops=[*scan.drops, *drops],
+        provenance={
+            "source": f"{source}: {scan.form}",
+            "findings_source": _label_source(
+                READ if is_read else "given with --findings",
+                findings,
+                scan.findings,
+                patients,
+            ),
+            "grades_source": _label_source("given with --grades", grades, scan.grades, patients),
+            "removed_from_reports": removed,
+            "kept_what_is_doubtful": inputs.keep_doubtful,
+        },
+    )
+
+
+@contextlib.contextmanager
+def _without_names_below(images_dir: pathlib.Path) -> Iterator[None]:
+    """Hides the name of a file that cannot be read: it may be a patient's."""
+    try:
+        yield
+    except OSError as error:
+        if not error.filename or images_dir not in pathlib.Path(error.filename).parents:
+            raise
+        raise OSError(
+            f"a file or folder below {images_dir} cannot be read ({error.strerror}): "
+            "look for one that is not yours to read, or a damaged disk"
+        ) from None
+
+
+def _needed(reports_file: pathlib.Path | None) -> pathlib.Path:
+    if reports_file is None:
+        raise ValueError("--reports is missing: say where the reports are")
+    return reports_file
+
+
+def _label_source(how_given: str, given: Mapping, found: Mapping, patients: set[str]) -> str:
+    labelled = given or found
+    if not labelled:
+        return "none"
+    how = how_given if given else "from the source's grades"
+    count = len(labelled.keys() & patients)
+    unread = "; the other reports are not in English" * (how == READ and count < len(patients))
+    return f"{how} for {count} of {len(patients)} patients{unread}"

@@ -1,1 +1,0 @@
-"""The back half of a build: plan, convert shard by shard, publish."""

@@ -1,0 +1,1 @@
+"""What every command needs of the machine: signals, files, child processes, standard output."""

@@ -1,0 +1,80 @@
+"""What a source is asked, and what it found: the images to use and everything it left out."""
+
+import dataclasses
+import pathlib
+from collections.abc import Mapping
+
+from data_prep.records.drops import Drop
+from data_prep.records.labels import Findings
+from data_prep.records.pairing import Record
+
+LEVEL_METHODS = ("auto", "blocks", "table", "column")
+
+
+@dataclasses.dataclass(frozen=True)
+class Columns:
+    """Names of the columns of a user's own report table; an empty one is not used."""
+
+    patient: str = ""
+    study: str = ""
+    accession: str = ""
+    report: str = ""
+    image: str = ""
+    level: str = ""
+
+
+NO_COLUMNS = Columns()
+
+
+@dataclasses.dataclass(frozen=True)
+class Inputs:
+    """What a source is asked to read; the flags of the command say the same."""
+
+    images_dir: pathlib.Path
+    reports_file: pathlib.Path | None = None
+    columns: Columns = NO_COLUMNS
+    levels: str = "auto"
+    slice_tables: pathlib.Path | None = None
+    keep_doubtful: bool = False
+    workers: int = 1
+
+
+@dataclasses.dataclass(frozen=True)
+class ImageRef:
+    """One image to convert. `path` is relative to the images folder; `sha256` is of the file.
+
+    `series` is the source's id of its series, and `frame` its place in a file of several images.
+    """
+
+    patient: str
+    study: str
+    level: str
+    plane: str
+    sequence: str
+    path: str
+    sha256: str
+    series: str = ""
+    frame: int = 0
+
+
+@dataclasses.dataclass(frozen=True)
+class Scan:
+    """The outcome of looking through an images folder; `form` names the layout found.
+
+    `reports` holds the texts (patient -> text) of a source that reads its reports itself, or that
+    has none and makes them from its grades, which is `templated`; it is None where they are read
+    from a table of one row a patient. `findings` and `grades` are what the source's grades say.
+    `records` tells whose study and report a patient's records hold, where patients may have
+    several. `identities` holds what the headers of each patient say of persons, to be taken out of
+    the report: it is for memory alone, never for a file, a log or a message.
+    """
+
+    form: str
+    images: list[ImageRef]
+    drops: list[Drop]
+    reports: dict[str, str] | None = None
+    templated: bool = False
+    findings: Mapping[str, Findings] = dataclasses.field(default_factory=dict)
+    grades: Mapping[str, Mapping[str, int]] = dataclasses.field(default_factory=dict)
+    records: Mapping[str, Record] = dataclasses.field(default_factory=dict)
+    identities: Mapping[str, frozenset[str]] = dataclasses.field(default_factory=dict, repr=False)

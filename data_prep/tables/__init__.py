@@ -1,0 +1,1 @@
+"""Tables as people keep them, in the formats that they come in."""

@@ -1,0 +1,1 @@
+"""Measuring what lies in a folder: `python -m lumbarclip_jax.evaluate`."""

@@ -1,0 +1,67 @@
+"""Measuring what lies in a folder: a run, or a fine-tuned classifier."""
+
+import pathlib
+from collections.abc import Sequence
+
+import jax
+
+from lumbarclip_jax.classifier import Classifier
+from lumbarclip_jax.evaluators import STANDARD
+from lumbarclip_jax.evaluators.metrics_file import TRAINED_STEPS
+from lumbarclip_jax.evaluators.suite import evaluate_split
+from lumbarclip_jax.finetune import saved
+from lumbarclip_jax.run_folder.run import load_run
+
+Measured = tuple[dict[str, float], dict[str, object]]
+
+
+def measured(
+    folder: pathlib.Path,
+    data_dir: str,
+    split: str,
+    *,
+    evaluators: Sequence[str] | None,
+    resamples: int,
+) -> Measured:
+    """The metrics of a folder's model, and by name what kept its answers.
+
+    Args:
+      folder: of a run, of a classifier, or of the export of either.
+      data_dir: the data set; "" for the model's own.
+      split: of the data set.
+      evaluators: of a run, by name; None for the standard ones. A classifier has its own tasks.
+      resamples: of patients, for the intervals.
+
+    Raises:
+      FileNotFoundError: there is no model, or no data set.
+      ValueError: a file is damaged, or the split cannot be measured as asked.
+    """
+    if not saved.holds(folder):
+        return _of_run(folder, data_dir, split, evaluators or STANDARD, resamples)
+    if evaluators is not None:
+        raise ValueError("--evaluators is for runs: a classifier is measured on its own tasks")
+    return _of_classifier(folder, data_dir, split, resamples)
+
+
+def _of_run(
+    folder: pathlib.Path, data_dir: str, split: str, evaluators: Sequence[str], resamples: int
+) -> Measured:
+    run = load_run(folder)
+    dataset = run.dataset(data_dir)
+    cautions = run.cautions(dataset, split)
+    metrics, kept = evaluate_split(
+        run.embedder(dataset), run.state, split, resamples=resamples, names=evaluators
+    )
+    return metrics | cautions | {TRAINED_STEPS: float(run.state.step)}, kept
+
+
+def _of_classifier(folder: pathlib.Path, data_dir: str, split: str, resamples: int) -> Measured:
+    if jax.process_count() > 1:
+        raise ValueError("a classifier is measured by one process: leave out --distributed")
+    classifier = Classifier(folder)
+    dataset = classifier.dataset(data_dir)
+    beside = classifier.cautions(dataset, split)
+    if steps := classifier.definition.begun_from.get("steps"):
+        beside |= {TRAINED_STEPS: float(steps)}
+    measurement = classifier.measurement(dataset, split, resamples=resamples)
+    return beside | dict(measurement.run()), {measurement.name: measurement}

@@ -1,0 +1,234 @@
+"""A fine-tune as it is asked for on the command line: what it starts from, trains and keeps."""
+
+import dataclasses
+import logging
+import pathlib
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from lumbarclip_jax.data.dataset import Dataset
+from lumbarclip_jax.data.tasks import TASKS, Task
+from lumbarclip_jax.evaluators import metrics_file, predictions_file
+from lumbarclip_jax.evaluators.metrics_file import TRAINED_STEPS, save_metrics
+from lumbarclip_jax.finetune import initial_encoder, measuring, pixels, saved, training
+from lumbarclip_jax.finetune.examples import Examples
+from lumbarclip_jax.finetune.network import Ensemble
+from lumbarclip_jax.finetune.recipe import default_recipe, plain_recipe
+from lumbarclip_jax.report.console import log_summary
+from lumbarclip_jax.run_folder import trained_patients
+from lumbarclip_jax.run_folder.run import (
+    CONFIG_FILE,
+    DATA_MANIFEST_FILE,
+    FINETUNE_FOLDER,
+    METRICS_FILE,
+    load_run,
+)
+
+log = logging.getLogger("lumbarclip_jax.finetune")
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """The flags of the command, by what they mean."""
+
+    workdirs: list[str]
+    from_scratch: bool
+    baseline: str | None
+    tasks: list[str]
+    data_dir: str
+    folds: int
+    split: str
+    strategy: str
+    label_fraction: float
+    seed: int
+    recipe: ConfigDict
+    out: str | None
+    resamples: int
+
+
+def run(options: Options) -> None:
+    """Trains, measures and saves; see `lumbarclip_jax.finetune`.
+
+    Raises:
+      FileNotFoundError: a run or data set is missing.
+      ValueError: the options contradict each other, or the data cannot be learnt from.
+      OSError: the folder cannot be written.
+    """
+    name = _name(options)
+    if unknown := set(options.tasks) - set(TASKS):
+        raise ValueError(f"--task={unknown.pop()} is not one of {', '.join(TASKS)}")
+    tasks = tuple(TASKS[task] for task in options.tasks)
+    out = _out(options)
+    several = max(len(options.workdirs), options.folds) > 1
+    answered, beside, classifiers = [], {}, set()
+    for number, fold in enumerate(_folds(options), start=1):
+        train_examples, validation, measured = (
+            Examples.of(fold.dataset, split, tasks)
+            for split in ("train", "validation", options.split)
+        )
+        part = train_examples.part_of_patients(options.label_fraction, options.seed)
+        log.info("%s %s: %d training images", fold.dataset.folder, fold.dataset.resplit, len(part))
+        classifier = _classifier(options, fold.initial, part, validation)
+        fitted = measuring.fitted(classifier, part, validation)
+        answered.append(measuring.answers(classifier, fitted, measured))
+        beside = metrics_file.beside(beside, fold.beside)
+        if isinstance(classifier, Ensemble):
+            folder = out / f"fold_{number}" if several else out
+            _save_classifier(options, folder, name, classifier, part, fitted, fold)
+            classifiers.add(folder)
+            if several:
+                _save_numbers(options, folder, name, answered[-1], fold.beside)
+    # An earlier fine-tune into the same folder may have left others.
+    for folder in {out, *out.glob("fold_*")} - classifiers:
+        saved.remove(folder)
+    found = measuring.pooled(answered) if several else answered[0]
+    log_summary(_save_numbers(options, out, name, found, beside))
+    if classifiers:
+        log.info("lumbarclip_jax.load() takes %s", ", ".join(map(str, sorted(classifiers))))
+    else:
+        log.info("the baseline %s keeps no classifier, only its numbers and answers", name)
+
+
+def _save_numbers(
+    options: Options,
+    folder: pathlib.Path,
+    name: str,
+    answers: dict[Task, measuring.Answers],
+    beside: Mapping[str, float],
+) -> dict[str, float]:
+    """Measures, writes and returns the metrics: the last file, a folder that has it has all."""
+    measurement = measuring.Measurement(name, options.split, answers, resamples=options.resamples)
+    metrics = {**beside, **dict(measurement.run())}
+    predictions_file.save_kept({name: measurement}, folder / predictions_file.FILE)
+    save_metrics(metrics, folder / METRICS_FILE)
+    return metrics
+
+
+def _name(options: Options) -> str:
+    """What the numbers are filed under."""
+    if options.baseline and (options.workdirs or options.from_scratch):
+        raise ValueError("--baseline is trained by itself: leave out --workdir and --from_scratch")
+    if options.baseline and options.recipe != default_recipe():
+        raise ValueError("--recipe is not for --baseline, which has settings of its own")
+    if not (options.workdirs or options.from_scratch or options.baseline):
+        raise ValueError("pass --workdir, --from_scratch or --baseline, to say what to start from")
+    if options.workdirs and options.folds:
+        raise ValueError("--folds is not for --workdir: name the runs of all folds instead")
+    if not (options.workdirs or options.data_dir):
+        raise ValueError("--data_dir is missing: without --workdir there is no run that knows it")
+    return options.baseline or ("from_scratch" if options.from_scratch else "finetune")
+
+
+def _out(options: Options) -> pathlib.Path:
+    """--out, or the folder of these tasks in the run's own."""
+    if options.out:
+        out = pathlib.Path(options.out)
+        if (out / CONFIG_FILE).is_file():
+            raise ValueError(
+                f"--out={out} is the folder of a run: give the fine-tune one of its own, such as "
+                f"{out / FINETUNE_FOLDER / '+'.join(options.tasks)}"
+            )
+        return out
+    if len(options.workdirs) != 1 or options.from_scratch:
+        raise ValueError(
+            "--out is missing: only what starts from the weights of one --workdir has a folder "
+            "there by default"
+        )
+    out = pathlib.Path(options.workdirs[0]) / FINETUNE_FOLDER / "+".join(options.tasks)
+    if (out / METRICS_FILE).exists():
+        raise ValueError(
+            f"{out} holds an earlier fine-tune: remove it, or keep both with --out={out}_2"
+        )
+    return out
+
+
+@dataclasses.dataclass(frozen=True)
+class Fold:
+    """A data set, what training starts from on it, and what to file beside its numbers.
+
+    `begun_from` is as in `saved.Definition`, and `seen` the patients of its training; None where
+    these are not known.
+    """
+
+    dataset: Dataset
+    initial: initial_encoder.InitialEncoder
+    beside: dict[str, float]
+    begun_from: dict[str, Any] = dataclasses.field(default_factory=dict)
+    seen: frozenset[str] | None = frozenset()
+
+
+def _folds(options: Options) -> Iterator[Fold]:
+    for folder in options.workdirs:
+        run = load_run(folder)
+        dataset = run.dataset(options.data_dir)
+        if not options.out and not run.is_own(dataset):
+            raise ValueError(
+                f"--out is missing: {dataset.folder} is not the data set of {folder}, whose page "
+                f"shows what lies in its folder {FINETUNE_FOLDER}"
+            )
+        initial = initial_encoder.from_run(run, new_weights=options.from_scratch)
+        if options.from_scratch:
+            yield Fold(dataset, initial, dataset.cautions)
+            continue
+        beside = run.cautions(dataset, options.split) | {TRAINED_STEPS: float(run.state.step)}
+        has_own = (run.folder / DATA_MANIFEST_FILE).is_file()
+        begun_from = {
+            "run": run.config.name,
+            "steps": int(run.state.step),
+            "on_other_data": not (has_own and run.is_own(dataset)),
+        }
+        yield Fold(dataset, initial, beside, begun_from, run.patients_of_training())
+    if not options.workdirs:
+        initial = (
+            initial_encoder.small_cnn() if options.baseline else initial_encoder.small_resnet()
+        )
+        count = options.folds
+        Dataset(options.data_dir, check_shards=True)  # once for all folds
+        for resplit in [f"fold_{k}_of_{count}" for k in range(1, count + 1)] or [""]:
+            dataset = Dataset(options.data_dir, resplit)
+            yield Fold(dataset, initial, dataset.cautions)
+
+
+def _classifier(
+    options: Options, initial: initial_encoder.InitialEncoder, part: Examples, validation: Examples
+) -> training.Classifier:
+    if options.baseline == "pixels":
+        return pixels.fit_pixels(part, validation)
+    recipe, strategy = _recipe(options)
+    return training.train(initial, part, validation, recipe, strategy=strategy, seed=options.seed)
+
+
+def _recipe(options: Options) -> tuple[ConfigDict, str]:
+    """The hyper-parameters and the strategy of a network."""
+    if options.baseline == "small_cnn":
+        return plain_recipe(), "erm"
+    return options.recipe, options.strategy
+
+
+def _save_classifier(
+    options: Options,
+    folder: pathlib.Path,
+    name: str,
+    classifier: Ensemble,
+    part: Examples,
+    fitted: measuring.Fitted,
+    fold: Fold,
+) -> None:
+    """Writes a classifier with all that using and measuring it later needs."""
+    definition = saved.define(
+        name,
+        classifier,
+        part,
+        fitted,
+        strategy=_recipe(options)[1],
+        seed=options.seed,
+        label_fraction=options.label_fraction,
+        begun_from=fold.begun_from,
+    )
+    patients = trained_patients.digests(part.columns.patient_id)
+    # Numbers of an earlier fine-tune are none of this classifier's.
+    (folder / METRICS_FILE).unlink(missing_ok=True)
+    seen = None if fold.seen is None else fold.seen | patients
+    saved.save(folder, definition, classifier, seen)

@@ -1,0 +1,192 @@
+"""The ablation as data: models by measures, with baselines and the contrast of the two heads."""
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+
+from lumbarclip_jax.data.tasks import FINDINGS
+from lumbarclip_jax.evaluators.classification import same_rows
+from lumbarclip_jax.evaluators.linear_probe import LEVEL_ONLY
+from lumbarclip_jax.evaluators.task_scores import BY_PATIENT
+from lumbarclip_jax.report.tables import title
+from lumbarclip_jax.sweep.results import Results
+from lumbarclip_jax.sweep.sampling import Sampled, holm, sample_predictions, sample_ranks
+
+EVALUATORS = ("retrieval", "zero_shot", "linear_probe")
+RECALLS = ("recall_at_1", "recall_at_5", "recall_at_10")
+CLASSIFICATION = (
+    "auroc",
+    "auroc_within_level",
+    "average_precision",
+    "quadratic_kappa",
+    "accuracy",
+    "balanced_accuracy",
+    "macro_f1",
+)
+HEADS = ("linear", "mlp")
+SIGNIFICANT = 0.05
+
+
+@dataclasses.dataclass(frozen=True)
+class Measure:
+    """A metric of `<split>/<evaluator>/<what>`; `main` if it speaks for its task."""
+
+    key: str
+    metric: str
+    main: bool
+
+    @property
+    def evaluator(self) -> str:
+        return self.key.split("/")[1]
+
+    @property
+    def what(self) -> str:
+        """A direction of retrieval, a task, or task/features."""
+        return self.key.split("/", 2)[2]
+
+    @property
+    def task(self) -> str:
+        return self.what.partition("/")[0]
+
+    @property
+    def features(self) -> str:
+        return self.what.partition("/")[2]
+
+    @property
+    def is_single_finding(self) -> bool:
+        return self.task in FINDINGS
+
+    @property
+    def title(self) -> str:
+        return f"{title(self.task)}: {title(self.metric)}"
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    model: str
+    encoder: str
+    head: str
+    seeds: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Contrast:
+    """The MLP head less the linear one, of one encoder; `p_holm` is adjusted over the encoders."""
+
+    difference: Sampled
+    p: float
+    p_holm: float
+
+    @property
+    def sign(self) -> int:
+        """1 when the MLP's number is significantly higher, -1 when lower, else 0."""
+        if self.p_holm >= SIGNIFICANT:
+            return 0
+        return 1 if self.difference.value > 0 else -1
+
+
+@dataclasses.dataclass(frozen=True)
+class Table:
+    """`cells`, by model and measure; `chance` and `level_only` where there is such a baseline;
+    `contrasts`, by the model with the MLP head and measure."""
+
+    rows: list[Row]
+    measures: list[Measure]
+    cells: dict[tuple[str, Measure], Sampled]
+    chance: dict[Measure, float]
+    level_only: dict[Measure, Sampled]
+    contrasts: dict[tuple[str, Measure], Contrast]
+
+
+def ablation(every: Sequence[Results], resamples: int) -> Table:
+    """Measures all models on the same resampled patients.
+
+    Raises:
+      ValueError: the models or their seeds were not measured on the same rows.
+    """
+    rows = [Row(r.model, r.encoder, r.head, len(r.seeds)) for r in every]
+    cells, chance, level_only = {}, {}, {}
+    predicted_first, ranked_first = {}, {}
+    for results in every:
+        kept = results.of_seed[0]
+        for key, predicted in kept.predictions.items():
+            if key.split("/")[1] not in EVALUATORS or key.endswith(f"/{LEVEL_ONLY}"):
+                continue
+            main = _main_metric(predicted)
+            if key not in predicted_first:
+                predicted_first[key] = predicted
+                of_chance = predicted.chance.items()
+                chance |= {Measure(key, m, m == main): value for m, value in of_chance}
+                for metric, sampled in _level_only(results, key, resamples).items():
+                    level_only[Measure(key, metric, metric == main)] = sampled
+            if not same_rows(predicted, predicted_first[key]):
+                raise ValueError(_differing(every[0], results, key))
+            parts = [seed.predictions[key] for seed in results.of_seed]
+            name = f"{results.model}, {key}"
+            for metric, sampled in sample_predictions(parts, name, resamples).items():
+                cells[results.model, Measure(key, metric, metric == main)] = sampled
+        for key, (_, patient_id) in kept.ranks.items():
+            if not np.array_equal(patient_id, ranked_first.setdefault(key, patient_id)):
+                raise ValueError(_differing(every[0], results, key))
+            parts = [seed.ranks[key] for seed in results.of_seed]
+            for metric, sampled in sample_ranks(
+                parts, f"{results.model}, {key}", resamples
+            ).items():
+                measure = Measure(key, metric, metric in RECALLS)
+                cells[results.model, measure] = sampled
+                if f"{key}/{metric}" in results.retrieval_chance:
+                    chance[measure] = results.retrieval_chance[f"{key}/{metric}"]
+    measures = list(dict.fromkeys(measure for _, measure in cells))
+    return Table(rows, measures, cells, chance, level_only, _contrasts(every, measures, cells))
+
+
+def _level_only(results: Results, key: str, resamples: int) -> dict[str, Sampled]:
+    """The probe that is told the disc level alone, on the rows of `key`; empty without one."""
+    split, _, task, *features = key.split("/")
+    kept = results.of_seed[0].predictions
+    blind = kept.get(f"{split}/linear_probe/{task}/{LEVEL_ONLY}")
+    if blind is None:
+        return {}
+    if features[-1:] == [BY_PATIENT]:
+        blind = blind.by_patient()
+    # One seed says it all: it is fitted to labels and levels, which no seed changes.
+    return sample_predictions([blind], key, resamples) if same_rows(blind, kept[key]) else {}
+
+
+def _main_metric(predicted) -> str:
+    if len(predicted.classes) == 2:
+        return "auroc"
+    return "quadratic_kappa" if predicted.ordered else "macro_f1"
+
+
+def _differing(a: Results, b: Results, key: str) -> str:
+    return (
+        f"{a.model} and {b.model} were measured on different rows of {key}, so the data set "
+        "changed between them: choose another --out"
+    )
+
+
+def _contrasts(
+    every: Sequence[Results], measures: list[Measure], cells: dict
+) -> dict[tuple[str, Measure], Contrast]:
+    """MLP less linear for every encoder that has both on the same seeds, and only one of each."""
+    pairs = []
+    for encoder in dict.fromkeys(results.encoder for results in every):
+        heads = {
+            head: [r for r in every if r.encoder == encoder and r.head == head] for head in HEADS
+        }
+        if all(len(found) == 1 for found in heads.values()):
+            linear, mlp = heads["linear"][0], heads["mlp"][0]
+            if linear.seeds == mlp.seeds:
+                pairs.append((linear.model, mlp.model))
+    contrasts = {}
+    for measure in measures:
+        here = [(a, b) for a, b in pairs if (a, measure) in cells and (b, measure) in cells]
+        differences = [cells[b, measure] - cells[a, measure] for a, b in here]
+        p_values = [difference.p_value for difference in differences]
+        for (_, model), difference, p, adjusted in zip(
+            here, differences, p_values, holm(p_values), strict=True
+        ):
+            contrasts[model, measure] = Contrast(difference, p, adjusted)
+    return contrasts

@@ -1,0 +1,1 @@
+"""One optimizer step, and what surrounds it; `lumbarclip_jax.train` has the story."""

@@ -1,0 +1,129 @@
+"""The gradient of a batch that is encoded in parts (GradCache, arXiv 2101.06983, section 3).
+
+A contrastive loss compares every pair of a batch with every other. It is no sum over parts of the
+batch, so averaging the gradients of the parts gives the gradient of another, easier problem. Two
+passes give the right one:
+
+    1. encode the parts, keeping nothing but their embeddings; differentiate the loss of the whole
+       batch by these embeddings and by its own scalars (temperature, bias);
+    2. encode each part again with the same dropout keys, pull the gradients of its embeddings back
+       to the parameters, and add up.
+
+Memory is what one part needs; the price is a forward pass more. The result is the gradient of the
+whole batch but for batch normalisation, whose statistics in training are those of a part.
+"""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from ml_collections import ConfigDict
+
+from lumbarclip_jax import sharding
+from lumbarclip_jax.training.objective import Embeds
+
+PyTree = Any
+Encode = Callable[[PyTree, PyTree, PyTree, jax.Array], tuple[Embeds, PyTree]]
+Loss = Callable[[PyTree, Embeds], jax.Array]
+
+
+def value_and_grad(encode: Encode, loss: Loss, steps: int, mesh: Mesh, *, unroll: bool):
+    """The gradient of `loss(params, encode(params, ...))`, encoding in `steps` parts.
+
+    Args:
+      encode: `encode(params, batch_stats, batch, key) -> (embeds, batch_stats)`. `key` is for
+        dropout; the running statistics that come out must not change the embeddings.
+      loss: `loss(params, embeds) -> scalar` of the whole batch.
+      steps: number of parts.
+      mesh: the devices over which the batch is sharded. Part k is the k-th part of every device's
+        own rows, so that rows stay where they are.
+      unroll: repeat the program of a part instead of looping over it: longer to compile.
+
+    Returns:
+      `f(params, batch_stats, batch, key) -> ((loss, batch_stats), gradient)`, as
+      `jax.value_and_grad(..., has_aux=True)` of the composition would. Each part gets a key of its
+      own, and moves the running statistics once, in order.
+    """
+
+    def accumulated(params, batch_stats, batch, key):
+        keys = jax.random.split(key, steps)
+        parts = jax.tree.map(lambda leaf: _split(leaf, steps, mesh), batch)
+
+        def encode_part(batch_stats, part):
+            embeds, batch_stats = encode(params, batch_stats, *part)
+            return batch_stats, embeds
+
+        new_stats, embeds = _for_each(encode_part, batch_stats, (parts, keys), unroll)
+        embeds = jax.tree.map(lambda leaf: _join(leaf, mesh), embeds)
+        # Zero but for the scalars of the loss: what the parts' gradients are added to.
+        value, (gradient, by_embeds) = jax.value_and_grad(loss, argnums=(0, 1))(params, embeds)
+        by_embeds = jax.tree.map(lambda leaf: _split(leaf, steps, mesh), by_embeds)
+
+        def add_part(gradient, part):
+            batch, key, by_embeds = part
+            _, pull_back = jax.vjp(lambda p: encode(p, batch_stats, batch, key)[0], params)
+            return jax.tree.map(jnp.add, gradient, *pull_back(by_embeds)), None
+
+        gradient, _ = _for_each(add_part, gradient, (parts, keys, by_embeds), unroll)
+        return (value, new_stats), gradient
+
+    return accumulated
+
+
+def check_batch_size(config: ConfigDict, mesh: Mesh) -> None:
+    """Raises ValueError when the batch does not divide over the devices and the parts."""
+    size, steps = config.data.global_batch_size, config.optim.accumulation_steps
+    sharding.check_batch_size(size, mesh, "data.global_batch_size")
+    if size % (mesh.size * steps):
+        nearest = math.ceil(size / (mesh.size * steps)) * mesh.size * steps
+        raise ValueError(
+            f"data.global_batch_size={size} does not divide into optim.accumulation_steps={steps} "
+            f"equal parts on each of {mesh.size} devices: try {nearest}"
+        )
+
+
+def _split(leaf: jax.Array, steps: int, mesh: Mesh) -> jax.Array:
+    """[B, ...] as [steps, B / steps, ...] without moving a row to another device."""
+    rest = leaf.shape[1:]
+    parts = leaf.reshape(mesh.size, steps, -1, *rest).swapaxes(0, 1).reshape(steps, -1, *rest)
+    return lax.with_sharding_constraint(
+        parts, NamedSharding(mesh, PartitionSpec(None, *sharding.BATCH))
+    )
+
+
+def _join(parts: jax.Array, mesh: Mesh) -> jax.Array:
+    """The inverse of `_split`."""
+    steps, _, *rest = parts.shape
+    leaf = parts.reshape(steps, mesh.size, -1, *rest).swapaxes(0, 1).reshape(-1, *rest)
+    return lax.with_sharding_constraint(leaf, NamedSharding(mesh, sharding.BATCH))
+
+
+def _for_each(body, carry: PyTree, parts: PyTree, unroll: bool) -> tuple[PyTree, PyTree]:
+    """`lax.scan`, or the same unrolled."""
+    if not unroll:
+        return lax.scan(body, carry, parts)
+    outputs = []
+    for index in range(len(jax.tree.leaves(parts)[0])):
+        place = index + _zero_known_after(carry)
+        part = jax.tree.map(
+            lambda leaf, place=place: lax.dynamic_index_in_dim(leaf, place, keepdims=False), parts
+        )
+        carry, output = body(carry, part)
+        outputs.append(output)
+    return carry, jax.tree.map(lambda *leaves: jnp.stack(leaves), *outputs)
+
+
+def _zero_known_after(tree: PyTree) -> jax.Array:
+    """0, but XLA cannot tell before every float32 leaf of the tree is computed.
+
+    What is indexed by it waits. Without the wait XLA's CPU compiler, which drops optimization
+    barriers, runs all parts at once, and keeps from the first pass what the second is there to
+    recompute: no memory is saved.
+    """
+    last = sum(jnp.sum(leaf) for leaf in jax.tree.leaves(tree))
+    magnitude = lax.bitcast_convert_type(last, jnp.int32) & 0x7FFFFFFF
+    return jnp.minimum(magnitude, 0)

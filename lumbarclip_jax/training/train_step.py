@@ -1,0 +1,290 @@
+"""The pure parts of training: the state, one optimizer step, and encoding for evaluation."""
+
+import contextlib
+import dataclasses
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jax import lax
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from ml_collections import ConfigDict
+
+from lumbarclip_jax import sharding
+from lumbarclip_jax.images import augment_images, prepare_images
+from lumbarclip_jax.training import accumulation, optim
+from lumbarclip_jax.training.objective import contrastive_loss
+
+# By platform of the devices; docs/benchmarks/compiler_options.md says what each is worth.
+COMPILER_OPTIONS = {"gpu": {"xla_allow_excess_precision": False}}
+
+KEY_SHAPE = jax.eval_shape(lambda: jax.random.key(0))
+
+
+@functools.partial(
+    jax.tree_util.register_dataclass,
+    data_fields=["step", "params", "batch_stats", "opt_state"],
+    meta_fields=[],
+)
+@dataclasses.dataclass(frozen=True)
+class TrainState:
+    """Everything a step reads and writes; a plain pytree."""
+
+    step: jax.Array  # int32 scalar, steps already taken
+    params: dict
+    batch_stats: dict  # empty for encoders without batch normalisation
+    opt_state: optax.OptState
+
+
+def compute_dtype(config: ConfigDict) -> jnp.dtype:
+    """`config.dtype`, with "auto" meaning bfloat16 on accelerators.
+
+    float32 on CPU, which has no fast bfloat16 path: measured 20 % slower there.
+    """
+    if config.dtype == "auto":
+        return jnp.dtype(jnp.float32 if jax.default_backend() == "cpu" else jnp.bfloat16)
+    return jnp.dtype(config.dtype)
+
+
+def create_train_state(model, config: ConfigDict, mesh: Mesh):
+    """Returns (initial state, optimizer); the state is made on the devices that keep it."""
+    init, optimizer, state_shardings = _state_plan(model, config, mesh)
+    make = jax.jit(lambda key: sharding.unbox(init(key)), out_shardings=state_shardings)
+    with _draws_by_kernel():
+        return make(jax.random.key(config.seed)), optimizer
+
+
+@contextlib.contextmanager
+def _draws_by_kernel():
+    """On a GPU the same bits by one kernel, which XLA else compiles anew for every parameter.
+
+    That took 61 to 74 s on an H200 before a first step; 43 against 5 s compiled for one (BERT and
+    ViT-B, two cores of an AMD EPYC).
+    """
+    before = jax.config.jax_threefry_gpu_kernel_lowering
+    jax.config.update("jax_threefry_gpu_kernel_lowering", True)
+    try:
+        yield
+    finally:
+        jax.config.update("jax_threefry_gpu_kernel_lowering", before)
+
+
+def replace_variables(state: TrainState, variables: dict) -> TrainState:
+    """The state with the arrays of a part of the variables tree in place of its own.
+
+    Args:
+      variables: host or device arrays under "params" and "batch_stats". Every device is given its
+        own slice, on the shardings of the arrays that are replaced.
+    """
+
+    def replace(own, given):
+        if isinstance(given, dict):
+            return own | {name: replace(own[name], tree) for name, tree in given.items()}
+        given = np.asarray(given, own.dtype)
+        return jax.make_array_from_callback(own.shape, own.sharding, given.__getitem__)
+
+    return dataclasses.replace(
+        state,
+        params=replace(state.params, variables["params"]),
+        batch_stats=replace(state.batch_stats, variables["batch_stats"]),
+    )
+
+
+def abstract_train_state(model, config: ConfigDict, mesh: Mesh):
+    """Returns (shapes, types and shardings of the state, optimizer) without making the state."""
+    init, optimizer, state_shardings = _state_plan(model, config, mesh)
+    state = jax.tree.map(
+        lambda leaf, s: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=s),
+        sharding.unbox(jax.eval_shape(init, KEY_SHAPE)),
+        state_shardings,
+    )
+    return state, optimizer
+
+
+def _state_plan(model, config: ConfigDict, mesh: Mesh):
+    size, tokens = config.data.image_size_px, config.data.max_tokens
+    inputs = (jnp.zeros((1, size, size, 1)), *(2 * [jnp.ones((1, tokens), jnp.int32)]))
+
+    def variables(key):
+        return model.init(key, *inputs)
+
+    optimizer = optim.make_optimizer(
+        config.optim, sharding.unbox(jax.eval_shape(variables, KEY_SHAPE))["params"]
+    )
+
+    def init(key) -> TrainState:
+        made = variables(key)
+        return TrainState(
+            step=jnp.zeros((), jnp.int32),
+            params=made["params"],
+            batch_stats=made.get("batch_stats", {}),
+            opt_state=optimizer.init(made["params"]),
+        )
+
+    return init, optimizer, sharding.shardings(jax.eval_shape(init, KEY_SHAPE), mesh)
+
+
+def make_encode(model, config: ConfigDict):
+    """Returns `encode(params, batch_stats, batch, dropout_key) -> (embeds, batch_stats)`.
+
+    The images of the batch are those that the encoder sees.
+    """
+
+    def encode(params, batch_stats, batch, dropout_key):
+        outputs, updated = model.apply(
+            {"params": _learned(config, params), "batch_stats": batch_stats},
+            batch["images"],
+            batch["input_ids"],
+            batch["attention_mask"],
+            train=True,
+            rngs={"dropout": dropout_key},
+            mutable=["batch_stats"],
+        )
+        embeds = outputs["image_embeds"], outputs["text_embeds"]
+        return embeds, updated.get("batch_stats", {})
+
+    return encode
+
+
+def _learned(config: ConfigDict, params):
+    """Frozen parameters need no backward pass."""
+    train_mask = optim.trainable(config.optim, params)
+    return jax.tree.map(lambda p, t: p if t else jax.lax.stop_gradient(p), params, train_mask)
+
+
+def make_gradient(model, config: ConfigDict, mesh: Mesh, *, augment: bool = True):
+    """Returns `gradient(state, batch, key) -> ((loss, batch_stats), gradient of the parameters)`.
+
+    `key` is that of one step. With `optim.accumulation_steps` above 1 the same gradient is taken
+    in parts, see `accumulation.py`. Without `augment` the images of the batch are those that the
+    encoder sees.
+    """
+    encode = make_encode(model, config)
+
+    def contrast(params, embeds):
+        return contrastive_loss(config.loss, _learned(config, params), embeds, mesh)
+
+    def loss_fn(params, batch_stats, batch, dropout_key):
+        embeds, batch_stats = encode(params, batch_stats, batch, dropout_key)
+        return contrast(params, embeds), batch_stats
+
+    value_and_grad = jax.value_and_grad(loss_fn, has_aux=True)
+    if config.optim.accumulation_steps > 1:
+        # XLA's CPU gradients of convolutions are 16 to 48 times slower inside a loop.
+        on_cpu = mesh.devices.flat[0].platform == "cpu"
+        value_and_grad = accumulation.value_and_grad(
+            encode,
+            contrast,
+            config.optim.accumulation_steps,
+            mesh,
+            unroll=on_cpu and config.model.image_encoder.name == "resnet",
+        )
+
+    def gradient(state: TrainState, batch, key):
+        augment_key, dropout_key = jax.random.split(key)
+        if augment:
+            # In one piece even where the encoders take it in parts: an image is a few thousandths
+            # of what they keep of it.
+            images = augment_images(augment_key, batch["images"], config.data)
+            batch = {**batch, "images": images}
+        return value_and_grad(state.params, state.batch_stats, batch, dropout_key)
+
+    return gradient
+
+
+def update_params(optimizer, config: ConfigDict, state: TrainState, grads, lr: jax.Array):
+    """Returns (parameters, state of the optimizer) after one update."""
+    updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
+    train_mask = optim.trainable(config.optim, state.params)
+    multipliers = optim.lr_multipliers(config.optim, state.params)
+    params = optim.apply_updates(state.params, updates, lr, multipliers, train_mask)
+    if train_mask["logit_scale"]:
+        scale = jnp.clip(params["logit_scale"], 0.0, config.model.logit_scale_max)
+        params = {**params, "logit_scale": scale}
+    return params, opt_state
+
+
+def make_train_step(model, optimizer, config: ConfigDict, mesh: Mesh, *, augment: bool = True):
+    """Compiles nothing yet: returns `train_step(state, batch, lr, key) -> (state, metrics)`.
+
+    The state is donated. Every random draw is a function of (key, state.step), so a resumed run
+    repeats the one that was not stopped. Rate and key are arguments, not constants of the program:
+    runs that differ in them alone share one compilation. Metrics are scalars on the device. For
+    `augment` see `make_gradient`.
+
+    A step whose loss, gradient or rate is not finite is skipped: it counts, and changes nothing
+    else. Of a finite gradient the moments, and with them the update, are finite.
+    """
+    gradient = make_gradient(model, config, mesh, augment=augment)
+
+    def train_step(state: TrainState, batch, lr, key):
+        key = jax.random.fold_in(key, state.step)
+        (loss, batch_stats), grads = gradient(state, batch, key)
+        params, opt_state = update_params(optimizer, config, state, grads, lr)
+        grad_norm = optim.global_norm(grads)
+        new = TrainState(state.step, params, batch_stats, opt_state)
+        is_finite = jnp.isfinite(loss) & jnp.isfinite(grad_norm) & jnp.isfinite(lr)
+        new = lax.platform_dependent(is_finite, new, state, cpu=_pick_apart, default=_pick)
+        new = dataclasses.replace(new, step=state.step + 1)
+        metrics = {
+            "loss": loss,
+            "grad_norm": grad_norm,
+            "temperature": jnp.exp(-new.params["logit_scale"]),
+            "skipped_steps": skipped_steps(new),
+        }
+        return new, metrics
+
+    # Stated, because the compiler may prefer to leave a state elsewhere than it found it, and a
+    # step on a state that has moved is compiled again.
+    state_shardings = _state_plan(model, config, mesh)[2]
+    return jax.jit(
+        train_step,
+        donate_argnums=0,
+        out_shardings=(state_shardings, None),
+        compiler_options=COMPILER_OPTIONS.get(mesh.devices.flat[0].platform),
+    )
+
+
+def _pick(condition: jax.Array, new: TrainState, old: TrainState) -> TrainState:
+    return jax.tree.map(lambda new, old: jnp.where(condition, new, old), new, old)
+
+
+def _pick_apart(condition: jax.Array, new: TrainState, old: TrainState) -> TrainState:
+    """`_pick` that XLA's CPU compiler cannot fuse with the update, whose rounding that changes.
+
+    Either reads and writes the state once more on a CPU: 0.25 s of a core for 1 GB.
+    """
+    return lax.cond(condition, lambda new, old: new, lambda new, old: old, new, old)
+
+
+def skipped_steps(state: TrainState) -> jax.Array:
+    """How many steps of the run were skipped: those that the optimizer did not count."""
+    return state.step - optax.tree.get(state.opt_state, "count")
+
+
+def make_encoders(model, config: ConfigDict, mesh: Mesh):
+    """Returns jitted `encode_image(state, images)` and `encode_text(state, tokens)`.
+
+    `images` are stored slices, uint8 [B, S, S, 1]; `tokens` the tokenizer's dict. Both return the
+    model's dict of embeddings and features, replicated on every device.
+    """
+    everywhere = NamedSharding(mesh, PartitionSpec())
+
+    def variables(state: TrainState):
+        return {"params": state.params, "batch_stats": state.batch_stats}
+
+    def encode_image(state, images):
+        pixels = prepare_images(images, config.data)
+        return model.apply(variables(state), pixels, method="encode_image")
+
+    def encode_text(state, tokens):
+        return model.apply(
+            variables(state), tokens["input_ids"], tokens["attention_mask"], method="encode_text"
+        )
+
+    return (
+        jax.jit(encode_image, out_shardings=everywhere),
+        jax.jit(encode_text, out_shardings=everywhere),
+    )
