@@ -22,7 +22,6 @@ from lumbarclip_jax.finetune.examples import Examples
 from lumbarclip_jax.inference import Model
 from lumbarclip_jax.models.resnet import ResNet
 from lumbarclip_jax.models.small_cnn import SmallCNN
-from lumbarclip_jax.models.small_resnet import SmallResNet
 from lumbarclip_jax.models.swin import Swin
 from lumbarclip_jax.models.variants import resnet_sizes, swin_sizes, vit_sizes
 from lumbarclip_jax.models.vit import ViT
@@ -143,7 +142,7 @@ def test_load_knows_runs_from_classifiers(tuned):
         ViT(**vit_sizes("B/16"), pooling="mean", scan_layers=True, drop_path=0.1),
         Swin(**swin_sizes("T")),
         ResNet(**resnet_sizes("50"), remat=True),
-        SmallResNet(),
+        ResNet(**resnet_sizes("small"), in_channels=1),
         SmallCNN((4, 8)),
     ],
     ids=lambda encoder: type(encoder).__name__,
@@ -151,6 +150,12 @@ def test_load_knows_runs_from_classifiers(tuned):
 def test_an_encoder_survives_its_definition(encoder):
     definition = json.loads(json.dumps(initial_encoder.definition(encoder)))
     assert initial_encoder.defined(definition, "float32") == encoder
+
+
+def test_the_small_resnet_of_earlier_classifiers_is_todays():
+    earlier = {"name": "small_resnet", "width": 32, "stage_depths": [2, 2, 2]}
+    today = initial_encoder.small_resnet().encoder
+    assert initial_encoder.defined(earlier, "float32") == today
 
 
 def test_probabilities_are_the_ensemble_s(made, classifier, slices):

@@ -15,7 +15,6 @@ from lumbarclip_jax.finetune.imbalance.strategy import STRATEGIES
 from lumbarclip_jax.finetune.recipe import default_recipe, plain_recipe
 from lumbarclip_jax.models.classifier import ImageClassifier
 from lumbarclip_jax.models.small_cnn import SmallCNN, halve
-from lumbarclip_jax.models.small_resnet import SmallResNet
 
 PAIR = (TASKS["pfirrmann_ge_3"], TASKS["disc_displacement"])
 
@@ -185,10 +184,17 @@ def test_new_weights_are_another_start(tiny_run):
 
 
 def test_small_resnet_halves_at_stem_and_stages():
-    network = SmallResNet(width=4)
-    outputs, _ = network.init_with_output(jax.random.key(0), jnp.ones((2, 32, 48, 1)), train=True)
-    assert outputs["last_hidden_state"].shape == (2, 2, 3, 16)
-    assert outputs["pooled"].shape == (2, 16)
+    network = initial_encoder.small_resnet().encoder
+    outputs, variables = network.init_with_output(jax.random.key(0), jnp.ones((2, 32, 48, 1)))
+    assert outputs["last_hidden_state"].shape == (2, 2, 3, 128)
+    assert outputs["pooled"].shape == (2, 128)
+    # Names and shapes that classifiers were saved with in November 2026.
+    block = variables["params"]["stage_1_block_0"]
+    assert {name: part["kernel"].shape for name, part in block.items() if "conv" in name} == {
+        "conv_0": (3, 3, 32, 64),
+        "conv_1": (3, 3, 64, 64),
+        "conv_shortcut": (1, 1, 32, 64),
+    }
 
 
 @pytest.mark.parametrize("cosine_scale", [None, 30.0])

@@ -235,7 +235,7 @@ def test_weights_of_another_architecture_than_the_config(tmp_path):
         ("bert", "hidden_act", "silu"),
         ("vit", "hidden_act", "quick_gelu"),
         ("swin", "use_absolute_embeddings", True),
-        ("resnet", "layer_type", "basic"),
+        ("resnet", "layer_type", "inverted"),
         ("vit", "patch_size", [4, 2]),
         ("bert", "model_type", "roberta"),
     ],

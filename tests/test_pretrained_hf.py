@@ -39,10 +39,14 @@ def relative_error(actual, expected) -> float:
 
 
 @pytest.mark.parametrize(
-    ("family", "name"), [(family, name) for family, names in CLASSES.items() for name in names]
+    ("family", "name", "options"),
+    [
+        *((family, name, {}) for family, names in CLASSES.items() for name in names),
+        ("resnet", "ResNetModel", {"layer_type": "basic"}),
+    ],
 )
-def test_every_class_gives_its_encoder(tmp_path, family, name):
-    config = getattr(transformers, CONFIGS[family])(**CASES[family].published)
+def test_every_class_gives_its_encoder(tmp_path, family, name, options):
+    config = getattr(transformers, CONFIGS[family])(**CASES[family].published | options)
     torch.manual_seed(0)
     model = randomise(getattr(transformers, name)(config))
     model.save_pretrained(tmp_path)

@@ -19,11 +19,12 @@ try:
 except ImportError as error:
     pytest.skip(f"timm does not import ({error})", allow_module_level=True)
 
-PUBLISHED = ("vit_base_patch16_224", "swin_tiny_patch4_window7_224", "resnet50")
+PUBLISHED = ("vit_base_patch16_224", "swin_tiny_patch4_window7_224", "resnet18", "resnet50")
 # Published, less the classifier of 1000 classes.
 PARAMETERS = {
     "vit_base_patch16_224": 86_567_656 - 769_000,
     "swin_tiny_patch4_window7_224": 28_288_354 - 769_000,
+    "resnet18": 11_689_512 - 513_000,
     "resnet50": 25_557_032 - 2_049_000,
 }
 
@@ -113,7 +114,9 @@ def test_architecture_names_mean_the_sizes_they_have_in_timm(tmp_path):
         if family == "resnet":
             stages = [model.layer1, model.layer2, model.layer3, model.layer4]
             assert sizes["stage_depths"] == tuple(len(stage) for stage in stages)
-            assert sizes["stage_widths"] == tuple(stage[-1].conv3.out_channels for stage in stages)
+            last = "conv2" if sizes["block"] == "basic" else "conv3"
+            widths = (getattr(stage[-1], last).out_channels for stage in stages)
+            assert sizes["stage_widths"] == tuple(widths)
             continue
         patches = model.patch_embed
         assert sizes["width"] == patches.proj.out_channels

@@ -92,7 +92,7 @@ def text_forward(encoder: ConfigDict, tokens: int) -> Forward:
 TRANSFORMER = ("width", "depth", "mlp_width")
 VIT = (*TRANSFORMER, "patch_size")
 SWIN = ("width", "stage_depths")
-RESNET = ("stem_width", "stage_widths", "stage_depths")
+RESNET = ("stem_width", "stage_widths", "stage_depths", "block")
 
 
 def _text_sizes(encoder: ConfigDict) -> dict:
@@ -150,6 +150,7 @@ def resnet_forward(
     stem_width: int,
     stage_widths: tuple[int, ...],
     stage_depths: tuple[int, ...],
+    block: str,
 ) -> Forward:
     side = math.ceil(size_px / 2)
     stem, blocks = 2 * side**2 * 49 * channels * stem_width, 0.0
@@ -158,8 +159,11 @@ def resnet_forward(
         inner = width // 4
         for index in range(depth):
             strided = math.ceil(side / 2) if stage > 0 and index == 0 else side
-            macs = side**2 * width_in * inner
-            macs += strided**2 * (9 * inner**2 + inner * width)
+            if block == "basic":
+                macs = strided**2 * 9 * (width_in * width + width**2)
+            else:
+                macs = side**2 * width_in * inner
+                macs += strided**2 * (9 * inner**2 + inner * width)
             if width_in != width or strided != side:
                 macs += strided**2 * width_in * width
             blocks += 2 * macs

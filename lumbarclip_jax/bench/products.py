@@ -84,9 +84,13 @@ def _resnet(sizes: dict, batch: int, size_px: int, channels: int) -> Counter[Pro
         inner = width // 4
         for index in range(depth):
             strided = math.ceil(side / 2) if stage > 0 and index == 0 else side
-            products[Product(batch * side**2, width_in, inner)] += 1
-            products[Product(batch * strided**2, 9 * inner, inner)] += 1
-            products[Product(batch * strided**2, inner, width)] += 1
+            if sizes["block"] == "basic":
+                products[Product(batch * strided**2, 9 * width_in, width)] += 1
+                products[Product(batch * strided**2, 9 * width, width)] += 1
+            else:
+                products[Product(batch * side**2, width_in, inner)] += 1
+                products[Product(batch * strided**2, 9 * inner, inner)] += 1
+                products[Product(batch * strided**2, inner, width)] += 1
             if width_in != width or strided != side:
                 products[Product(batch * strided**2, width_in, width)] += 1
             side, width_in = strided, width

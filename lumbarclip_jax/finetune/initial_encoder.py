@@ -8,8 +8,8 @@ from ml_collections import ConfigDict
 
 from lumbarclip_jax.models.resnet import ResNet
 from lumbarclip_jax.models.small_cnn import SmallCNN
-from lumbarclip_jax.models.small_resnet import SmallResNet
 from lumbarclip_jax.models.swin import Swin
+from lumbarclip_jax.models.variants import resnet_sizes
 from lumbarclip_jax.models.vit import ViT
 from lumbarclip_jax.run_folder.run import Run
 from lumbarclip_jax.training import train_step
@@ -18,7 +18,6 @@ ENCODERS = {
     "vit": ViT,
     "swin": Swin,
     "resnet": ResNet,
-    "small_resnet": SmallResNet,
     "small_cnn": SmallCNN,
 }
 # Of a linen module, what is no size of it: linen's own, and the type it computes in.
@@ -57,7 +56,8 @@ def from_run(run: Run, *, new_weights: bool = False) -> InitialEncoder:
 
 def small_resnet() -> InitialEncoder:
     """A small ResNet on 176 px (121 mm): disc, canal, facets, and the muscles, which show age."""
-    return InitialEncoder(SmallResNet(), crop_px=176, image_size_px=112)
+    encoder = ResNet(**resnet_sizes("small"), in_channels=1)
+    return InitialEncoder(encoder, crop_px=176, image_size_px=112)
 
 
 def small_cnn() -> InitialEncoder:
@@ -76,6 +76,11 @@ def definition(encoder: Any) -> dict[str, Any]:
 def defined(definition: Mapping[str, Any], dtype: str) -> Any:
     """The encoder of a `definition`, which computes in `dtype`, see `InitialEncoder`."""
     sizes = {k: tuple(x) if isinstance(x, list) else x for k, x in definition.items()}
+    if sizes["name"] == "small_resnet":  # a class of its own in classifiers of November 2026
+        width = sizes["width"]
+        widths = tuple(width * 2**stage for stage in range(len(sizes["stage_depths"])))
+        small = {"stem_width": width, "stage_widths": widths, "block": "basic", "in_channels": 1}
+        sizes = {"name": "resnet", "stage_depths": sizes["stage_depths"]} | small
     module = ENCODERS[sizes.pop("name")]
     if any(field.name == "dtype" for field in dataclasses.fields(module)):
         sizes["dtype"] = train_step.compute_dtype(ConfigDict({"dtype": dtype}))

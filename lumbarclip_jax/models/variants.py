@@ -36,12 +36,16 @@ SWIN = {
     "L": (192, (2, 2, 18, 2), (6, 12, 24, 48)),
 }
 
-# stem_width, stage_widths, stage_depths
+# stem_width, stage_widths, stage_depths, block
 RESNET = {
-    "XS": (16, (64, 128, 256), (1, 1, 1)),
-    "50": (64, (256, 512, 1024, 2048), (3, 4, 6, 3)),
-    "101": (64, (256, 512, 1024, 2048), (3, 4, 23, 3)),
-    "152": (64, (256, 512, 1024, 2048), (3, 8, 36, 3)),
+    "XS": (16, (64, 128, 256), (1, 1, 1), "bottleneck"),
+    # ResNet-18 of half its width and without its last stage: for hundreds of patients, and a CPU.
+    "small": (32, (32, 64, 128), (2, 2, 2), "basic"),
+    "18": (64, (64, 128, 256, 512), (2, 2, 2, 2), "basic"),
+    "34": (64, (64, 128, 256, 512), (3, 4, 6, 3), "basic"),
+    "50": (64, (256, 512, 1024, 2048), (3, 4, 6, 3), "bottleneck"),
+    "101": (64, (256, 512, 1024, 2048), (3, 4, 23, 3), "bottleneck"),
+    "152": (64, (256, 512, 1024, 2048), (3, 8, 36, 3), "bottleneck"),
 }
 
 
@@ -68,7 +72,7 @@ def swin_sizes(variant: str) -> dict[str, Any]:
 
 def resnet_sizes(variant: str) -> dict[str, Any]:
     """Fields of `ResNet` for a name such as "50"."""
-    fields = ("stem_width", "stage_widths", "stage_depths")
+    fields = ("stem_width", "stage_widths", "stage_depths", "block")
     return dict(zip(fields, lookup("ResNet", variant, RESNET), strict=True))
 
 

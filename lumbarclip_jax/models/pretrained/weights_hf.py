@@ -8,6 +8,7 @@ from typing import Any
 from lumbarclip_jax.models.layers import ACTIVATIONS
 from lumbarclip_jax.models.pretrained.checkpoint_files import square_side
 from lumbarclip_jax.models.pretrained.key_tables import Layout, Rule, Tensors
+from lumbarclip_jax.models.resnet import BLOCKS
 
 BERT = (
     Rule("embeddings.word_embeddings", "word_embedding", "embedding"),
@@ -176,10 +177,10 @@ FIELDS = {
             "stem_width": ("embedding_size", REQUIRED),
             "stage_widths": ("hidden_sizes", REQUIRED),
             "stage_depths": ("depths", REQUIRED),
+            "block": ("layer_type", "bottleneck"),
             "in_channels": ("num_channels", 3),
         },
         {
-            "layer_type": "bottleneck",
             "hidden_act": "relu",
             "downsample_in_first_stage": False,
             "downsample_in_bottleneck": False,
@@ -214,9 +215,11 @@ def read_sizes(config: dict[str, Any], path: pathlib.Path) -> tuple[str, dict[st
         if published == "patch_size":
             value = square_side(value, path)
         sizes[ours] = tuple(value) if isinstance(value, list) else value
-    if sizes.get("activation", "gelu") not in ACTIVATIONS:
-        raise ValueError(
-            f"{path} sets hidden_act={sizes['activation']!r}: pass a checkpoint with one of "
-            f"{', '.join(ACTIVATIONS)}"
-        )
+    for ours, known in (("activation", ACTIVATIONS), ("block", BLOCKS)):
+        if ours in sizes and sizes[ours] not in known:
+            published, _ = fields.sizes[ours]
+            raise ValueError(
+                f"{path} sets {published}={sizes[ours]!r}: pass a checkpoint with one of "
+                f"{', '.join(known)}"
+            )
     return family, sizes

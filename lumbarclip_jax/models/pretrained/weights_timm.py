@@ -96,7 +96,7 @@ LAYOUTS = {
 ARCHITECTURES = {
     "vit": r"(?:vit|deit)_(tiny|small|base|large)_patch(\d+)_(\d+)",
     "swin": r"swin_(tiny|small|base|large)_patch4_window(\d+)_(\d+)",
-    "resnet": r"resnet(50|101|152)",
+    "resnet": r"resnet(18|34|50|101|152)",
 }
 EXAMPLES = "vit_base_patch16_224, swin_tiny_patch4_window7_224, resnet50"
 
@@ -120,7 +120,7 @@ ARGUMENTS = {
         "qkv_bias": "use_qkv_bias",
         "in_chans": "in_channels",
     },
-    # `channels` are those inside the bottlenecks, a quarter of what leaves them.
+    # `channels` are those inside the blocks: of a bottleneck a quarter of what leaves it.
     "resnet": {"layers": "stage_depths", "channels": "stage_widths", "in_chans": "in_channels"},
 }
 # Of no concern for the features, read elsewhere, or seen in the weights' names.
@@ -162,7 +162,7 @@ def read_sizes(
         if argument in ARGUMENTS[family]:
             if argument in ("patch_size", "window_size"):
                 value = square_side(value, path)
-            if argument == "channels":
+            if argument == "channels" and sizes["block"] == "bottleneck":
                 value = [4 * channels for channels in value]
             value = tuple(value) if isinstance(value, list) else value
             sizes[ARGUMENTS[family][argument]] = value
