@@ -11,7 +11,9 @@ import pytest
 from configs import base
 from lumbarclip_jax import sharding
 from lumbarclip_jax.images import augment_images
-from lumbarclip_jax.losses import clip_loss, siglip_loss, soft_clip_loss
+from lumbarclip_jax.losses.clip import clip_loss
+from lumbarclip_jax.losses.siglip import siglip_loss
+from lumbarclip_jax.losses.soft_clip import soft_clip_loss
 from lumbarclip_jax.models import build_model
 from lumbarclip_jax.training import accumulation, train_step
 

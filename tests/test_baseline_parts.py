@@ -11,7 +11,7 @@ import pytest
 
 from configs import base
 from lumbarclip_jax import images
-from lumbarclip_jax.losses import soft_clip_loss
+from lumbarclip_jax.losses.soft_clip import soft_clip_loss
 from lumbarclip_jax.training import optim
 
 pytest.importorskip("torch")

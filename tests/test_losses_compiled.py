@@ -8,10 +8,12 @@ import jax.numpy as jnp
 import pytest
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
-from lumbarclip_jax.losses import clip_loss, siglip_loss, soft_clip_loss
 from lumbarclip_jax.losses.blockwise import OneDevice
+from lumbarclip_jax.losses.clip import clip_loss
 from lumbarclip_jax.losses.forms import choose_exchange
 from lumbarclip_jax.losses.sharded import Gather, Ring
+from lumbarclip_jax.losses.siglip import siglip_loss
+from lumbarclip_jax.losses.soft_clip import soft_clip_loss
 
 FEATURES = 512
 

@@ -5,7 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lumbarclip_jax.losses import clip_loss, siglip_loss, soft_clip_loss
+from lumbarclip_jax.losses.clip import clip_loss
+from lumbarclip_jax.losses.siglip import siglip_loss
+from lumbarclip_jax.losses.soft_clip import soft_clip_loss
 
 IMAGES = jnp.array([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0]])
 TEXTS = jnp.array([[1.0, 0.0], [0.0, 1.0], [0.0, 1.0]])

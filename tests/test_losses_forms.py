@@ -13,7 +13,9 @@ import pytest
 from hypothesis import strategies as st
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
-from lumbarclip_jax.losses import clip_loss, siglip_loss, soft_clip_loss
+from lumbarclip_jax.losses.clip import clip_loss
+from lumbarclip_jax.losses.siglip import siglip_loss
+from lumbarclip_jax.losses.soft_clip import soft_clip_loss
 
 MESH_SHAPES = [(1, 1), (2, 1), (4, 1), (8, 1), (4, 2), (1, 8)]
 OPTIONS = {

@@ -1,7 +1,18 @@
-"""Contrastive objectives: soft CLIP, plain CLIP and SigLIP, each exact at any batch size."""
+"""Contrastive losses: soft CLIP, plain CLIP and SigLIP, each exact at any batch size.
 
-from lumbarclip_jax.losses.clip import clip_loss
-from lumbarclip_jax.losses.siglip import siglip_loss
-from lumbarclip_jax.losses.soft_clip import soft_clip_loss
+Each is a function in the module of its name. Here are the names alone, for who checks a config or
+shows flags: importing them does not start JAX.
+"""
 
-__all__ = ["clip_loss", "siglip_loss", "soft_clip_loss"]
+from typing import Literal, get_args
+
+Name = Literal["soft_clip", "clip", "siglip"]
+NAMES: tuple[Name, ...] = get_args(Name)
+
+# How a loss is computed, see `forms`.
+Method = Literal["auto", "dense", "blockwise", "gather", "ring"]
+METHODS: tuple[Method, ...] = get_args(Method)
+
+# Which way the soft targets of soft CLIP are normalised, see `soft_clip`.
+Targets = Literal["row", "transposed"]
+TARGETS: tuple[Targets, ...] = get_args(Targets)

@@ -3,7 +3,8 @@
 from jax.sharding import Mesh
 from jaxtyping import Array, Float
 
-from lumbarclip_jax.losses.forms import BLOCK_SIZE, Method
+from lumbarclip_jax.losses import Method
+from lumbarclip_jax.losses.forms import BLOCK_SIZE
 from lumbarclip_jax.losses.soft_clip import soft_clip_loss
 
 

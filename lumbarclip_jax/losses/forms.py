@@ -1,14 +1,10 @@
 """Which form of a loss to compute: dense, in blocks, or in blocks over a mesh."""
 
-from typing import Literal
-
 from jax.sharding import Mesh
 
+from lumbarclip_jax.losses import METHODS, Method
 from lumbarclip_jax.losses.blockwise import Exchange, OneDevice
 from lumbarclip_jax.losses.sharded import Gather, Ring
-
-Method = Literal["auto", "dense", "blockwise", "gather", "ring"]
-METHODS = ("auto", "dense", "blockwise", "gather", "ring")
 
 BLOCK_SIZE = 1024  # a square of float32 takes 4 MiB; about ten are alive at once
 

@@ -15,8 +15,9 @@ import jax.numpy as jnp
 from jax.sharding import Mesh
 from jaxtyping import Array, Float
 
+from lumbarclip_jax.losses import Method
 from lumbarclip_jax.losses.blockwise import Pairs, streamed
-from lumbarclip_jax.losses.forms import BLOCK_SIZE, Method, choose_exchange
+from lumbarclip_jax.losses.forms import BLOCK_SIZE, choose_exchange
 from lumbarclip_jax.losses.similarity import product, similarity
 
 

@@ -17,19 +17,16 @@ temperature it divides the logits by; with unit embeddings and a CLIP temperatur
 nearly constant and P uniform: no signal. A target_scale of about 10 gives soft targets.
 """
 
-from typing import Literal
-
 import jax
 import jax.numpy as jnp
 from jax.sharding import Mesh
 from jaxtyping import Array, Float
 
+from lumbarclip_jax.losses import TARGETS, Method, Targets
 from lumbarclip_jax.losses.blockwise import streamed
-from lumbarclip_jax.losses.forms import BLOCK_SIZE, Method, choose_exchange
+from lumbarclip_jax.losses.forms import BLOCK_SIZE, choose_exchange
 from lumbarclip_jax.losses.similarity import similarity
 from lumbarclip_jax.losses.soft_clip_blockwise import Scales, SoftClip
-
-Targets = Literal["row", "transposed"]
 
 
 def soft_clip_loss(
@@ -69,7 +66,7 @@ def soft_clip_loss(
       ValueError: for an unknown `targets` or `method`, a `hard_weight` outside 0 to 1, embeddings
         of different shapes, or a mesh that is missing or does not fit the method or the batch.
     """
-    if targets not in ("row", "transposed"):
+    if targets not in TARGETS:
         raise ValueError(f'targets must be "row" or "transposed", not {targets!r}.')
     if not 0.0 <= hard_weight <= 1.0:
         raise ValueError(f"hard_weight must lie between 0 and 1, not {hard_weight}.")

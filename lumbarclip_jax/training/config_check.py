@@ -6,13 +6,11 @@ import re
 
 from ml_collections import ConfigDict
 
+from lumbarclip_jax import losses
 from lumbarclip_jax.data.resplit import parse_fold
 from lumbarclip_jax.evaluators import EVALUATORS
 
 DTYPES = ("auto", "float32", "bfloat16")
-LOSSES = ("soft_clip", "clip", "siglip")
-TARGETS = ("row", "transposed")
-METHODS = ("auto", "dense", "blockwise", "gather", "ring")
 
 
 def validate(config: ConfigDict) -> None:
@@ -28,9 +26,9 @@ def validate(config: ConfigDict) -> None:
 
 def _broken_rules(config: ConfigDict):
     yield from _choice(config, "dtype", DTYPES)
-    yield from _choice(config, "loss.name", LOSSES)
-    yield from _choice(config, "loss.targets", TARGETS)
-    yield from _choice(config, "loss.method", METHODS)
+    yield from _choice(config, "loss.name", losses.NAMES)
+    yield from _choice(config, "loss.targets", losses.TARGETS)
+    yield from _choice(config, "loss.method", losses.METHODS)
     for field in (
         "total_steps",
         "log_every_steps",

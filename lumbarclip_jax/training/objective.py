@@ -5,7 +5,9 @@ from jax.sharding import Mesh
 from jaxtyping import Array, Float
 from ml_collections import ConfigDict
 
-from lumbarclip_jax.losses import clip_loss, siglip_loss, soft_clip_loss
+from lumbarclip_jax.losses.clip import clip_loss
+from lumbarclip_jax.losses.siglip import siglip_loss
+from lumbarclip_jax.losses.soft_clip import soft_clip_loss
 
 Embeds = tuple[Float[Array, "B E"], Float[Array, "B E"]]  # images, and texts on the same rows
 
