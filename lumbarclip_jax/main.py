@@ -57,12 +57,13 @@ def _require_writable(workdir: pathlib.Path) -> None:
         raise ValueError(f"--workdir={workdir}: {there} {why}: choose another")
 
 
-def _phantom(config: ConfigDict) -> pathlib.Path:
+def _on_phantom(config: ConfigDict) -> ConfigDict:
+    """The config with the embedded phantom for its data, which is drawn where it is not there."""
     from data_prep.phantom.embedded import ensure_phantom
 
     try:
         # Every process asks: of those that share a cache folder one builds, the others wait.
-        return ensure_phantom(
+        folder = ensure_phantom(
             cache_folder(),
             patients=config.data.phantom_patients,
             seed=0,
@@ -75,6 +76,10 @@ def _phantom(config: ConfigDict) -> pathlib.Path:
             f"the phantom cannot be kept in {cache_folder()} ({error.strerror}): set "
             "LUMBARCLIP_CACHE to another folder, or train on --config.data.dir"
         ) from error
+    log.info("no --config.data.dir given: training on the embedded phantom, %s", folder)
+    config = config.copy_and_resolve_references()
+    config.data.dir = str(folder)
+    return config
 
 
 def main() -> None:
@@ -97,10 +102,7 @@ def main() -> None:
         if jax.config.jax_compilation_cache_dir is None:
             jax.config.update("jax_compilation_cache_dir", str(cache_folder() / "xla"))
         if not config.data.dir:
-            config.data.dir = str(_phantom(config))
-            log.info(
-                "no --config.data.dir given: training on the embedded phantom, %s", config.data.dir
-            )
+            config = _on_phantom(config)
         train_and_evaluate(config, workdir)
 
 

@@ -67,8 +67,8 @@ def train_and_evaluate(config: ConfigDict, workdir: str | pathlib.Path) -> dict[
     dataset.source(config.eval.final_split)  # a missing split should not be found after training
     if config.eval.choose_by:
         dataset.source("validation")
-    start = warm_start.adopt(config)
-    vocabulary = start.vocabulary or dataset.folder / "vocab.txt"
+    config, published = warm_start.adopt(config)
+    vocabulary = published.vocabulary or dataset.folder / "vocab.txt"
     tokenizer = Tokenizer(vocabulary, config.data.max_tokens, config.data.lowercase)
     local_batches = train_iterator(
         dataset,
@@ -96,7 +96,7 @@ def train_and_evaluate(config: ConfigDict, workdir: str | pathlib.Path) -> dict[
         abstract, optimizer = train_step.abstract_train_state(model, config, mesh)
         if checkpointer.latest_step is None:
             state, optimizer = train_step.create_train_state(model, config, mesh)
-            state = train_step.replace_variables(state, start.variables(model))
+            state = train_step.replace_variables(state, published.variables(model))
         else:
             state, position = checkpointer.restore(abstract)
             unvalidated = position.pop("unvalidated", False)

@@ -79,7 +79,7 @@ def test_training_begins_at_the_published_weights(tmp_path):
     config = tiny_config("", image, text)
     config.model.scan_layers = True
     config.model.text_encoder.pooling = "pooler"
-    start = warm_start.adopt(config)
+    config, start = warm_start.adopt(config)
     mesh = sharding.make_mesh(fsdp=2)
     model = build_model(config.model, 40)
     state, _ = train_step.create_train_state(model, config, mesh)
@@ -107,7 +107,7 @@ def test_training_begins_at_the_published_weights(tmp_path):
 
 def test_running_statistics_come_along(tmp_path):
     config = tiny_config("", write(tmp_path, "resnet"), run_file=resnet_linear)
-    start = warm_start.adopt(config)
+    config, start = warm_start.adopt(config)
     variables = start.variables(build_model(config.model, 40))
     _, published = from_hf(tmp_path)
     assert start.vocabulary is None
@@ -123,7 +123,7 @@ def test_pooling_by_a_layer_needs_the_layer(tmp_path, has_layer):
     write(text_checkpoint(tmp_path), "bert", weights)
     config = tiny_config("", text=tmp_path)
     config.model.text_encoder.pooling = "pooler"
-    start = warm_start.adopt(config)
+    config, start = warm_start.adopt(config)
     model = build_model(config.model, 40)
     if has_layer:
         assert "pooler" in start.variables(model)["params"]["text_encoder"]
@@ -137,7 +137,7 @@ def test_timm_has_no_pooler_layer(tmp_path):
     (tmp_path / "config.json").write_text(str(recorded("timm_vit", "config")[""]))
     config = tiny_config("", image=tmp_path)
     config.model.image_encoder.pooling = "pooler"
-    start = warm_start.adopt(config)
+    config, start = warm_start.adopt(config)
     with pytest.raises(ValueError, match=r"2 missing \(params/pooler"):
         start.variables(build_model(config.model, 40))
 
@@ -146,7 +146,8 @@ def test_timm_has_no_pooler_layer(tmp_path):
 def test_the_tokenizer_of_the_checkpoint_decides_on_case(tmp_path, cased):
     text = text_checkpoint(tmp_path, do_lower_case=not cased)
     config = tiny_config("", text=text)
-    assert warm_start.adopt(config).vocabulary == text / "vocab.txt"
+    config, start = warm_start.adopt(config)
+    assert start.vocabulary == text / "vocab.txt"
     assert config.data.lowercase is not cased
 
 
@@ -160,7 +161,8 @@ def test_a_tokenizer_json_will_do(tmp_path):
     (text / "vocab.txt").unlink()
     (text / "tokenizer.json").write_text(json.dumps(tokenizer))
     config = tiny_config("", text=text)
-    assert warm_start.adopt(config).vocabulary == text / "tokenizer.json"
+    config, start = warm_start.adopt(config)
+    assert start.vocabulary == text / "tokenizer.json"
     assert config.data.lowercase is False
     tokenizer["model"]["type"] = "BPE"
     (text / "tokenizer.json").write_text(json.dumps(tokenizer))
@@ -187,7 +189,7 @@ def test_a_checkpoint_of_another_architecture(tmp_path):
 def test_a_text_encoder_needs_its_own_vocabulary(tmp_path):
     config = tiny_config("", text=write(tmp_path, "bert"))
     with pytest.raises(FileNotFoundError, match=r"has no vocabulary: place the vocab.txt"):
-        _ = warm_start.adopt(config).vocabulary
+        _ = warm_start.adopt(config)[1].vocabulary
     text_checkpoint(tmp_path, vocabulary=30)
     with pytest.raises(ValueError, match="has 30 tokens, but the BERT beside it knows 40"):
         warm_start.adopt(config)
@@ -196,5 +198,6 @@ def test_a_text_encoder_needs_its_own_vocabulary(tmp_path):
 def test_without_checkpoints_a_config_stays_as_it_is():
     config = tiny_config("")
     before = config.to_json()
-    assert warm_start.adopt(config).encoders == {}
-    assert config.to_json() == before
+    adopted, start = warm_start.adopt(config)
+    assert start.encoders == {}
+    assert adopted.to_json() == config.to_json() == before

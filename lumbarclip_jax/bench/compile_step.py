@@ -41,6 +41,7 @@ def compile_step(config: ConfigDict, topology: str, vocab_size: int, effort: flo
     if isinstance(chip, Gpu) and effort:
         raise ValueError(f"--effort is {effort:g}: only the TPU compiler knows efforts, leave it 0")
     config_check.validate(config)
+    config = config.copy_and_resolve_references()
     if config.dtype == "auto":
         config.dtype = "bfloat16"
     mesh = sharding.make_mesh(config.mesh.fsdp, devices=devices_of(topology))

@@ -53,17 +53,19 @@ class WarmStart:
         return variables
 
 
-def adopt(config: ConfigDict) -> WarmStart:
-    """Opens the checkpoints a config names, and writes what they settle into it.
+def adopt(config: ConfigDict) -> tuple[ConfigDict, WarmStart]:
+    """Opens the checkpoints a config names.
 
-    `sizes` replace an encoder's variant, `data.lowercase` follows the text encoder's tokenizer. The
-    config that a run keeps therefore describes its model without the checkpoints.
+    Returns:
+      (the config with what they settle in it, the checkpoints). `sizes` replace an encoder's
+      variant, `data.lowercase` follows the text encoder's tokenizer: the config that a run keeps
+      describes its model without the checkpoints.
 
     Raises:
       FileNotFoundError, ValueError: as `pretrained.from_hf`; a checkpoint of another architecture
         than the config's.
     """
-    encoders = {}
+    config, encoders = config.copy_and_resolve_references(), {}
     for tower in ("image_encoder", "text_encoder"):
         fields = config.model[tower]
         if not fields.pretrained:
@@ -89,4 +91,4 @@ def adopt(config: ConfigDict) -> WarmStart:
         encoders[tower] = encoder
     if "text_encoder" in encoders:
         config.data.lowercase = published_lowercase(encoders["text_encoder"].folder)
-    return WarmStart(encoders, config.data.image_size_px)
+    return config, WarmStart(encoders, config.data.image_size_px)
