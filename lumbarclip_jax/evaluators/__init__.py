@@ -5,11 +5,11 @@ The contract, after big_vision's: an evaluator is a class built as
     evaluator = evaluator_class(name)(embedder, split="test", **options)
 
 whose `run(state)` yields `(name, float)`. The training loop knows nothing else about it. Names read
-`<split>/<evaluator>/<what>`; beside a number `<name>` stand `<name>_ci_low` and `<name>_ci_high`,
-its 95 % interval over patients (see `bootstrap`, `intervals`), `<name>_chance`, what a model that
-looks at nothing would reach, and for classification `<name>_level_only`, what one reaches who knows
-the disc level alone. A task that cannot be measured on a split (no labels, one class) is skipped;
-its yielded counts show why, and one warning of the evaluator names all of them.
+`<split>/<evaluator>/<what>`, see `names`; beside a number `<name>` stand `<name>_ci_low` and
+`<name>_ci_high`, its 95 % interval over patients (see `bootstrap`, `intervals`), `<name>_chance`,
+what a model that looks at nothing would reach, and for classification `<name>_level_only`, what one
+reaches who knows the disc level alone. A task that cannot be measured on a split (no labels, one
+class) is skipped; its yielded counts show why, and one warning of the evaluator names all of them.
 
 `embedder` is the only way to the model and the data: `embedder(state, split)` gives the split's
 embeddings, texts and labels, `embedder.columns(split)` texts and labels without encoding anything,

@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator, Mapping
 import numpy as np
 
 from lumbarclip_jax.evaluators.intervals import Interval, percentile
+from lumbarclip_jax.evaluators.names import CHANCE, HIGH, LOW
 
 Metrics = Callable[[np.ndarray], dict[str, np.ndarray]]
 
@@ -40,10 +41,10 @@ class Estimate:
     def named(self, name: str, chance: float | None = None) -> Iterator[tuple[str, float]]:
         """Yields the number, its interval and, when given, its chance level under their names."""
         yield name, self.value
-        yield f"{name}_ci_low", self.low
-        yield f"{name}_ci_high", self.high
+        yield f"{name}{LOW}", self.low
+        yield f"{name}{HIGH}", self.high
         if chance is not None:
-            yield f"{name}_chance", float(chance)
+            yield f"{name}{CHANCE}", float(chance)
 
 
 def patient_resamples(

@@ -7,6 +7,7 @@ import numpy as np
 
 from lumbarclip_jax.evaluators import calibration, class_metrics
 from lumbarclip_jax.evaluators.bootstrap import Metrics, estimates
+from lumbarclip_jax.evaluators.names import LEVEL_ONLY
 
 
 @dataclasses.dataclass(frozen=True)
@@ -192,7 +193,7 @@ class Predictions:
         for name, estimate in found.items():
             yield from estimate.named(f"{prefix}/{name}", chance.get(name))
             if name in beside:
-                yield f"{prefix}/{name}_level_only", float(beside[name][0])
+                yield f"{prefix}/{name}{LEVEL_ONLY}", float(beside[name][0])
 
 
 def joined(parts: Sequence[Predictions]) -> Predictions:

@@ -22,6 +22,7 @@ from lumbarclip_jax.evaluators.linear_probe import (
     on_one_thread,
     warn_of_unconverged,
 )
+from lumbarclip_jax.evaluators.names import LEVEL_ONLY, SEED_DEVIATION
 from lumbarclip_jax.evaluators.task_rows import (
     LabelledRows,
     can_fit,
@@ -170,8 +171,9 @@ class FewShot:
         points = [metric(ones) for metric in each]
         for name, estimate in estimates(metrics, answered[0].patient_id, **self.bootstrap).items():
             yield from estimate.named(f"{prefix}/{name}", chance[name])
-            yield f"{prefix}/{name}_level_only", float(beside[name][0])
-            yield f"{prefix}/{name}_seed_sd", float(np.std([of[name][0] for of in points], ddof=1))
+            yield f"{prefix}/{name}{LEVEL_ONLY}", float(beside[name][0])
+            deviation = np.std([of[name][0] for of in points], ddof=1)
+            yield f"{prefix}/{name}{SEED_DEVIATION}", float(deviation)
 
 
 def _by_first_unit(rows: LabelledRows, probabilities: np.ndarray) -> Predictions:

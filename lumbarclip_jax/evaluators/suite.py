@@ -4,6 +4,7 @@ import logging
 from collections.abc import Mapping, Sequence
 
 from lumbarclip_jax.evaluators import STANDARD, evaluator_class
+from lumbarclip_jax.evaluators.names import LOW
 from lumbarclip_jax.process import activity
 
 log = logging.getLogger(__name__)
@@ -51,6 +52,6 @@ def log_validation(step: int, metrics: Mapping[str, float]) -> None:
     found = [
         f"{name.partition('/')[2]} {value:.3f}"
         for name, value in metrics.items()
-        if name.endswith(FIRST) and f"{name}_ci_low" in metrics
+        if name.endswith(FIRST) and f"{name}{LOW}" in metrics
     ]
     log.info("validation at step %d: %s", step, ", ".join(found[:SHOWN]) or "nothing to measure")

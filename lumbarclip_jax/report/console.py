@@ -23,13 +23,8 @@ def log_summary(metrics: Mapping[str, float]) -> None:
 def summary(metrics: Mapping[str, float]) -> list[str]:
     """The lines of the table: name in the file, value, 95 % interval and chance."""
     arranged = tables.sections(order.ordered(dict(metrics)))
-    names = {}
-    for name in metrics:
-        if name.count("/") > 1:
-            split, evaluator, path, measure = tables.split_name(name)
-            names[split, evaluator, "/".join(path) or evaluator, measure] = name
     first = {
-        names[section.split, section.evaluator, table.key, row.measure]: _numbers(row)
+        str(table.name_of(section, row)): _numbers(row)
         for section, _, table, row in [*tables.headlines(arranged), *_next(arranged)]
     }
     if not first:

@@ -10,7 +10,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from PIL import Image
 
-from lumbarclip_jax.report.tables import split_name, title
+from lumbarclip_jax.evaluators.names import CHANCE, HIGH, LOW, Name
+from lumbarclip_jax.report.tables import title
 
 INK, MUTED, GRID_COLOUR = "#1c2733", "#5b6b7b", "#e3e8ee"
 COLOURS = ("#0b6e99", "#c8553d", "#3f7d4e", "#8a5a9e", "#b58900", "#4a5568")
@@ -86,10 +87,10 @@ def evaluation_curves(history: list[dict]) -> list[Drawn]:
         for name in row:
             if not name.endswith(("recall_at_5", "/auroc_within_level")):
                 continue
-            split, evaluator, path, measure = split_name(name)
-            lines = curves.setdefault((split, evaluator, measure), {})
-            label = ", ".join(map(title, path))
-            numbers = (row.get(name + suffix, np.nan) for suffix in _BAND)
+            called = Name.of_number(name)
+            lines = curves.setdefault((called.split, called.evaluator, called.measure), {})
+            label = ", ".join(map(title, called.path))
+            numbers = (row.get(name + suffix, np.nan) for suffix in (LOW, HIGH, CHANCE))
             lines.setdefault(label, []).append((row["step"], row[name], *numbers))
 
     pictures = []
@@ -121,9 +122,6 @@ def evaluation_curves(history: list[dict]) -> list[Drawn]:
             )
         )
     return pictures
-
-
-_BAND = ("_ci_low", "_ci_high", "_chance")
 
 
 def panel(heading: str, size: tuple[float, float] = (3.8, 2.6), x_label: str = "Training step"):

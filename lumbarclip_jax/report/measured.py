@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from lumbarclip_jax.evaluators import predictions_file
 from lumbarclip_jax.evaluators.classification import Predictions
 from lumbarclip_jax.evaluators.metrics_file import TRAINED_STEPS, read_metrics
+from lumbarclip_jax.evaluators.names import Name
 from lumbarclip_jax.run_folder import choice
 from lumbarclip_jax.run_folder.run import EVALUATE_FOLDER, FINETUNE_FOLDER, METRICS_FILE
 
@@ -68,23 +69,26 @@ def _read(path: pathlib.Path) -> Measured:
     )
 
 
+def _task(name: str) -> Name | None:
+    """The first three parts of what a number or an answer is called: split, evaluator and task."""
+    if name.count("/") < 2:
+        return None
+    called = Name.of_answers(name)
+    return dataclasses.replace(called, path=called.path[:1])
+
+
 def _both(added: Measured, own: Measured) -> Measured:
     return Measured(added.metrics | own.metrics, added.predictions | own.predictions)
 
 
-def _task(name: str) -> str | None:
-    """`<split>/<evaluator>/<task>` of a metric or of answers."""
-    return "/".join(name.split("/")[:3]) if name.count("/") >= 2 else None
-
-
-def _renamed(one: Measured, shared: set[str], folder: str) -> Measured:
+def _renamed(one: Measured, shared: set[Name], folder: str) -> Measured:
     """With the folder in the name of the evaluator, for the tasks that are `shared`."""
 
     def rename(name: str) -> str:
-        if _task(name) not in shared:
+        if (called := _task(name)) not in shared:
             return name
-        split, evaluator, rest = name.split("/", 2)
-        return f"{split}/{evaluator} ({folder})/{rest}"
+        renamed = dataclasses.replace(called, evaluator=f"{called.evaluator} ({folder})")
+        return name.replace(str(called), str(renamed), 1)
 
     return Measured(
         *({rename(k): v for k, v in of.items()} for of in (one.metrics, one.predictions))

@@ -5,7 +5,8 @@ from collections.abc import Mapping
 
 from lumbarclip_jax.data.tasks import FINDINGS, MAIN, TASKS
 from lumbarclip_jax.evaluators import EVALUATORS
-from lumbarclip_jax.report.tables import SHARE, SUFFIXES, split_name
+from lumbarclip_jax.evaluators.names import BESIDE, Name
+from lumbarclip_jax.report.tables import SHARE
 
 PATHS = (
     *("image_to_text", "text_to_image", "patient_to_text", "text_to_patient"),
@@ -28,15 +29,16 @@ def ordered(metrics: Mapping[str, float]) -> dict[str, float]:
 
 
 def _place(name: str) -> tuple:
-    if name.count("/") < 2:
+    called = Name.of_number(name)
+    if called is None:
         return ()
-    split, evaluator, path, measure = split_name(name)
-    for suffix in SUFFIXES:
+    measure = called.measure
+    for suffix in BESIDE:
         measure = measure.removesuffix(suffix)
     return (
-        _natural(split),
-        _known(evaluator, tuple(EVALUATORS)),
-        *(_known(part, PATHS) for part in path),
+        _natural(called.split),
+        _known(called.evaluator, tuple(EVALUATORS)),
+        *(_known(part, PATHS) for part in called.path),
         # A path that ends here, at its measures, comes before one that goes on.
         (-1,),
         _known(measure, MEASURES),

@@ -8,6 +8,7 @@ import jinja2
 import lumbarclip_jax
 from data_prep.process.files import disk_errors_name, write_whole
 from lumbarclip_jax.data import resplit
+from lumbarclip_jax.evaluators.names import LEVEL_ONLY
 from lumbarclip_jax.evaluators.task_rows import FEWEST_PATIENTS
 from lumbarclip_jax.process import activity
 from lumbarclip_jax.report import (
@@ -106,7 +107,7 @@ def write_report(
             forest_rows=forest_rows,
             forest_ticks=forest.TICKS,
             fewest_patients=FEWEST_PATIENTS,
-            has_level_only=any(name.endswith("_level_only") for name in metrics),
+            has_level_only=any(name.endswith(LEVEL_ONLY) for name in metrics),
             curves=curves,
             task_pictures=of_task,
             robustness_pictures=of_robustness,

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import matplotlib
 import numpy as np
 
+from lumbarclip_jax.evaluators.names import CHANCE, DIRECTION, HIGH, LOW
 from lumbarclip_jax.report.figures import INK, MUTED, Drawn, Numbers, finish, panel
 from lumbarclip_jax.report.tables import title
 
@@ -32,14 +33,14 @@ def declines(metrics: Mapping[str, float], split: str) -> dict[str, Decline]:
     found = {}
     for name in metrics:
         number = name.removeprefix(f"{prefix}/clean/")
-        if number == name or f"{name}_ci_low" not in metrics:
+        if number == name or f"{name}{LOW}" not in metrics:
             continue
         pattern = re.compile(rf"{re.escape(prefix)}/(\w+)/severity_(\d+)/{re.escape(number)}")
         points: dict[str, list[tuple[int, float]]] = {}
         for other, value in metrics.items():
             if match := pattern.fullmatch(other):
                 points.setdefault(match[1], []).append((int(match[2]), value))
-        beside = (metrics[name + suffix] for suffix in ("", "_ci_low", "_ci_high", "_chance"))
+        beside = (metrics[name + suffix] for suffix in ("", LOW, HIGH, CHANCE))
         found[number] = Decline(*beside, {k: np.array(sorted(v)) for k, v in points.items()})
     return found
 
@@ -73,6 +74,5 @@ def robustness_pictures(metrics: Mapping[str, float], split: str) -> list[Drawn]
 
 
 def _measure(name: str) -> str:
-    """`image_to_text_recall_at_5` carries its direction in its name."""
-    direction = re.fullmatch(r"(\w+_to_\w+?)_((?:recall|median|mrr).*)", name)
+    direction = DIRECTION.fullmatch(name)
     return f"{title(direction[1])}, {title(direction[2]).lower()}" if direction else title(name)

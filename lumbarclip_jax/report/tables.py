@@ -10,8 +10,7 @@ import math
 import re
 from collections.abc import Mapping
 
-DIRECTION = re.compile(r"((?:image|text|patient)_to_(?:image|text|patient))_(\w+)")
-SUFFIXES = ("_ci_low", "_ci_high", "_chance", "_level_only", "_seed_sd")
+from lumbarclip_jax.evaluators.names import BESIDE, Name, is_beside
 
 PERCENT = "\N{NO-BREAK SPACE}%"
 MINUS = "\N{MINUS SIGN}"
@@ -175,6 +174,11 @@ class Table:
     facts: list[str] = dataclasses.field(default_factory=list)
     rows: list[Row] = dataclasses.field(default_factory=list)
 
+    def name_of(self, section: "Section", row: Row | None = None) -> Name:
+        """What the answers behind the table are called, or the number of a row."""
+        path = () if self.key == section.evaluator else tuple(self.key.split("/"))
+        return Name(section.split, section.evaluator, path, row.measure if row else "")
+
 
 @dataclasses.dataclass
 class Task:
@@ -202,25 +206,18 @@ def _defined(value: float | None) -> float | None:
     return None if value is None or math.isnan(value) else value
 
 
-def split_name(name: str) -> tuple[str, str, list[str], str]:
-    """(split, evaluator, path below it, measure) of a metric name."""
-    split, evaluator, *path, measure = name.split("/")
-    if direction := DIRECTION.fullmatch(measure):
-        path, measure = [*path, direction[1]], direction[2]
-    return split, evaluator, path, measure
-
-
 def sections(metrics: dict[str, float]) -> list[Section]:
     """Arranges flat metrics in the order they come in; names of fewer than three parts are left.
 
     Args:
-      metrics: `<split>/<evaluator>/.../<measure>` to value, with `_ci_low`, `_ci_high`, `_chance`.
+      metrics: by name, see `evaluators.names`.
     """
     found: dict[tuple[str, str], Section] = {}
     for name, value in metrics.items():
-        if name.count("/") < 2 or name.endswith(SUFFIXES):
+        called = Name.of_number(name)
+        if called is None or is_beside(name):
             continue
-        split, evaluator, path, measure = split_name(name)
+        split, evaluator, path, measure = dataclasses.astuple(called)
         if measure in OF_FINDINGS and not value:
             continue  # of a data set without findings
         section = found.setdefault((split, evaluator), Section(split, evaluator, title(evaluator)))
@@ -229,7 +226,7 @@ def sections(metrics: dict[str, float]) -> list[Section]:
         if measure.startswith(SHARE):
             fact = title(measure.removeprefix(SHARE)).lower() + " {:.0%}"
         if not path and fact is None:
-            path = [evaluator]
+            path = (evaluator,)
         if path:
             task = section.tasks.setdefault(path[0], Task(path[0], title(path[0])))
         if path[1:] or fact is None or measure in TABLE_FACTS:
@@ -239,7 +236,7 @@ def sections(metrics: dict[str, float]) -> list[Section]:
         if fact is not None:
             (table or task or section).facts.append(fact.format(value))
         elif table:
-            beside = (_defined(metrics.get(name + suffix)) for suffix in SUFFIXES)
+            beside = (_defined(metrics.get(name + suffix)) for suffix in BESIDE)
             row = Row(measure, value, *beside)
             if not row.is_certain:
                 table.rows.append(row)

@@ -127,8 +127,9 @@ def task_parts(
             part.facts = list(dict.fromkeys([*part.facts, *task.facts]))
             for table in filter(_has_numbers, task.tables.values()):
                 is_baseline = table.key.endswith(BASELINE)
-                key = f"{section.split}/{section.evaluator}/{table.key}"
-                features = [p for p in table.key.split("/")[1:] if p != USUAL_FEATURES]
+                name = table.name_of(section)
+                key = str(name)
+                features = [part for part in name.features if part != USUAL_FEATURES]
                 heading = ", ".join([section.title, *(title(p).lower() for p in features)])
                 answered = Answered(
                     evaluator=section.evaluator,

@@ -15,6 +15,7 @@ from jax.experimental import multihost_utils
 from ml_collections import ConfigDict
 
 from data_prep.process.files import write_whole
+from lumbarclip_jax.evaluators.names import is_beside
 
 FILE = "chosen.json"
 
@@ -45,7 +46,7 @@ class Choice:
             return False
         name = self.metric.removeprefix("-")
         if name not in metrics:
-            known = (name for name in metrics if not name.endswith(("_ci_low", "_ci_high")))
+            known = (name for name in metrics if not is_beside(name))
             raise ValueError(
                 f"eval.choose_by={self.metric!r} is not measured by eval.on_the_way: choose from "
                 f"{', '.join(known)}"

@@ -122,7 +122,7 @@ def task_groups(table: Table) -> list[Group]:
 
 def _way(measure: Measure) -> str:
     """How it was answered: the evaluator, the features, by image or by patient."""
-    features = [title(part).lower() for part in measure.features.split("/") if part]
+    features = [title(part).lower() for part in measure.features]
     return ", ".join([title(measure.evaluator), *features])
 
 

@@ -135,7 +135,7 @@ def _csv_lines(splits: str, table: Table | None) -> Iterator[dict]:
             "seeds": row.seeds,
             "evaluator": measure.evaluator,
             "task": measure.task,
-            "features": measure.features,
+            "features": "/".join(measure.features),
             "metric": measure.metric,
             "value": sampled.value,
             "ci_low": sampled.interval[0],

@@ -8,6 +8,7 @@ import numpy as np
 
 from lumbarclip_jax.evaluators import predictions_file
 from lumbarclip_jax.evaluators.metrics_file import read_metrics
+from lumbarclip_jax.evaluators.names import CHANCE, Name
 from lumbarclip_jax.evaluators.predictions_file import Kept
 from lumbarclip_jax.run_folder.run import METRICS_FILE
 from lumbarclip_jax.sweep.plan import PlannedRun
@@ -71,15 +72,14 @@ def _chance(metrics: Sequence[dict[str, float]], folds: Sequence[Kept]) -> dict[
     """
     chance = {}
     for key in folds[0].ranks:
-        prefix, _, direction = key.rpartition("/")
         for name in metrics[0]:
-            stem = f"{prefix}/{direction}_"
-            if not (name.startswith(stem) and name.endswith("_chance")):
+            called = Name.of_number(name.removesuffix(CHANCE))
+            if not name.endswith(CHANCE) or called is None or called.answers != key:
                 continue
-            if len(folds) > 1 and "median" in name:
+            metric = called.measure
+            if len(folds) > 1 and "median" in metric:
                 continue
             queries = [len(fold.ranks[key][0]) for fold in folds]
-            metric = name.removeprefix(stem).removesuffix("_chance")
             values = [of_fold[name] for of_fold in metrics]
             chance[f"{key}/{metric}"] = float(np.average(values, weights=queries))
     return chance

@@ -8,6 +8,7 @@ import numpy as np
 from lumbarclip_jax.data.tasks import FINDINGS
 from lumbarclip_jax.evaluators.classification import same_rows
 from lumbarclip_jax.evaluators.linear_probe import LEVEL_ONLY
+from lumbarclip_jax.evaluators.names import Name
 from lumbarclip_jax.evaluators.task_scores import BY_PATIENT
 from lumbarclip_jax.report.tables import title
 from lumbarclip_jax.sweep.results import Results
@@ -38,20 +39,24 @@ class Measure:
 
     @property
     def evaluator(self) -> str:
-        return self.key.split("/")[1]
+        return self.name.evaluator
+
+    @property
+    def name(self) -> Name:
+        return Name.of_answers(self.key)
 
     @property
     def what(self) -> str:
         """A direction of retrieval, a task, or task/features."""
-        return self.key.split("/", 2)[2]
+        return "/".join(self.name.path)
 
     @property
     def task(self) -> str:
-        return self.what.partition("/")[0]
+        return self.name.task
 
     @property
-    def features(self) -> str:
-        return self.what.partition("/")[2]
+    def features(self) -> tuple[str, ...]:
+        return self.name.features
 
     @property
     def is_single_finding(self) -> bool:
@@ -111,7 +116,8 @@ def ablation(every: Sequence[Results], resamples: int) -> Table:
     for results in every:
         kept = results.of_seed[0]
         for key, predicted in kept.predictions.items():
-            if key.split("/")[1] not in EVALUATORS or key.endswith(f"/{LEVEL_ONLY}"):
+            name = Name.of_answers(key)
+            if name.evaluator not in EVALUATORS or name.path[-1] == LEVEL_ONLY:
                 continue
             main = _main_metric(predicted)
             if key not in predicted_first:
@@ -123,8 +129,8 @@ def ablation(every: Sequence[Results], resamples: int) -> Table:
             if not same_rows(predicted, predicted_first[key]):
                 raise ValueError(_differing(every[0], results, key))
             parts = [seed.predictions[key] for seed in results.of_seed]
-            name = f"{results.model}, {key}"
-            for metric, sampled in sample_predictions(parts, name, resamples).items():
+            told = f"{results.model}, {key}"
+            for metric, sampled in sample_predictions(parts, told, resamples).items():
                 cells[results.model, Measure(key, metric, metric == main)] = sampled
         for key, (_, patient_id) in kept.ranks.items():
             if not np.array_equal(patient_id, ranked_first.setdefault(key, patient_id)):
@@ -143,12 +149,12 @@ def ablation(every: Sequence[Results], resamples: int) -> Table:
 
 def _level_only(results: Results, key: str, resamples: int) -> dict[str, Sampled]:
     """The probe that is told the disc level alone, on the rows of `key`; empty without one."""
-    split, _, task, *features = key.split("/")
+    name = Name.of_answers(key)
     kept = results.of_seed[0].predictions
-    blind = kept.get(f"{split}/linear_probe/{task}/{LEVEL_ONLY}")
+    blind = kept.get(str(Name(name.split, "linear_probe", (name.task, LEVEL_ONLY))))
     if blind is None:
         return {}
-    if features[-1:] == [BY_PATIENT]:
+    if name.features[-1:] == (BY_PATIENT,):
         blind = blind.by_patient()
     # One seed says it all: it is fitted to labels and levels, which no seed changes.
     return sample_predictions([blind], key, resamples) if same_rows(blind, kept[key]) else {}
