@@ -9,6 +9,7 @@ import jax
 from ml_collections import ConfigDict
 
 from data_prep.process.signals import Stopped, set_unsaved
+from data_prep.records.manifest import VOCABULARY
 from lumbarclip_jax import sharding
 from lumbarclip_jax.data.dataset import Dataset
 from lumbarclip_jax.data.pipeline import pipeline_options, train_iterator
@@ -68,7 +69,7 @@ def train_and_evaluate(config: ConfigDict, workdir: str | pathlib.Path) -> dict[
     if config.eval.choose_by:
         dataset.source("validation")
     config, published = warm_start.adopt(config)
-    vocabulary = published.vocabulary or dataset.folder / "vocab.txt"
+    vocabulary = published.vocabulary or dataset.folder / VOCABULARY
     tokenizer = Tokenizer(vocabulary, config.data.max_tokens, config.data.lowercase)
     local_batches = train_iterator(
         dataset,

@@ -4,6 +4,7 @@ import csv
 
 import numpy as np
 
+from data_prep.records.levels import LUMBAR
 from data_prep.sources import rsna
 from tests.data_prep_cohort import slice_dataset
 
@@ -84,7 +85,7 @@ def write_csv(path, header, rows):
 
 def write_tables(root, marks, severities):
     """`severities` is study -> {column: value}."""
-    levels = [level.replace("-", "_").lower() for level in rsna.LEVELS]
+    levels = [level.replace("-", "_").lower() for level in LUMBAR]
     columns = [f"{condition}_{level}" for condition in rsna.CONDITIONS for level in levels]
     rows = [(study, *(graded.get(c, "") for c in columns)) for study, graded in severities.items()]
     write_csv(root / "train.csv", ("study_id", *columns), rows)

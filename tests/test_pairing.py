@@ -7,7 +7,7 @@ import pytest
 from data_prep.build.inputs import read_inputs
 from data_prep.label_reports import labelling
 from data_prep.records.drops import Reason
-from data_prep.records.labels import ABSENT, PRESENT
+from data_prep.records.findings import ABSENT, PRESENT
 from data_prep.records.pairing import Line, Record, Subject, pair
 from data_prep.records.scan import Columns, Inputs
 from tests.archive_folder import Archive, table

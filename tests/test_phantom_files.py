@@ -16,11 +16,12 @@ import pytest
 from pydicom.uid import MRImageStorage, SecondaryCaptureImageStorage
 
 from data_prep.phantom import geometry
-from data_prep.phantom.anatomy import LEVELS, draw_patient
+from data_prep.phantom.anatomy import draw_patient
 from data_prep.phantom.generate import generate
 from data_prep.phantom.reports import write_report
 from data_prep.phantom.tables import write_reports
 from data_prep.records.findings import FINDINGS, LEVEL_FINDINGS
+from data_prep.records.schema import LEVELS
 
 PATIENTS, SEED = 7, 3
 

@@ -11,11 +11,11 @@ import pytest
 from data_prep.phantom.anatomy import (
     BULGE_MM,
     INDENTATION_MM,
-    LEVELS,
     PROTRUSION_MM,
     draw_patient,
 )
 from data_prep.phantom.reports import Report, write_report
+from data_prep.records.schema import LEVELS
 
 COUNT = 500
 # Every way a reader writes a level, turned back into its name.

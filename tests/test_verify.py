@@ -15,7 +15,7 @@ from array_record.python.array_record_data_source import ArrayRecordDataSource
 from array_record.python.array_record_module import ArrayRecordWriter
 
 from data_prep.build import build
-from data_prep.records import schema
+from data_prep.records import example
 from data_prep.records.manifest import seal
 from data_prep.verify import verify
 from tests import data_prep_cohort as cohort
@@ -75,7 +75,7 @@ def damage(folder: pathlib.Path, rng: random.Random) -> set[str]:
 
 def rewrite(folder: pathlib.Path, shard: pathlib.Path, change) -> None:
     """Writes a shard anew with `change(number, record)` applied, and the manifest to suit it."""
-    features = schema.features(32)
+    features = example.features(32)
     with ArrayRecordDataSource([str(shard)]) as source:
         records = [features.deserialize_example_np(source[i]) for i in range(len(source))]
     writer = ArrayRecordWriter(str(shard), "group_size:1,uncompressed")
@@ -87,7 +87,7 @@ def rewrite(folder: pathlib.Path, shard: pathlib.Path, change) -> None:
         for name in ("findings", "level_findings"):
             record[name] = record[name].tolist()
         record["grades"] = {"pfirrmann": int(record["grades"]["pfirrmann"])}
-        writer.write(schema.serialize(change(number, record) or record))
+        writer.write(example.serialize(change(number, record) or record))
     writer.close()
     manifest = json.loads((folder / "manifest.json").read_text())
     for entry in manifest["shards"]:
@@ -202,7 +202,7 @@ def leak(folder, traits) -> list[str]:
     """Gives record 0 of a test shard what record 1 of a train shard has; returns the faults."""
     train = next(shard for shard in shards(folder) if "-train" in shard.name)
     test = next(shard for shard in shards(folder) if "-test" in shard.name)
-    features = schema.features(32)
+    features = example.features(32)
     with ArrayRecordDataSource([str(train)]) as source:
         donor = features.deserialize_example_np(source[1])
     donor = {n: v.decode() if isinstance(v, bytes) else v for n, v in donor.items()}
@@ -239,7 +239,7 @@ def test_brighter_pixels_are_a_leak(copied):
 def test_a_shared_report_and_patient_are_leaks(copied):
     train = next(shard for shard in shards(copied) if "-train" in shard.name)
     with ArrayRecordDataSource([str(train)]) as source:
-        donor = schema.features(32).deserialize_example_np(source[0])
+        donor = example.features(32).deserialize_example_np(source[0])
     test = next(shard for shard in shards(copied) if "-test" in shard.name)
     taken = {n: donor[n].decode() for n in ("report", "report_group", "patient_id")}
     rewrite(copied, test, lambda number, record: record | taken if number == 0 else record)

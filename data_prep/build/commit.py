@@ -16,15 +16,13 @@ from data_prep.build.shards import Row
 from data_prep.build.workspace import PlannedShard, Workspace
 from data_prep.process.files import disk_errors_name, write_whole
 from data_prep.records import drops as drops_lib
-from data_prep.records import findings, schema
+from data_prep.records import example, findings, schema
 from data_prep.records.drops import Drop
 from data_prep.records.manifest import FILE as MANIFEST
-from data_prep.records.manifest import seal
+from data_prep.records.manifest import METADATA, VOCABULARY, seal, shard_name
 from data_prep.records.pseudonyms import Pseudonyms
 from data_prep.text import vocabulary
 
-VOCABULARY = "vocab.txt"
-METADATA = ("dataset_info.json", "features.json")
 DESCRIPTION = "Lumbar-spine MRI slices, each with the radiology report of its patient."
 
 
@@ -63,7 +61,7 @@ def commit(
     for split, split_shards in by_split.items():
         tally = _Tally()
         for index, shard in enumerate(split_shards):
-            name = f"{schema.NAME}-{split}.array_record-{index:05d}-of-{len(split_shards):05d}"
+            name = shard_name(split, index, len(split_shards))
             _link(space.shard_path(shard.digest), folder / name)
             receipt = space.receipt(shard.digest)
             rows = list(space.rows(shard.digest))
@@ -172,7 +170,7 @@ def _write_metadata(folder: pathlib.Path, entries: Sequence[Mapping], size_px: i
     ]
     tfds.folder_dataset.write_metadata(
         data_dir=folder,
-        features=schema.features(size_px),
+        features=example.features(size_px),
         split_infos=split_infos,
         version=schema.VERSION,
         description=DESCRIPTION,

@@ -16,8 +16,8 @@ from data_prep.build.shards import Row
 from data_prep.images.pixels import Rendering
 from data_prep.records import schema
 from data_prep.records.drops import Drop, NothingLeft, Reason
-from data_prep.records.findings import LEVEL_FINDINGS
-from data_prep.records.labels import PRESENT, Findings
+from data_prep.records.findings import LEVEL_FINDINGS, PRESENT
+from data_prep.records.labels import Findings
 from data_prep.records.pseudonyms import Pseudonyms
 from data_prep.records.scan import ImageRef
 from data_prep.text.reports import report_group

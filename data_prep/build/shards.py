@@ -14,7 +14,7 @@ from data_prep.images.dicom import Rejected
 from data_prep.images.fingerprints import fingerprint
 from data_prep.images.pixels import Rendering
 from data_prep.process.files import disk_errors_name, own_name
-from data_prep.records import schema
+from data_prep.records import example
 from data_prep.records.drops import Reason
 
 # One record a group: a larger group is unpacked whole for each random access.
@@ -75,7 +75,7 @@ def convert_shard(
                 if isinstance(image, Rejected):
                     dropped.append((index, Reason(image.reason).value, image.detail))
                     continue
-                writer.write(schema.serialize({"image": image, **rows[index].features}))
+                writer.write(example.serialize({"image": image, **rows[index].features}))
                 kept.append((index, (fingerprint(image) or b"").hex()))
         with disk_errors_name(path):
             writer.close()

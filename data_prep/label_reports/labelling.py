@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from data_prep.label_reports import compare, rules
 from data_prep.label_reports.reader import Evidence, Reader, Reading
-from data_prep.records.findings import FINDINGS
+from data_prep.records.findings import FINDINGS, NOT_MENTIONED, STATUS
 from data_prep.records.label_file import read_label_lines
 from data_prep.records.pairing import Subject
 from data_prep.sources import mendeley
@@ -185,7 +185,7 @@ def summary(readings: Iterable[Reading], dropped: Mapping[str, int]) -> str:
     """Counts by finding and status, of the reports in other languages, and of the rows left out."""
     readings = list(readings)
     counts = collections.Counter(pair for reading in readings for pair in reading.findings.items())
-    statuses = ("present", "absent", "uncertain")
+    statuses = [status for status, code in STATUS.items() if code != NOT_MENTIONED]
     lines = [f"{'':30}" + "".join(f"{status:>11}" for status in statuses)]
     lines += [
         f"{name:30}" + "".join(f"{counts[name, status]:>11}" for status in statuses)

@@ -8,12 +8,11 @@ import dataclasses
 from collections.abc import Iterable, Sequence
 
 from data_prep.label_reports.rules import LevelRules
+from data_prep.records.levels import LUMBAR
 
 _COUNTS = {"c": 7, "t": 12, "l": 5, "s": 5}
 _FIRST = {"c": 0, "t": 7, "l": 19, "s": 24}
-_NAMES = {
-    _FIRST["l"] + k: name for k, name in enumerate(["L1-L2", "L2-L3", "L3-L4", "L4-L5", "L5-S1"])
-}
+_NAMES = dict(enumerate(LUMBAR, start=_FIRST["l"]))
 # D11-D12 and D12-L1 are on every lumbar study; what is higher belongs to another one.
 _FIRST_LUMBAR_STUDY = _FIRST["t"] + 10
 _SEPARATORS = frozenset("-–—−‐‑/\\_.")

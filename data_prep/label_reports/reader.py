@@ -10,11 +10,8 @@ from data_prep.label_reports.languages import Languages
 from data_prep.label_reports.sections import Section, Splitter
 from data_prep.label_reports.statements import Evidence, Memory, Statements
 from data_prep.label_reports.tokens import Tokenizer
-from data_prep.records.findings import FINDINGS, LOCATED_FINDINGS
+from data_prep.records.findings import FINDINGS, LOCATED_FINDINGS, STRENGTH
 from data_prep.records.labels import Findings
-
-# The strongest statement of a report counts.
-_STRENGTH = ("absent", "uncertain", "present")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,7 +34,7 @@ class Reading:
     def findings(self) -> dict[str, str]:
         """Status by finding, of those the report speaks of, in the order of FINDINGS."""
         said = {name: [e.status for e in self.evidence if e.finding == name] for name in FINDINGS}
-        return {name: max(s, key=_STRENGTH.index) for name, s in said.items() if s}
+        return {name: max(s, key=STRENGTH.index) for name, s in said.items() if s}
 
     @functools.cached_property
     def levels(self) -> dict[str, list[str]]:

@@ -10,7 +10,7 @@ import itertools
 import numpy as np
 from scipy.special import ndtri
 
-LEVELS = ("L3-L4", "L4-L5", "L5-S1")
+from data_prep.records.schema import LEVELS
 
 # What counts as a finding. Reports, labels and tests share these thresholds.
 BULGE_MM = 1.5

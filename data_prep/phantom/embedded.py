@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from typing import TextIO
 
 from data_prep.build import build, commit
+from data_prep.phantom import tables
 from data_prep.phantom.generate import generate
 from data_prep.process.progress import Progress
 
@@ -71,11 +72,11 @@ def _build(folder: pathlib.Path, *, patients: int, seed: int, difficulty: float)
         progress.close()
         build(
             studies,
-            studies / "Radiologists Report.xlsx",
+            studies / tables.REPORTS,
             folder,
             source="phantom",
-            grades_file=studies / "PfirrmannGrade.csv",
-            findings_file=studies / "report_findings.jsonl",
+            grades_file=studies / tables.GRADES,
+            findings_file=studies / tables.FINDINGS,
             seed=seed,
             key_file=key_file,
             workers=workers,

@@ -7,11 +7,9 @@ import re
 from data_prep.phantom import phrases
 from data_prep.phantom.anatomy import Patient
 from data_prep.phantom.reader import look
-from data_prep.records.findings import FINDINGS, LEVEL_FINDINGS
+from data_prep.records.findings import FINDINGS, LEVEL_FINDINGS, STRENGTH
 
 EMPTY_RATE = 0.10
-
-_STRENGTH = {"absent": 0, "uncertain": 1, "present": 2}
 
 
 @dataclasses.dataclass
@@ -27,7 +25,7 @@ class Report:
         """Records a statement: present beats uncertain beats absent."""
         for name in names:
             said = self.findings.get(name, "absent")
-            self.findings[name] = max(said, status, key=_STRENGTH.__getitem__)
+            self.findings[name] = max(said, status, key=STRENGTH.index)
             for level in levels if status == "present" and name in LEVEL_FINDINGS else ():
                 at_level = self.levels.setdefault(level, [])
                 if name not in at_level:

@@ -12,6 +12,7 @@ import openpyxl
 
 from data_prep.phantom.anatomy import Patient
 from data_prep.phantom.reports import Report
+from data_prep.records import grades
 
 REPORTS = "Radiologists Report.xlsx"
 GRADES = "PfirrmannGrade.csv"
@@ -44,9 +45,9 @@ def write_reports(path: pathlib.Path, reports: dict[int, Report]) -> None:
 
 
 def write_grades(path: pathlib.Path, patients: list[Patient]) -> None:
-    """`Patient_ID,D5,D4,D3`: the Pfirrmann grade of L5-S1, L4-L5 and L3-L4."""
+    """The Pfirrmann grades of a patient's discs, from L5-S1 up, in the columns `grades.COLUMNS`."""
     rows = ([p.number, *(level.pfirrmann for level in reversed(p.levels))] for p in patients)
-    _write_csv(path, ["Patient_ID", "D5", "D4", "D3"], rows)
+    _write_csv(path, grades.COLUMNS, rows)
 
 
 def write_findings(path: pathlib.Path, reports: dict[int, Report]) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 
 from data_prep.process.files import write_whole
 from data_prep.records.pseudonyms import Pseudonyms
+from data_prep.records.schema import LEVELS
 
 
 class Reason(enum.StrEnum):
@@ -87,7 +88,7 @@ class Reason(enum.StrEnum):
     )
     STUDY_NOT_CHOSEN = "study_not_chosen", "a later study of the patient was chosen"
     NO_PATIENT_ID = "no_patient_id", "no patient id, which splits need to keep patients together"
-    BAD_LEVEL = "bad_level", "a level is not one of L3-L4, L4-L5, L5-S1"
+    BAD_LEVEL = "bad_level", f"a level is not one of {', '.join(LEVELS)}"
     NO_DISC_BLOCK = "no_disc_block", "its slices do not form one block for each of three discs"
     DECODER_CRASHED = "decoder_crashed", "a file that made its decoder crash"
     DECODER_TIMEOUT = "decoder_timeout", "a file that takes more than 10 s to decode"

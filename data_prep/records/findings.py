@@ -29,4 +29,13 @@ LOCATED_FINDINGS = (
     "spondylolisthesis",
 )
 
-STATUS = {"not_mentioned": 0, "present": 1, "absent": 2, "uncertain": 3}
+# The codes in records: never to be changed, since data sets hold them.
+NOT_MENTIONED, PRESENT, ABSENT, UNCERTAIN = range(4)
+STATUS = {
+    "not_mentioned": NOT_MENTIONED,
+    "present": PRESENT,
+    "absent": ABSENT,
+    "uncertain": UNCERTAIN,
+}
+# Of several statements on one finding the strongest counts, which is the last of these.
+STRENGTH = ("absent", "uncertain", "present")

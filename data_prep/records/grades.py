@@ -6,9 +6,13 @@ from collections.abc import Callable
 from data_prep.records.drops import Drop, Reason
 from data_prep.records.pairing import Line, Subject, normal_id
 from data_prep.records.scan import NO_COLUMNS, Columns
+from data_prep.records.schema import LEVELS
 from data_prep.tables.table import is_blank, read_table
 
-LEVEL_OF_DISC = {"D3": "L3-L4", "D4": "L4-L5", "D5": "L5-S1"}
+# The published table calls a disc by the lumbar vertebra above it.
+LEVEL_OF_DISC = {f"D{number}": level for number, level in enumerate(LEVELS, start=3)}
+PATIENT_COLUMN = "Patient_ID"
+COLUMNS = (PATIENT_COLUMN, *reversed(LEVEL_OF_DISC))
 # Pfirrmann numbered them I to V; a table that went through pandas writes 3 as 3.0.
 GRADES = {
     written: grade
@@ -23,7 +27,7 @@ def read_grades(
     patient_key: Callable[[str], str | None],
     columns: Columns = NO_COLUMNS,
 ) -> tuple[list[Line[dict[str, int]]], list[Drop]]:
-    """Reads Pfirrmann grades from columns ``Patient_ID, D5, D4, D3``.
+    """Reads Pfirrmann grades from the columns `COLUMNS`, ``Patient_ID, D5, D4, D3``.
 
     Args:
       path: a table.
@@ -40,7 +44,7 @@ def read_grades(
       ValueError: it is not a table of these columns, or a patient has two grades at one disc.
     """
     table = read_table(path, option="--grades")
-    patient_index = table.column("Patient_ID")
+    patient_index = table.column(PATIENT_COLUMN)
     discs = {table.column(disc): level for disc, level in LEVEL_OF_DISC.items()}
     ids = {
         kind: table.column(name)

@@ -10,7 +10,7 @@ import json
 import pathlib
 from collections.abc import Callable, Mapping, Sequence
 
-from data_prep.records.findings import FINDINGS, STATUS
+from data_prep.records.findings import FINDINGS, NOT_MENTIONED, STATUS
 from data_prep.records.levels import disc_named
 from data_prep.records.pairing import Subject, normal_id
 from data_prep.tables.table import is_blank
@@ -94,7 +94,7 @@ def _parse(number: int, text: str, patient_key: Callable[[str], str | None]) -> 
             if findings.setdefault(name, "present") != "present":
                 raise ValueError(f"{name} is {findings[name]} in findings, yet listed at {level}")
         levels.setdefault(level, []).extend(names)
-    said = {name: status for name, status in findings.items() if status != "not_mentioned"}
+    said = {name: status for name, status in findings.items() if STATUS[status] != NOT_MENTIONED}
     patient, report, study, accession = (
         _id(field, row[field]) if field in row else "" for field in ("id", *IDS)
     )

@@ -5,12 +5,18 @@ import pathlib
 from collections.abc import Callable, Collection, Mapping
 
 from data_prep.records import schema
-from data_prep.records.findings import FINDINGS, LEVEL_FINDINGS, STATUS
+from data_prep.records.findings import (
+    ABSENT,
+    FINDINGS,
+    LEVEL_FINDINGS,
+    NOT_MENTIONED,
+    PRESENT,
+    STATUS,
+    STRENGTH,
+    UNCERTAIN,
+)
 from data_prep.records.label_file import read_label_lines
 from data_prep.records.pairing import Line
-
-ABSENT, PRESENT, UNCERTAIN = (STATUS[name] for name in ("absent", "present", "uncertain"))
-NOT_MENTIONED = STATUS["not_mentioned"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,8 +38,8 @@ class Findings:
 
         def of_patient(name: str) -> int:
             codes = {codes.get(name, NOT_MENTIONED) for codes in statuses.values()}
-            order = (PRESENT, UNCERTAIN, ABSENT, NOT_MENTIONED)
-            return next((code for code in order if code in codes), NOT_MENTIONED)
+            stated = (STATUS[status] for status in reversed(STRENGTH))
+            return next((code for code in stated if code in codes), NOT_MENTIONED)
 
         def at_level(level: str) -> tuple[int, ...]:
             codes = statuses.get(level, {})

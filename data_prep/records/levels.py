@@ -1,11 +1,13 @@
-"""Discs of the spine by the names that people give them."""
+"""Discs of the spine: their names, and what people write for them."""
 
 import re
 import unicodedata
 
 LUMBAR = ("L1-L2", "L2-L3", "L3-L4", "L4-L5", "L5-S1")
-# From the head down; the sixth lumbar vertebra that some people have makes two more.
-DISCS = ("T9-T10", "T10-T11", "T11-T12", "T12-L1", *LUMBAR, "L5-L6", "L6-S1")
+# From the head down, as a lumbar study shows them.
+THORACOLUMBAR = ("T9-T10", "T10-T11", "T11-T12", "T12-L1", *LUMBAR)
+# The sixth lumbar vertebra that some people have makes two more.
+DISCS = (*THORACOLUMBAR, "L5-L6", "L6-S1")
 
 
 def disc_named(text: str) -> str | None:

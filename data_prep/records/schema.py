@@ -1,12 +1,6 @@
-"""The record of a data set: its features and the names of its splits and levels."""
+"""What a record of a data set may say: the names of its splits, levels, planes and sequences."""
 
-from collections.abc import Iterator, Mapping, Sequence
-
-import numpy as np
-import tensorflow_datasets as tfds
-from tensorflow_datasets.proto import tf_example_pb2
-
-from data_prep.records.findings import FINDINGS, LEVEL_FINDINGS
+from data_prep.records.levels import LUMBAR
 
 NAME = "lumbar_mri"
 VERSION = "1.0.0"
@@ -15,68 +9,9 @@ SCHEMA_VERSION = 1
 SPLITS = ("train", "validation", "test")
 # `report_source`: by a doctor, or made from grades where a source has no reports.
 WRITTEN, TEMPLATED = "written", "templated"
-LEVELS = ("L3-L4", "L4-L5", "L5-S1")
+# The level of an axial view: the three lowest discs, which lumbar protocols aim at.
+LEVELS = LUMBAR[-3:]
 # The level of a sagittal view, which shows every disc.
 WHOLE_SPINE = "all"
 PLANES = ("axial", "sagittal")
 SEQUENCES = ("T1", "T2")
-
-
-def features(size_px: int) -> tfds.features.FeaturesDict:
-    """The features of one record: an axial view [S, S, 1] and the report of its patient.
-
-    The image is stored as raw bytes: ``Tensor``'s default encoding writes one varint a pixel, which
-    is 1.5 times larger and 10 times slower to read.
-    """
-    text = tfds.features.Text
-    tensor = tfds.features.Tensor
-    return tfds.features.FeaturesDict(
-        {
-            "image": tensor(
-                shape=(size_px, size_px, 1),
-                dtype=np.uint8,
-                encoding=tfds.features.Encoding.BYTES,
-            ),
-            "report": text(),
-            "report_source": text(),
-            "level": text(),
-            "plane": text(),
-            "sequence": text(),
-            "patient_id": text(),
-            "study_id": text(),
-            "series_id": text(),
-            "image_id": text(),
-            "report_group": text(),
-            "findings": tensor(shape=(len(FINDINGS),), dtype=np.uint8),
-            "level_findings": tensor(shape=(len(LEVEL_FINDINGS),), dtype=np.uint8),
-            "grades": tfds.features.FeaturesDict(
-                {"pfirrmann": tfds.features.Scalar(dtype=np.uint8)}
-            ),
-        }
-    )
-
-
-def serialize(record: Mapping[str, object]) -> bytes:
-    """A record as the bytes of a ``tf.train.Example``, always the same ones.
-
-    They are those of `features`, which takes seven times longer and writes a protocol buffer's map
-    in an order that differs from process to process.
-    """
-    example = tf_example_pb2.Example()
-    for name, value in _flat(record):
-        feature = example.features.feature[name]
-        if isinstance(value, str):
-            feature.bytes_list.value.append(value.encode())
-        elif name == "image":
-            feature.bytes_list.value.append(value.tobytes())
-        else:
-            feature.int64_list.value.extend(value if isinstance(value, Sequence) else [value])
-    return example.SerializeToString(deterministic=True)
-
-
-def _flat(record: Mapping[str, object], prefix: str = "") -> Iterator[tuple[str, object]]:
-    for name, value in record.items():
-        if isinstance(value, Mapping):
-            yield from _flat(value, f"{prefix}{name}/")
-        else:
-            yield prefix + name, value

@@ -12,6 +12,8 @@ import pathlib
 import re
 from collections.abc import Iterator
 
+from data_prep.records.schema import SEQUENCES
+
 NUMBERS_FILE = "Slices Numbers.csv"
 SUBFOLDERS_FILE = "{sequence}_Subfolders.csv"
 
@@ -44,7 +46,7 @@ def read_slice_tables(folder: pathlib.Path) -> SliceTables:
         patient, *slices = map(int, cells)
         _add(numbers, patient, tuple(slices), path, row)
     folders: dict[str, dict[int, str]] = {}
-    for sequence in ("T1", "T2"):
+    for sequence in SEQUENCES:
         path = folder / SUBFOLDERS_FILE.format(sequence=sequence)
         folders[sequence] = {}
         for row, cells in _rows(path):

@@ -25,7 +25,6 @@ REPORT_COLUMN = "Clinician's Notes"
 RAW_FOLDER = "01_MRI_Data"
 SLICES_FOLDER = "04_Intermediary_Ground_Truth_Data"
 TABLES_FOLDER = "09_Source_Code/03_Extract_Best_Slices"
-SEQUENCES = ("T1", "T2")
 
 
 def patient_key(cell: str) -> str | None:
@@ -68,9 +67,11 @@ def scan(inputs: Inputs) -> Scan:
 
 def _scan_slices(root: pathlib.Path, folder: pathlib.Path, form: str) -> Scan:
     images, drops = [], []
-    for sequence in SEQUENCES:
+    for sequence in schema.SEQUENCES:
         for path in sorted((folder / f"{sequence}_Output").glob("*")):
-            match = re.fullmatch(rf"{sequence}_([0-9]{{4}})_(D[345])\.png", path.name)
+            match = re.fullmatch(
+                rf"{sequence}_([0-9]{{4}})_({'|'.join(LEVEL_OF_DISC)})\.png", path.name
+            )
             location = path.relative_to(root).as_posix()
             if match is None or not path.is_file():
                 drops.append(Drop(location, Reason.UNKNOWN_FILE))

@@ -17,13 +17,13 @@ from data_prep.process.parallel import ordered_map
 from data_prep.records.drops import Drop, Reason
 from data_prep.records.findings import STATUS
 from data_prep.records.labels import Findings
+from data_prep.records.levels import LUMBAR
 from data_prep.records.scan import ImageRef, Inputs, Scan
 from data_prep.slices import levels, series
 from data_prep.slices.series import Candidate, Series, Slice
 from data_prep.sources.rsna_tables import (
     CONDITIONS,
     IMAGES_FOLDER,
-    LEVELS,
     SAGITTAL_CONDITIONS,
     SEVERITIES,
     Mark,
@@ -179,7 +179,7 @@ def _header(inputs: Inputs, location: str, drops: list[Drop]) -> Header | None:
 def _text(graded: Severities) -> str:
     """One line a level that was graded, from the head down."""
     lines = []
-    for level in LEVELS:
+    for level in LUMBAR:
         conditions = graded.get(level, {})
         by_severity = {
             severity.replace("/", " or ").capitalize(): [

@@ -7,11 +7,10 @@ import re
 
 from data_prep.records import schema
 from data_prep.records.drops import Drop, Reason
-from data_prep.records.levels import disc_named
+from data_prep.records.levels import LUMBAR, disc_named
 from data_prep.tables.table import is_blank, read_table
 
 IMAGES_FOLDER = "train_images"
-LEVELS = ("L1-L2", "L2-L3", "L3-L4", "L4-L5", "L5-S1")
 CONDITIONS = {
     "spinal_canal_stenosis": "spinal canal stenosis",
     "left_neural_foraminal_narrowing": "left neural foraminal narrowing",
@@ -68,7 +67,7 @@ def read_severities(path: pathlib.Path) -> tuple[dict[str, Severities], list[Dro
     study_index = table.column("study_id")
     columns = [
         (level, condition, table.column(f"{condition}_{level.replace('-', '_').lower()}"))
-        for level in LEVELS
+        for level in LUMBAR
         for condition in CONDITIONS
     ]
     named = {severity.casefold(): severity for severity in SEVERITIES}
@@ -126,7 +125,7 @@ def read_studies(root: pathlib.Path, drops: list[Drop]) -> list[Study]:
         described[study, series_id] = description
         found = studies.setdefault(study, Study(study, {}, []))
         view, _, sequence = description.upper().partition(" ")
-        if view == "AXIAL" and sequence in ("T1", "T2"):
+        if view == "AXIAL" and sequence in schema.SEQUENCES:
             found.axial[series_id] = sequence
         else:
             drops.append(Drop(f"{IMAGES_FOLDER}/{study}/{series_id}", Reason.NOT_AXIAL))

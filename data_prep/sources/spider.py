@@ -15,6 +15,7 @@ from data_prep.records import schema
 from data_prep.records.drops import Drop, Reason
 from data_prep.records.findings import FINDINGS, STATUS
 from data_prep.records.labels import Findings
+from data_prep.records.levels import THORACOLUMBAR
 from data_prep.records.scan import ImageRef, Inputs, Scan
 from data_prep.slices.series import file_sha256
 from data_prep.tables.table import Table, is_blank, read_table
@@ -24,12 +25,7 @@ PATIENT_COLUMN = REPORT_COLUMN = ""
 GRADINGS_FILE = "radiological_gradings.csv"
 OVERVIEW_FILE = "overview.csv"
 # Discs are counted from below, 1 being the lowest; the names are nominal.
-LEVEL_OF_LABEL = dict(
-    enumerate(
-        ("L5-S1", "L4-L5", "L3-L4", "L2-L3", "L1-L2", "T12-L1", "T11-T12", "T10-T11", "T9-T10"),
-        start=1,
-    )
-)
+LEVEL_OF_LABEL = dict(enumerate(reversed(THORACOLUMBAR), start=1))
 # A column of 0 and 1 -> (phrase, the finding it is).
 GRADED = {
     "Disc bulging": ("disc bulge", "disc_bulge"),

@@ -10,10 +10,10 @@ import tensorflow_datasets as tfds
 from array_record.python.array_record_data_source import ArrayRecordDataSource
 
 from data_prep.build import commit
-from data_prep.records import schema
+from data_prep.records import example, schema
 from data_prep.records.drops import Reason
 from data_prep.records.findings import FINDINGS, LEVEL_FINDINGS, STATUS
-from data_prep.records.manifest import seal
+from data_prep.records.manifest import DATASET_INFO, FEATURES, FILE, METADATA, seal
 from data_prep.text.reports import report_group
 from data_prep.verify.leakage import Leakage
 
@@ -41,7 +41,7 @@ def verify(folder: pathlib.Path) -> tuple[list[str], str]:
         raise FileNotFoundError(f"there is no folder {folder}: correct --data")
     manifest = commit.read_manifest(folder)
     if manifest is None:
-        raise ValueError(f"{folder} has no readable manifest.json: build the data set again")
+        raise ValueError(f"{folder} has no readable {FILE}: build the data set again")
     if manifest.get("schema_version") != schema.SCHEMA_VERSION:
         raise ValueError(f"{folder} is of another schema version: build the data set again")
     checker = _Checker(folder, manifest)
@@ -60,7 +60,7 @@ class _Checker:
     def __init__(self, folder: pathlib.Path, manifest: Mapping):
         self._folder = folder
         self._manifest = manifest
-        self._features = schema.features(manifest["image"]["size_px"])
+        self._features = example.features(manifest["image"]["size_px"])
         self._found = {
             split: {name: set() for name in ("images", "patients", "report_groups")}
             for split in manifest["splits"]
@@ -91,8 +91,8 @@ class _Checker:
     def _files(self) -> Iterator[str]:
         """What is there that should not be; what is missing is said where it is needed."""
         expected = {
-            commit.MANIFEST,
-            *commit.METADATA,
+            FILE,
+            *METADATA,
             *(e["name"] for e in self._manifest["shards"]),
         }
         if self._manifest["vocabulary"]:
@@ -104,7 +104,7 @@ class _Checker:
 
     def _metadata(self) -> Iterator[str]:
         for name, sha256 in self._manifest["metadata"].items():
-            if name == commit.MANIFEST:
+            if name == FILE:
                 if seal(self._manifest) != sha256:
                     yield f"{name}: changed since the data set was built"
             elif _sha256(self._folder / name) != sha256:
@@ -112,18 +112,18 @@ class _Checker:
         try:
             info = tfds.builder_from_directory(self._folder).info
             if info.features.to_json() != self._features.to_json():
-                yield "features.json: not the features of this version"
+                yield f"{FEATURES}: not the features of this version"
             for split in self._manifest["splits"]:
                 lengths = [e["records"] for e in self._manifest["shards"] if e["split"] == split]
                 if list(info.splits[split].shard_lengths) != lengths:
-                    yield f"dataset_info.json: other shards in {split} than the manifest"
+                    yield f"{DATASET_INFO}: other shards in {split} than the manifest"
         except Exception as error:  # TFDS raises whatever its JSON reader does
-            yield f"dataset_info.json: TFDS cannot open the data set ({type(error).__name__})"
+            yield f"{DATASET_INFO}: TFDS cannot open the data set ({type(error).__name__})"
 
     def _vocabulary(self) -> Iterator[str]:
         stated = self._manifest["vocabulary"]
         if (stated is None) != ("train" not in self._manifest["splits"]):
-            yield "manifest.json: a vocabulary belongs to a data set with a train split alone"
+            yield f"{FILE}: a vocabulary belongs to a data set with a train split alone"
         if stated is None:
             return
         path = self._folder / stated["file"]
@@ -202,12 +202,12 @@ class _Checker:
         # Data sets of earlier versions do not count them.
         views = commit.nested(self._views)
         if self._manifest.get("views", views) != views:
-            yield "manifest.json: views does not count the planes and sequences of the records"
+            yield f"{FILE}: views does not count the planes and sequences of the records"
         reasons = collections.Counter(drop["reason"] for drop in self._manifest["dropped"])
         if dict(reasons) != self._manifest["dropped_by_reason"]:
-            yield "manifest.json: dropped_by_reason does not count what is in dropped"
+            yield f"{FILE}: dropped_by_reason does not count what is in dropped"
         if unknown := reasons.keys() - {reason.value for reason in Reason}:
-            yield f"manifest.json: {len(unknown)} unknown reasons in dropped"
+            yield f"{FILE}: {len(unknown)} unknown reasons in dropped"
 
 
 def _sha256(path: pathlib.Path) -> str | None:

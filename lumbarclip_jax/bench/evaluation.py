@@ -18,13 +18,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 from absl import flags
 
+from data_prep.records.findings import LEVEL_FINDINGS
+from data_prep.records.schema import LEVELS
 from lumbarclip_jax.process import cli
 
 if TYPE_CHECKING:
     from lumbarclip_jax.evaluators.embedder import EmbeddedSplit
 
-LEVELS = ("L3-L4", "L4-L5", "L5-S1")
-LEVEL_FINDINGS = 8
 
 PAIRS = flags.DEFINE_integer("pairs", 100_000, "pairs of an image and a report", 1)
 EMBED_DIM = flags.DEFINE_integer("embed_dim", 512, "width of the embeddings", 1)
@@ -64,10 +64,10 @@ class MadeUpEmbedder:
             level=np.array(LEVELS)[np.arange(pairs) % len(LEVELS)],
             sequence=np.full(pairs, "T1"),
             findings=np.zeros((pairs, 0), np.uint8),
-            level_findings=(rng.random((pairs, LEVEL_FINDINGS)) < 0.15).astype(np.uint8),
+            level_findings=(rng.random((pairs, len(LEVEL_FINDINGS))) < 0.15).astype(np.uint8),
             pfirrmann=np.zeros(pairs, np.uint8),
             names=(),
-            level_names=tuple(f"finding_{i}" for i in range(LEVEL_FINDINGS)),
+            level_names=LEVEL_FINDINGS,
         )
 
     def __call__(self, state, split: str) -> "EmbeddedSplit":

@@ -20,6 +20,7 @@ import numpy as np
 from absl import flags
 from ml_collections import ConfigDict, config_flags
 
+from data_prep.records.manifest import VOCABULARY
 from lumbarclip_jax.bench import machine
 from lumbarclip_jax.process import cli
 
@@ -85,7 +86,7 @@ def measure(
 
     data = config.data
     dataset, size = Dataset(data.dir, data.resplit), data.global_batch_size
-    tokenizer = Tokenizer(dataset.folder / "vocab.txt", data.max_tokens, data.lowercase)
+    tokenizer = Tokenizer(dataset.folder / VOCABULARY, data.max_tokens, data.lowercase)
     source = dataset.partial_source("train", ("image", "report", "level"))
     rows = np.random.default_rng(config.seed).integers(len(source), size=size).tolist()
     records = source.__getitems__(rows)

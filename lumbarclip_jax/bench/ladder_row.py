@@ -8,6 +8,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 import lumbarclip_jax
+from data_prep.records.manifest import VOCABULARY
 from lumbarclip_jax import sharding
 from lumbarclip_jax.bench import timing
 from lumbarclip_jax.bench.chips import BF16_FLOPS_PER_S
@@ -54,7 +55,7 @@ def measure(config: ConfigDict, vocab_size: int, protocol: Protocol) -> dict:
     shards = None
     if config.data.dir:
         dataset = Dataset(config.data.dir, config.data.resplit)
-        vocabulary = dataset.folder / "vocab.txt"
+        vocabulary = dataset.folder / VOCABULARY
         tokenizer = Tokenizer(vocabulary, config.data.max_tokens, config.data.lowercase)
         vocab_size = tokenizer.vocab_size
 

@@ -5,18 +5,16 @@ import hashlib
 import json
 import logging
 import pathlib
-import re
 import time
 from collections.abc import Iterator, Mapping
 
-from data_prep.records.manifest import FILE, seal
+from data_prep.records.manifest import DATASET_INFO, FILE, METADATA, SHARD, seal
+from data_prep.records.schema import SCHEMA_VERSION
 
 log = logging.getLogger(__name__)
 
-SCHEMA_VERSION = 1
 ENTRIES = ("splits", "image", "findings", "level_findings", "vocabulary", "shards")
 AGAIN = "copy the data set again, all of it"
-SHARD = re.compile(r"\w+-\w+\.array_record-\d{5}-of-\d{5}")
 READERS = 4  # files read at a time
 
 
@@ -142,16 +140,16 @@ def _disagreements(folder: pathlib.Path, manifest: Mapping) -> Iterator[str]:
         split: sum(records) for split, records in lengths.items()
     }:
         yield f"{folder / FILE} counts other images than its shards hold"
-    for name in ("dataset_info.json", "features.json"):
+    for name in METADATA:
         _require(folder / name)
         try:
             content = json.loads((folder / name).read_text(encoding="utf-8"))
-            if name == "dataset_info.json":
+            if name == DATASET_INFO:
                 described = {
                     s["name"]: [int(n) for n in s["shardLengths"]] for s in content["splits"]
                 }
         except (ValueError, KeyError, TypeError):
             yield f"{folder / name} is cut or damaged"
             return
-        if name == "dataset_info.json" and described != lengths:
+        if name == DATASET_INFO and described != lengths:
             yield f"{folder / name} describes other shards than {FILE}"

@@ -14,6 +14,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from data_prep.records.findings import PRESENT
+
 LEAKY = "leaky"
 WARNING = (
     "The splits of this run were drawn by image: slices of one patient are in train and in test. "
@@ -121,7 +123,9 @@ def _labels(columns) -> np.ndarray:
     """`[M, L]` bool: the image itself, its Pfirrmann grade, findings at its level and in all."""
     grades = columns.pfirrmann[:, None] == np.unique(columns.pfirrmann)
     every = np.ones((len(grades), 1), bool)
-    return np.hstack([every, grades, columns.level_findings == 1, columns.findings == 1])
+    return np.hstack(
+        [every, grades, columns.level_findings == PRESENT, columns.findings == PRESENT]
+    )
 
 
 def _together(patient_id: np.ndarray, report_group: np.ndarray) -> np.ndarray:

@@ -14,8 +14,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-# Status codes of `findings` and `level_findings`, in the data set's manifest.
-PRESENT, UNCERTAIN = 1, 3
+from data_prep.records.findings import FINDINGS as ALL_FINDINGS
+from data_prep.records.findings import LEVEL_FINDINGS, PRESENT, UNCERTAIN
 
 UNLABELLED = -1
 
@@ -97,24 +97,9 @@ def _any(columns, status: np.ndarray, names: tuple[str, ...], findings: tuple[st
 
 DISPLACED = ("disc_protrusion", "disc_extrusion", "disc_herniation")
 
-# What reports state level by level, and what they state of the patient.
-LEVEL_FINDINGS = (
-    "disc_bulge",
-    *DISPLACED,
-    "thecal_sac_compression",
-    "nerve_root_compression",
-    "canal_stenosis",
-    "annular_tear",
-)
-PATIENT_FINDINGS = (
-    "disc_degeneration",
-    "facet_or_flavum_hypertrophy",
-    "spondylosis",
-    "schmorl_node",
-    "spondylolisthesis",
-    "fracture",
-    "marrow_lesion",
-    "postoperative",
+# What reports state of the patient, but for the findings of levels and the negative control.
+PATIENT_FINDINGS = tuple(
+    name for name in ALL_FINDINGS if name not in (*LEVEL_FINDINGS, "muscle_spasm")
 )
 
 _MAIN = (

@@ -14,7 +14,7 @@ finding half the candidates may be relevant: read the number against its chance.
 
 import numpy as np
 
-from lumbarclip_jax.data.tasks import PRESENT
+from data_prep.records.findings import PRESENT
 from lumbarclip_jax.evaluators.ranking import TIE
 
 

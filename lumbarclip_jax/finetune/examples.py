@@ -4,12 +4,11 @@ import dataclasses
 
 import numpy as np
 
+from data_prep.records.schema import LEVELS
 from lumbarclip_jax.data.dataset import Columns, Dataset
 from lumbarclip_jax.data.tasks import UNLABELLED, Task
 from lumbarclip_jax.evaluators.classification import Predictions
 from lumbarclip_jax.evaluators.task_rows import LabelledRows, shortage
-
-LEVELS = ("L3-L4", "L4-L5", "L5-S1")
 
 
 def one_hot(level: np.ndarray) -> np.ndarray:

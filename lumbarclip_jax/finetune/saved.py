@@ -20,10 +20,11 @@ from ml_collections import ConfigDict
 
 import lumbarclip_jax
 from data_prep.process.files import disk_errors_name, write_whole
+from data_prep.records.schema import LEVELS
 from lumbarclip_jax.data import content
 from lumbarclip_jax.evaluators import predictions_file
 from lumbarclip_jax.finetune import initial_encoder
-from lumbarclip_jax.finetune.examples import LEVELS, Examples
+from lumbarclip_jax.finetune.examples import Examples
 from lumbarclip_jax.finetune.measuring import Fitted
 from lumbarclip_jax.finetune.network import Ensemble, Network
 from lumbarclip_jax.run_folder import checksums, trained_patients, weights_file

@@ -9,8 +9,8 @@ import numpy as np
 import optax
 from ml_collections import ConfigDict
 
+from data_prep.records.schema import LEVELS
 from lumbarclip_jax import sharding
-from lumbarclip_jax.finetune.examples import LEVELS
 from lumbarclip_jax.finetune.imbalance.strategy import Strategy
 from lumbarclip_jax.finetune.initial_encoder import InitialEncoder
 from lumbarclip_jax.images import augment_images, prepare_images

@@ -9,6 +9,7 @@ import pathlib
 
 from absl import flags
 
+from data_prep.records import manifest
 from lumbarclip_jax.process import cli
 
 log = logging.getLogger("lumbarclip_jax.report")
@@ -29,7 +30,7 @@ def main() -> None:
     folder = pathlib.Path(WORKDIR.value)
     config, _ = read_definition(folder)
     data_dir = pathlib.Path(DATA_DIR.value or config["data"]["dir"])
-    if DATA_DIR.value or (data_dir / "manifest.json").is_file():
+    if DATA_DIR.value or (data_dir / manifest.FILE).is_file():
         run = load_run(folder)
         dataset = run.dataset(DATA_DIR.value or "")
         if not run.is_own(dataset):
