@@ -3,6 +3,8 @@
 import ast
 import collections
 import pathlib
+import subprocess
+import sys
 
 import pytest
 
@@ -84,6 +86,25 @@ def test_only_main_builds_data_sets_and_only_inference_reads_pictures():
 def test_data_prep_stands_alone():
     forbidden = ("lumbarclip_jax", *ACCELERATOR)
     assert not offenders(files("data_prep"), lambda name: is_in(name, *forbidden))
+
+
+def test_data_prep_runs_alone():
+    """Nor does a library that it imports."""
+    modules = [
+        ".".join(path.relative_to(REPOSITORY).with_suffix("").parts).removesuffix(".__init__")
+        for path in files("data_prep")
+    ]
+    imported = "import importlib, sys\nfor name in sys.argv[1:]: importlib.import_module(name)\n"
+    run = subprocess.run(
+        [sys.executable, "-c", imported + "print(*sys.modules)", *modules],
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert run.returncode == 0, run.stderr
+    found = run.stdout.split()
+    assert set(modules) <= set(found)
+    assert [name for name in found if is_in(name, "lumbarclip_jax", *ACCELERATOR)] == []
 
 
 def test_data_code_never_touches_a_device():
