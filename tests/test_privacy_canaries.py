@@ -79,7 +79,7 @@ def runs(tmp_path_factory, canaries):
     columns = ("--accession_column=Accession", "--report_column=Report")
     assert build("build", "set", *columns) == 0, runs.said
     assert build("build again", "set", *columns, "--seed=3") == 2
-    doubtful = ("--overwrite", "--nokeep_nothing_doubtful", "--verbosity=1")
+    doubtful = ("--overwrite", "--keep_doubtful", "--verbosity=1")
     assert build("keep the doubtful", "set", *columns, *doubtful) == 0, runs.said
     published = source / "published"
     privacy_canaries.write_published_layout(published, source / "archive", canaries)

@@ -34,7 +34,7 @@ FIELDS = (
     ),
 )
 
-# Left out by default; `--nokeep_nothing_doubtful` takes these, and none of the sure ones.
+# Left out by default; `--keep_doubtful` takes these, and none of the sure ones.
 DOUBTFUL = frozenset({Reason.DOUBTFUL_OVERLAY, Reason.DOUBTFUL_ORIGIN})
 
 _STORAGE = "1.2.840.10008.5.1.4.1.1."

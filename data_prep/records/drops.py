@@ -63,12 +63,11 @@ class Reason(enum.StrEnum):
     OVERLAY = "overlay", "has graphics in unused bits of its pixels"
     DOUBTFUL_OVERLAY = (
         "doubtful_overlay",
-        "has graphics beside its pixels: --nokeep_nothing_doubtful takes it",
+        "has graphics beside its pixels: --keep_doubtful takes it",
     )
     DOUBTFUL_ORIGIN = (
         "doubtful_origin",
-        "says neither that a scanner made it nor that it is free of text: "
-        "--nokeep_nothing_doubtful takes it",
+        "says neither that a scanner made it nor that it is free of text: --keep_doubtful takes it",
     )
     NO_GEOMETRY = (
         "no_geometry",

@@ -3,6 +3,7 @@
 import dataclasses
 import pathlib
 from collections.abc import Mapping
+from dataclasses import field
 
 from data_prep.records.drops import Drop
 from data_prep.records.labels import Findings
@@ -13,14 +14,17 @@ LEVEL_METHODS = ("auto", "blocks", "table", "column")
 
 @dataclasses.dataclass(frozen=True)
 class Columns:
-    """Names of the columns of a user's own report table; an empty one is not used."""
+    """Names of the columns of a user's own report table, by what they hold; "" where not used."""
 
-    patient: str = ""
-    study: str = ""
-    accession: str = ""
-    report: str = ""
-    image: str = ""
-    level: str = ""
+    patient: str = field(default="", metadata={"holds": "patient ids"})
+    study: str = field(default="", metadata={"holds": "study instance UIDs"})
+    accession: str = field(default="", metadata={"holds": "accession numbers"})
+    report: str = field(default="", metadata={"holds": "report texts"})
+    image: str = field(
+        default="",
+        metadata={"holds": "images: path below --images or SOP instance UID, for --level_column"},
+    )
+    level: str = field(default="", metadata={"holds": "the disc level of these images"})
 
 
 NO_COLUMNS = Columns()
