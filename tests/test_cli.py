@@ -94,7 +94,7 @@ def script(code: str, stdout=subprocess.PIPE, **environment: str):
 
 COMMAND = """
 import logging, pathlib, sys
-from lumbarclip_jax import cli
+from lumbarclip_jax.process import cli
 def main():
     {body}
 cli.run(main, ["x"])

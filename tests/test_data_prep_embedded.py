@@ -70,7 +70,7 @@ def test_a_failed_build_is_begun_anew(generated, tmp_path, monkeypatch):
 def test_two_processes_build_once(tmp_path):
     code = f"""
 import time
-from data_prep import embedded
+from data_prep.phantom import embedded
 from tests.test_data_prep_embedded import generate
 def slow(*args, **kwargs):
     time.sleep(1)

@@ -16,8 +16,8 @@ from lumbarclip_jax.run_folder import lock, metric_writer, receipt
 
 HOLD = """
 import pathlib, sys, time
-from lumbarclip_jax import run_lock
-with run_lock.held(pathlib.Path(sys.argv[1])):
+from lumbarclip_jax.run_folder import lock
+with lock.held(pathlib.Path(sys.argv[1])):
     print("held", flush=True)
     time.sleep(60)
 """

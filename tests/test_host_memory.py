@@ -12,7 +12,7 @@ from lumbarclip_jax.process import host_memory
 # Page faults of the second of two equal blocks, taken as XLA takes those of a step.
 PROBE = """
 import ctypes, resource
-from lumbarclip_jax import host_memory
+from lumbarclip_jax.process import host_memory
 {setting}
 libc = ctypes.CDLL(None)
 libc.malloc.restype, libc.malloc.argtypes = ctypes.c_void_p, [ctypes.c_size_t]
