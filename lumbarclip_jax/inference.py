@@ -16,6 +16,7 @@ from data_prep.records import schema
 from lumbarclip_jax import sharding
 from lumbarclip_jax.data.dataset import with_level
 from lumbarclip_jax.data.texts import prompts_of, texts_of
+from lumbarclip_jax.evaluators import described_classes
 from lumbarclip_jax.run_folder.run import Run, load_run
 from lumbarclip_jax.training import train_step
 
@@ -118,7 +119,7 @@ class Model:
         A class's embedding is the mean of its prompts', normalised again; its probability is the
         softmax over classes of cosine / temperature, with the temperature learnt in training
         (CLIP, arXiv 2103.00020, sections 2.3 and 3.1.4). It compares the classes given with one
-        another and is not calibrated.
+        another and is not calibrated; how good it is, the zero-shot evaluator measures.
 
         Args:
           images: as for `encode_image`.
@@ -132,12 +133,13 @@ class Model:
         prompts = prompts_of(classes)
         if len(prompts) < 2 or not all(prompts.values()):
             raise ValueError("zero_shot compares classes: give two or more, each with a prompt")
-        means = np.stack([self.encode_text(texts, level).mean(0) for texts in prompts.values()])
-        class_embeds = means / np.linalg.norm(means, axis=1, keepdims=True)
-        scale = np.exp(np.asarray(self.run.state.params["logit_scale"], np.float32))
-        logits = scale * self.encode_image(images) @ class_embeds.T
-        odds = np.exp(logits - logits.max(axis=1, keepdims=True))
-        return ClassProbabilities(odds / odds.sum(axis=1, keepdims=True), tuple(prompts))
+        class_embeds = described_classes.embeds(
+            [self.encode_text(texts, level) for texts in prompts.values()]
+        )
+        probabilities = described_classes.probabilities(
+            self.encode_image(images), class_embeds, float(self.run.state.params["logit_scale"])
+        )
+        return ClassProbabilities(probabilities.astype(np.float32), tuple(prompts))
 
     def _check_level(self, level: str | None) -> None:
         if level is None:

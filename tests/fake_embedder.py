@@ -11,6 +11,7 @@ from lumbarclip_jax.evaluators.embedder import EmbeddedSplit
 LEVELS = ("L3-L4", "L4-L5", "L5-S1")
 LEVEL_NAMES = LEVEL_FINDINGS
 EMBED = 16
+LOGIT_SCALE = np.log(10)
 
 
 def unit(vectors: np.ndarray) -> np.ndarray:
@@ -74,6 +75,9 @@ class FakeEmbedder:
         embeds[:, 0] = np.where(np.array(denied, bool), -1, 1)
         embeds[:, 1] = [len(text) / 100 for text in texts]
         return unit(embeds)
+
+    def logit_scale(self, state) -> float:
+        return LOGIT_SCALE
 
     def changed(self, state, split: str, change) -> EmbeddedSplit:
         """The split as it is: these embeddings come from no pixels."""

@@ -17,6 +17,7 @@ from lumbarclip_jax.evaluators.task_scores import named_means
 from tests.fake_embedder import (
     LEVEL_NAMES,
     LEVELS,
+    LOGIT_SCALE,
     FakeEmbedder,
     make_split,
     run,
@@ -198,16 +199,17 @@ def test_five_grades_are_fitted_together_also_where_a_split_lacks_one():
     assert found["test/linear_probe/pfirrmann/share_grade_1"] == 0
 
 
-def test_zero_shot_probability_is_the_softmax_of_two_cosines(embedder):
+def test_zero_shot_probability_is_the_softmax_of_two_scaled_cosines(embedder):
     evaluator = evaluator_class("zero_shot")(embedder, split="test", resamples=10)
     dict(evaluator.run(None))
     predicted = evaluator.predictions["disc_displacement"]
     split = embedder(None, "test")
-    cosines = []
+    logits = []
     for polarity in ("negative", "positive"):
         embeds = embedder.encode_text(None, load_prompts("disc_displacement", "L4-L5", polarity))
-        cosines.append(split.image_embeds[1] @ unit(embeds.mean(axis=0)))
-    expected = np.exp(cosines[1]) / np.exp(cosines).sum()
+        cosine = split.image_embeds[1] @ unit(embeds.mean(axis=0))
+        logits.append(np.exp(LOGIT_SCALE) * cosine)
+    expected = np.exp(logits[1]) / np.exp(logits).sum()
     assert split.level[1] == "L4-L5"
     assert predicted.probabilities[1, 1] == pytest.approx(expected, rel=1e-5)
 

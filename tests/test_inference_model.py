@@ -13,6 +13,8 @@ import safetensors.numpy
 
 import lumbarclip_jax
 from lumbarclip_jax.data.dataset import Dataset
+from lumbarclip_jax.evaluators.prompts import load_prompts, sides
+from lumbarclip_jax.evaluators.zero_shot import ZeroShot
 from lumbarclip_jax.export import export
 from lumbarclip_jax.inference import Model
 from lumbarclip_jax.run_folder import checksums
@@ -158,6 +160,29 @@ def test_zero_shot_is_the_softmax_of_cosines_over_the_temperature(model):
     odds = np.exp(model.encode_image(SLICES[:4]) @ classes.T / temperature)
     close(result.probabilities, odds / odds.sum(1, keepdims=True))
     assert np.ptp(result.probabilities[:, 0]) > 1e-3
+
+
+@pytest.mark.parametrize("task", ["pfirrmann", "disc_displacement"])
+def test_what_is_measured_of_zero_shot_is_what_it_says(model, exported, tiny_dataset, task):
+    dataset = Dataset(tiny_dataset)
+    evaluator = ZeroShot(model.run.embedder(dataset), split="test", tasks=(task,), resamples=1)
+    dict(evaluator.run(model.run.state))
+    measured = evaluator.predictions[task]
+    place = {name: row for row, name in enumerate(dataset.columns("test").image_id)}
+    images = dataset.images("test", [place[name] for name in measured.image_id])
+    for asked in (model, lumbarclip_jax.load(exported)):
+        said = np.zeros(measured.probabilities.shape, np.float32)
+        for level in np.unique(measured.level):
+            prompts = zip(measured.classes, sides(measured.classes), strict=True)
+            prompts = {name: load_prompts(task, level, side) for name, side in prompts}
+            at = measured.level == level
+            said[at], classes = asked.zero_shot(images[at], prompts, level=level)
+            assert classes == measured.classes
+        close(said, measured.probabilities)
+        by_patient = evaluator.predictions[f"{task}/by_patient"]
+        mean = [said[measured.patient_id == of].mean(0) for of in by_patient.patient_id]
+        close(mean, by_patient.probabilities)
+    assert np.ptp(said[:, 0]) > 1e-3
 
 
 @pytest.mark.parametrize("classes", [{"one": ["disc"]}, {"one": ["disc"], "two": []}])

@@ -13,9 +13,9 @@ class) is skipped; its yielded counts show why, and one warning of the evaluator
 
 `embedder` is the only way to the model and the data: `embedder(state, split)` gives the split's
 embeddings, texts and labels, `embedder.columns(split)` texts and labels without encoding anything,
-`embedder.encode_text(state, texts)` embeds other text, `embedder.level_prefix` says whether texts
-begin with a disc level, and `embedder.splits` names the splits there are. Everything here is numpy
-on the host.
+`embedder.encode_text(state, texts)` embeds other text, `embedder.logit_scale(state)` is the log of
+1 / temperature, `embedder.level_prefix` says whether texts begin with a disc level, and
+`embedder.splits` names the splits there are. Everything here is numpy on the host.
 
 Whatever is fitted sees the train and validation splits alone, and before the measured split is
 opened. Evaluators keep what they found row by row in `predictions` or `ranks`, which

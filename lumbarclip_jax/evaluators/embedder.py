@@ -87,6 +87,10 @@ class Embedder:
             embeds.append(np.asarray(outputs["text_embeds"], np.float32)[:used])
         return np.concatenate(embeds)
 
+    def logit_scale(self, state) -> float:
+        """Log of 1 / temperature, as learnt."""
+        return float(state.params["logit_scale"])
+
     def images(self, split: str, indices: Sequence[int]) -> np.ndarray:
         """Pixels of the given rows, uint8 [K, S, S, 1]."""
         return self._dataset.images(split, indices)

@@ -193,7 +193,8 @@ class _KnownTexts:
         self._known: dict[tuple[str, ...], np.ndarray] = {}
 
     def beside(self, embedded) -> "_OneSplit":
-        return _OneSplit(embedded, self._embedder.level_prefix, self._encode_text)
+        embedder = self._embedder
+        return _OneSplit(embedded, embedder.level_prefix, embedder.logit_scale, self._encode_text)
 
     def _encode_text(self, state, texts: list[str]) -> np.ndarray:
         key = tuple(texts)
@@ -208,6 +209,7 @@ class _OneSplit:
 
     embedded: object
     level_prefix: bool
+    logit_scale: Callable
     encode_text: Callable
 
     splits = ()

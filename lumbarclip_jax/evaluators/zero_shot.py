@@ -1,21 +1,21 @@
 """Zero-shot classification from prompts.
 
-After CheXzero (Tiu et al., 2022): each class of a task is described by many prompts, its embedding
-is the mean of the prompts' unit embeddings, normalised again, and the probabilities are the softmax
-of an image's cosines to the classes, "X" and "no X" for a finding. Prompts name the image's own
-level, and begin with it where the model's training texts did; they are kept as data in `prompts/`.
+After CheXzero (Tiu et al., 2022): each class of a task is described by many prompts, "X" and "no X"
+for a finding. Prompts name the image's own level, and begin with it where the model's training
+texts did; they are kept as data in `prompts/`. The probabilities are those that `Model.zero_shot`
+gives for these prompts, see `described_classes`.
 
-Cosines differ little, so these probabilities lie close together and their NLL is near that of a
-guess: read the calibrated ones, tempered on the validation split.
+The temperature in them is the one learnt for telling reports apart. Nothing fitted it to how often
+a class is right: for that read the calibrated ones, tempered on the validation split.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
-import scipy.special
 
 from lumbarclip_jax.data.dataset import with_level
 from lumbarclip_jax.data.tasks import FINDINGS, TASKS, Task
+from lumbarclip_jax.evaluators import described_classes
 from lumbarclip_jax.evaluators.classification import Predictions, named_counts
 from lumbarclip_jax.evaluators.prompts import load_prompts, sides
 from lumbarclip_jax.evaluators.task_rows import (
@@ -80,10 +80,11 @@ class ZeroShot:
             np.concatenate([embedded.level, *(other.level for other in others.values())])
         )
         prompts = class_embeds(self.embedder, state, [rows.task for rows in measured], levels)
+        logit_scale = self.embedder.logit_scale(state)
         for rows in measured:
             task = rows.task
             prefix = f"{self.split}/zero_shot/{task.name}"
-            predicted = _predict(rows, prompts[task.name])
+            predicted = _predict(rows, prompts[task.name], logit_scale)
             for unit, answered in by_unit(task, predicted).items():
                 self.predictions[f"{task.name}{unit}"] = answered
             train, validation = (
@@ -92,7 +93,7 @@ class ZeroShot:
             )
             temperatures = {}
             if validation:
-                calibrating = _predict(validation, prompts[task.name])
+                calibrating = _predict(validation, prompts[task.name], logit_scale)
                 temperatures = fit_temperatures(task, calibrating)
             yield from named_scores(
                 prefix,
@@ -129,14 +130,18 @@ def class_embeds(
     embeds = embedder.encode_text(state, texts)
     found: dict[str, dict[str, np.ndarray]] = {}
     for (task, of_level), of in prompts.items():
-        means = np.stack([embeds[[place[text] for text in side]].mean(axis=0) for side in of])
-        units = means / np.linalg.norm(means, axis=1, keepdims=True)
-        found.setdefault(task, {})[of_level] = units
+        prompts_of_side = [embeds[[place[text] for text in side]] for side in of]
+        found.setdefault(task, {})[of_level] = described_classes.embeds(prompts_of_side)
     return found
 
 
-def _predict(rows: LabelledRows, classes: dict[str, np.ndarray]) -> Predictions:
-    """Softmax of the cosines between images and the classes as they are called at their level."""
-    prompted = np.stack([classes[level] for level in rows.level])
-    cosines = np.einsum("me,mke->mk", rows.features("image_embeds"), prompted)
-    return rows.predicted(scipy.special.softmax(cosines.astype(np.float64), axis=1))
+def _predict(rows: LabelledRows, classes: dict[str, np.ndarray], logit_scale: float) -> Predictions:
+    """What is said of the images, among the classes as they are called at their level."""
+    image_embeds = rows.features("image_embeds")
+    probabilities = np.empty((len(rows), len(rows.task.classes)))
+    for level in np.unique(rows.level):
+        at = rows.level == level
+        probabilities[at] = described_classes.probabilities(
+            image_embeds[at], classes[level], logit_scale
+        )
+    return rows.predicted(probabilities)
