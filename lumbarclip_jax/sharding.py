@@ -62,6 +62,15 @@ def shardings(boxed, mesh: Mesh):
     return jax.tree.map(leaf_sharding, boxed, is_leaf=_is_box)
 
 
+def abstract(boxed, mesh: Mesh):
+    """Shapes and types of a tree of boxed (abstract) arrays without its boxes, on `shardings`."""
+    return jax.tree.map(
+        lambda leaf, s: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=s),
+        unbox(boxed),
+        shardings(boxed, mesh),
+    )
+
+
 def _is_box(leaf) -> bool:
     return isinstance(leaf, nn.meta.AxisMetadata)
 

@@ -11,6 +11,7 @@ from lumbarclip_jax import sharding
 from lumbarclip_jax.models import build_model, stack_layers
 from lumbarclip_jax.run_folder.checkpoints import Checkpointer
 from lumbarclip_jax.training import train_step
+from lumbarclip_jax.training.model_state import ModelState, abstract_model_state
 from tests import tiny_runs
 
 VOCABULARY_SIZE = 32
@@ -37,10 +38,14 @@ def test_a_run_continues_on_another_mesh_with_another_layout(tiny_dataset, tmp_p
         checkpointer.save(3, state, {"read": 7})
     with Checkpointer(tmp_path) as checkpointer:
         restored, position = checkpointer.restore(abstract(wanted))
+        to_use, _ = checkpointer.restore(abstract_model_state(*wanted))
     assert position == {"read": 7}
     assert jax.tree.map(lambda x: x.sharding, restored) == jax.tree.map(
         lambda x: x.sharding, abstract(wanted)
     )
+    assert type(to_use) is ModelState
+    for name, part in vars(to_use).items():
+        jax.tree.map(np.testing.assert_array_equal, part, getattr(restored, name))
     scanned, one_by_one = (state, restored) if scanned_first else (restored, state)
     for tree in (lambda s: s.params, lambda s: first_moments(s.opt_state)):
         jax.tree.map(np.testing.assert_array_equal, stack_layers(tree(one_by_one)), tree(scanned))

@@ -15,7 +15,7 @@ from lumbarclip_jax.models import build_model
 from lumbarclip_jax.models.lumbarclip import unit
 from lumbarclip_jax.models.spatial import place_embeds, place_side_px
 from lumbarclip_jax.report.maps import central_square, draw_rows, make_maps, similarity_maps
-from lumbarclip_jax.training.train_step import TrainState
+from lumbarclip_jax.training.model_state import ModelState
 
 
 class BrightPlaces(nn.Module):
@@ -43,7 +43,7 @@ class HandMade(nn.Module):
 
 
 DATA = ConfigDict({"crop_px": 8, "image_size_px": 8})
-EMPTY = TrainState(step=jnp.zeros((), jnp.int32), params={}, batch_stats={}, opt_state=())
+EMPTY = ModelState(step=jnp.zeros((), jnp.int32), params={}, batch_stats={})
 
 
 def planted() -> np.ndarray:

@@ -38,7 +38,7 @@ def tiny_config(dataset: pathlib.Path) -> ConfigDict:
 
 def make_run(folder: pathlib.Path, config: ConfigDict) -> Run:
     """Writes all of a run but its checkpoint to the folder; the weights stay in memory."""
-    dataset, mesh = Dataset(config.data.dir), sharding.make_mesh()
+    dataset, mesh = Dataset(config.data.dir), sharding.make_mesh(config.mesh.fsdp)
     tokenizer = Tokenizer(
         dataset.folder / "vocab.txt", config.data.max_tokens, config.data.lowercase
     )

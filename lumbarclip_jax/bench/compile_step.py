@@ -18,6 +18,7 @@ from lumbarclip_jax.bench.hlo import Program
 from lumbarclip_jax.bench.roofline import roofline
 from lumbarclip_jax.models import build_model
 from lumbarclip_jax.training import accumulation, config_check, train_step
+from lumbarclip_jax.training.model_state import KEY_SHAPE
 
 STORED_SIZE_PX = 320  # side of the slices of a data set built with the defaults
 UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
@@ -125,7 +126,7 @@ def _lower(config: ConfigDict, mesh: Mesh, vocab_size: int):
         "attention_mask": abstract((pairs, tokens), jnp.int32, sharding.BATCH),
     }
     lr = abstract((), jnp.float32, PartitionSpec())
-    key = abstract((), train_step.KEY_SHAPE.dtype, PartitionSpec())
+    key = abstract((), KEY_SHAPE.dtype, PartitionSpec())
     return step.lower(state, batch, lr, key)
 
 

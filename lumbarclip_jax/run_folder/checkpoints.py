@@ -58,7 +58,7 @@ class Checkpointer:
             self._folder,
             # Named here, so that what a checkpoint holds can be asked without reading it.
             item_handlers={
-                "state": ocp.StandardCheckpointHandler(),
+                "state": ocp.PyTreeCheckpointHandler(),
                 "data": ocp.JsonCheckpointHandler(),
             },
             options=ocp.CheckpointManagerOptions(
@@ -126,7 +126,7 @@ class Checkpointer:
             self._manager.save(
                 step,
                 args=ocp.args.Composite(
-                    state=ocp.args.StandardSave(state), data=ocp.args.JsonSave(data_state)
+                    state=ocp.args.PyTreeSave(state), data=ocp.args.JsonSave(data_state)
                 ),
                 custom_metadata={"step": step},
             )
@@ -203,14 +203,16 @@ class Checkpointer:
         folder = self._folder / str(step)
         self._examine(step)
         kept = stacking.unstack_abstract_state(abstract_state)
+        wanted = ocp.args.PyTreeRestore(
+            kept,
+            restore_args=ocp.checkpoint_utils.construct_restore_args(kept),
+            partial_restore=True,
+        )
         try:
             saved = self._manager.item_metadata(step).state.tree
             difference = state_layout.difference(saved, kept)
             restored = difference or self._manager.restore(
-                step,
-                args=ocp.args.Composite(
-                    state=ocp.args.StandardRestore(kept), data=ocp.args.JsonRestore()
-                ),
+                step, args=ocp.args.Composite(state=wanted, data=ocp.args.JsonRestore())
             )
         except (MemoryError, jax.errors.JaxRuntimeError):
             raise

@@ -28,7 +28,7 @@ from lumbarclip_jax.run_folder import (
 )
 from lumbarclip_jax.run_folder.checkpoints import Checkpointer
 from lumbarclip_jax.training import train_step
-from lumbarclip_jax.training.train_step import TrainState
+from lumbarclip_jax.training.model_state import ModelState, abstract_model_state
 
 CONFIG_FILE = "config.json"
 VOCABULARY_FILE = "vocab.txt"
@@ -53,7 +53,7 @@ class Run:
     mesh: jax.sharding.Mesh
     tokenizer: Tokenizer
     model: object  # the LumbarCLIP linen module
-    state: TrainState
+    state: ModelState  # in training with what only training needs
 
     def embedder(self, dataset: Dataset) -> Embedder:
         encode_image, encode_text = train_step.make_encoders(self.model, self.config, self.mesh)
@@ -235,7 +235,8 @@ def _as_json(value: dict) -> str:
 def load_run(folder: str | pathlib.Path) -> Run:
     """Loads a run's chosen or else newest checkpoint, or the weights of its safetensors export.
 
-    An export has no optimizer state, so it can be used and measured but not trained further.
+    On all devices there are, whatever mesh it was trained on. It can be used and measured but not
+    trained further: the optimizer's state stays on disk, and no export has one.
 
     Args:
       folder: of the run or the export.
@@ -260,7 +261,7 @@ def load_run(folder: str | pathlib.Path) -> Run:
     mesh = sharding.make_mesh()
     tokenizer = Tokenizer(folder / VOCABULARY_FILE, config.data.max_tokens, config.data.lowercase)
     model = build_model(config.model, tokenizer.vocab_size, train_step.compute_dtype(config))
-    abstract, _ = train_step.abstract_train_state(model, config, mesh)
+    abstract = abstract_model_state(model, config, mesh)
     if is_export:
         state = _exported_state(folder, abstract)
     else:
@@ -273,7 +274,7 @@ def load_run(folder: str | pathlib.Path) -> Run:
     return Run(folder, config, mesh, tokenizer, model, state)
 
 
-def _exported_state(folder: pathlib.Path, abstract: TrainState) -> TrainState:
+def _exported_state(folder: pathlib.Path, abstract: ModelState) -> ModelState:
     shapes = {"params": abstract.params, "batch_stats": abstract.batch_stats}
     variables, step = weights_file.load(folder / weights_file.FILE, shapes)
-    return TrainState(step=jnp.asarray(step, jnp.int32), opt_state=(), **variables)
+    return ModelState(step=jnp.asarray(step, jnp.int32), **variables)

@@ -18,14 +18,21 @@ def in_layout_of(wanted, state, convert):
 def difference(saved, wanted) -> str:
     """The first array of two states that differs in name or shape, "" where none does.
 
-    Asked before a restore, because one that Orbax refuses leaves unfinished reads behind.
+    Fields that only the saved one has are no difference: to use a model takes no moments. Asked
+    before a restore, because one that Orbax refuses leaves unfinished reads behind.
     """
-    saved, wanted = _shapes(saved), _shapes(wanted)
+    saved, wanted = _fields(saved), _fields(wanted)
+    saved, wanted = _shapes({name: saved.get(name) for name in wanted}), _shapes(wanted)
     names = saved.keys() | wanted.keys()
     for name in sorted(names, key=lambda name: (not name.startswith("params/"), name)):
         if saved.get(name) != wanted.get(name):
             return f"{name} is {saved.get(name, 'absent')}, not {wanted.get(name, 'absent')}"
     return ""
+
+
+def _fields(state) -> dict:
+    fields, _ = jax.tree_util.tree_flatten_with_path(state, is_leaf=lambda x: x is not state)
+    return {jax.tree_util.keystr(path, simple=True): field for path, field in fields}
 
 
 def _shapes(tree) -> dict[str, tuple[int, ...]]:

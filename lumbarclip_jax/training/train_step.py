@@ -15,12 +15,11 @@ from ml_collections import ConfigDict
 from lumbarclip_jax import sharding
 from lumbarclip_jax.images import augment_images, prepare_images
 from lumbarclip_jax.training import accumulation, optim
+from lumbarclip_jax.training.model_state import KEY_SHAPE, ModelState, initial_state
 from lumbarclip_jax.training.objective import contrastive_loss
 
 # By platform of the devices; docs/benchmarks/compiler_options.md says what each is worth.
 COMPILER_OPTIONS = {"gpu": {"xla_allow_excess_precision": False}}
-
-KEY_SHAPE = jax.eval_shape(lambda: jax.random.key(0))
 
 
 @functools.partial(
@@ -29,12 +28,9 @@ KEY_SHAPE = jax.eval_shape(lambda: jax.random.key(0))
     meta_fields=[],
 )
 @dataclasses.dataclass(frozen=True)
-class TrainState:
+class TrainState(ModelState):
     """Everything a step reads and writes; a plain pytree."""
 
-    step: jax.Array  # int32 scalar, steps already taken
-    params: dict
-    batch_stats: dict  # empty for encoders without batch normalisation
     opt_state: optax.OptState
 
 
@@ -94,34 +90,18 @@ def replace_variables(state: TrainState, variables: dict) -> TrainState:
 
 def abstract_train_state(model, config: ConfigDict, mesh: Mesh):
     """Returns (shapes, types and shardings of the state, optimizer) without making the state."""
-    init, optimizer, state_shardings = _state_plan(model, config, mesh)
-    state = jax.tree.map(
-        lambda leaf, s: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=s),
-        sharding.unbox(jax.eval_shape(init, KEY_SHAPE)),
-        state_shardings,
-    )
-    return state, optimizer
+    init, optimizer, _ = _state_plan(model, config, mesh)
+    return sharding.abstract(jax.eval_shape(init, KEY_SHAPE), mesh), optimizer
 
 
 def _state_plan(model, config: ConfigDict, mesh: Mesh):
-    size, tokens = config.data.image_size_px, config.data.max_tokens
-    inputs = (jnp.zeros((1, size, size, 1)), *(2 * [jnp.ones((1, tokens), jnp.int32)]))
-
-    def variables(key):
-        return model.init(key, *inputs)
-
-    optimizer = optim.make_optimizer(
-        config.optim, sharding.unbox(jax.eval_shape(variables, KEY_SHAPE))["params"]
-    )
+    initial = functools.partial(initial_state, model, config)
+    params = sharding.unbox(jax.eval_shape(initial, KEY_SHAPE).params)
+    optimizer = optim.make_optimizer(config.optim, params)
 
     def init(key) -> TrainState:
-        made = variables(key)
-        return TrainState(
-            step=jnp.zeros((), jnp.int32),
-            params=made["params"],
-            batch_stats=made.get("batch_stats", {}),
-            opt_state=optimizer.init(made["params"]),
-        )
+        made = initial(key)
+        return TrainState(**vars(made), opt_state=optimizer.init(made.params))
 
     return init, optimizer, sharding.shardings(jax.eval_shape(init, KEY_SHAPE), mesh)
 
@@ -272,7 +252,7 @@ def make_encoders(model, config: ConfigDict, mesh: Mesh):
     """
     everywhere = NamedSharding(mesh, PartitionSpec())
 
-    def variables(state: TrainState):
+    def variables(state: ModelState):
         return {"params": state.params, "batch_stats": state.batch_stats}
 
     def encode_image(state, images):

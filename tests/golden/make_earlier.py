@@ -19,6 +19,9 @@ import numpy as np
 
 import lumbarclip_jax
 from lumbarclip_jax.run_folder import checksums
+from lumbarclip_jax.run_folder.checkpoints import Checkpointer
+from lumbarclip_jax.run_folder.run import load_run
+from lumbarclip_jax.training import train_step
 from tests import data_prep_cohort as cohort
 
 FOLDER = pathlib.Path(__file__).with_name("earlier")
@@ -56,6 +59,14 @@ def digest(tree) -> str:
     return found.hexdigest()
 
 
+def saved_state(run: pathlib.Path):
+    """All of the newest state in `run`, as training goes on from it."""
+    opened = load_run(run)
+    abstract, _ = train_step.abstract_train_state(opened.model, opened.config, opened.mesh)
+    with Checkpointer(run) as checkpointer:
+        return checkpointer.restore(abstract)[0]
+
+
 def losses(run: pathlib.Path) -> list[float]:
     rows = map(json.loads, (run / "metrics.jsonl").read_text().splitlines())
     return [row["loss"] for row in rows if "loss" in row]
@@ -67,8 +78,6 @@ def command(line: str, folder: pathlib.Path) -> None:
 
 
 def main() -> None:
-    from lumbarclip_jax.run_folder.run import load_run
-
     shutil.rmtree(FOLDER, ignore_errors=True)
     FOLDER.mkdir()
     with tempfile.TemporaryDirectory() as scratch:
@@ -79,7 +88,7 @@ def main() -> None:
         command(line, place)
     run = FOLDER / "run"
     said = {name: answers(FOLDER / name) for name in ("run", "classifier")}
-    said["state"] = digest(load_run(run).state)
+    said["state"] = digest(saved_state(run))
     with tempfile.TemporaryDirectory() as scratch:
         shutil.copytree(run, resumed := pathlib.Path(scratch) / "run")
         command(f"{RESUME} --workdir={resumed}", place)
