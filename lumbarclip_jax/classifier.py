@@ -10,6 +10,7 @@ from lumbarclip_jax.data import content
 from lumbarclip_jax.data.dataset import Dataset
 from lumbarclip_jax.data.tasks import TASKS, Task
 from lumbarclip_jax.evaluators import metrics_file
+from lumbarclip_jax.evaluators.predictions_file import Kept
 from lumbarclip_jax.evaluators.task_rows import LabelledRows, shortage, warn_of_skipped
 from lumbarclip_jax.finetune import measuring, saved
 from lumbarclip_jax.finetune.examples import Examples, one_hot
@@ -148,8 +149,8 @@ class Classifier:
             "the classifier", trained, key, dataset, split
         )
 
-    def measurement(self, dataset: Dataset, split: str, **bootstrap) -> measuring.Measurement:
-        """The same numbers as `finetune` gives, of a split of any data set.
+    def measured(self, dataset: Dataset, split: str, **bootstrap) -> tuple[dict[str, float], Kept]:
+        """The numbers that `finetune` gives, of a split of any data set, and what is behind them.
 
         What depends on training, the temperatures and the baseline of level alone, is that of the
         classifier's training. Tasks without enough labels are left out and named in the log.
@@ -181,7 +182,7 @@ class Classifier:
         examples = Examples.of(dataset, split, tasks)
         self._warn_of_other_images(dataset, examples)
         found = measuring.answers(self._ensemble, self.definition.fitted, examples)
-        return measuring.Measurement(self.definition.name, split, found, **bootstrap)
+        return measuring.measured(self.definition.name, split, found, **bootstrap)
 
     def _task(self, name: str, classes: tuple[str, ...]) -> Task:
         if name not in TASKS or TASKS[name].classes != classes:

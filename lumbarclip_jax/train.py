@@ -201,7 +201,7 @@ def train_and_evaluate(config: ConfigDict, workdir: str | pathlib.Path) -> dict[
         return {}
 
     split = config.eval.final_split
-    metrics, evaluators = evaluate_split(
+    metrics, kept = evaluate_split(
         embedder,
         state,
         split,
@@ -213,7 +213,7 @@ def train_and_evaluate(config: ConfigDict, workdir: str | pathlib.Path) -> dict[
     trained = run.Run(workdir, config, mesh, tokenizer, model, state)
     examples = find_examples(trained, embedder, split)  # encodes, which takes every process
     if is_writer:
-        predictions_file.save_kept(evaluators, workdir / predictions_file.FILE)
+        predictions_file.save_kept(kept, workdir / predictions_file.FILE)
         save_metrics(metrics, workdir / run.METRICS_FILE)
         results = run.RESULTS
         if chosen.step is not None:

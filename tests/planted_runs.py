@@ -2,12 +2,11 @@
 
 import json
 import pathlib
-from types import SimpleNamespace
 
 import numpy as np
 
 from lumbarclip_jax.evaluators.classification import Predictions
-from lumbarclip_jax.evaluators.predictions_file import save_kept
+from lumbarclip_jax.evaluators.predictions_file import Kept, save_kept
 from lumbarclip_jax.sweep.plan import PlannedRun
 
 CONFIG = {
@@ -47,16 +46,13 @@ def planned(out: pathlib.Path, model: str, *, seed: int = 0, resplit: str = "") 
 
 def complete(run: PlannedRun, *, ranks, patients, metrics=None, level_only=None, **tasks) -> None:
     """Writes what a complete run leaves: ranks image_to_text, and zero-shot `tasks` by name."""
-    blind = {} if level_only is None else {f"{name}/level_only": level_only for name in tasks}
-    evaluators = {
-        "retrieval": SimpleNamespace(
-            split="test", ranks={"image_to_text": (np.array(ranks), np.array(patients))}
-        ),
-        "zero_shot": SimpleNamespace(split="test", predictions=tasks),
-        "linear_probe": SimpleNamespace(split="test", predictions=blind),
-    }
+    kept = Kept(ranks={"test/retrieval/image_to_text": (np.array(ranks), np.array(patients))})
+    for name, predicted in tasks.items():
+        kept.predictions[f"test/zero_shot/{name}"] = predicted
+        if level_only is not None:
+            kept.predictions[f"test/linear_probe/{name}/level_only"] = level_only
     run.folder.mkdir(parents=True)
-    save_kept(evaluators, run.folder / "predictions.npz")
+    save_kept(kept, run.folder / "predictions.npz")
     (run.folder / "metrics.json").write_text(json.dumps(metrics or {}))
     (run.folder / "data_manifest.json").write_text(json.dumps(MANIFEST))
     (run.folder / "report.html").write_text("")

@@ -79,7 +79,7 @@ def write(
     history=HISTORY,
     manifest=MANIFEST,
     config=CONFIG,
-    evaluators=None,
+    kept=None,
     examples=None,
 ) -> Page:
     """The page of a run's folder with these files in it."""
@@ -90,13 +90,13 @@ def write(
     ):
         (folder / name).write_text(json.dumps(content))
     (folder / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in history))
-    if evaluators is not None:
-        predictions_file.save_kept(evaluators, folder / predictions_file.FILE)
+    if kept is not None:
+        predictions_file.save_kept(kept, folder / predictions_file.FILE)
     return Page(write_report(folder, examples=examples))
 
 
 def evaluate():
-    """(metrics, evaluators, embedder) of made-up data whose reports are all hostile."""
+    """(metrics, what was kept, embedder) of made-up data whose reports are all hostile."""
     split = make_split(20, 2)
     split = dataclasses.replace(
         split,
@@ -104,14 +104,10 @@ def evaluate():
         sequence=np.full(60, HOSTILE),
     )
     embedder = FakeEmbedder(train=make_split(40, 0), validation=make_split(20, 1), test=split)
-    evaluators = {
-        name: evaluator_class(name)(
-            embedder, split="test", resamples=20, tasks=("disc_displacement",)
-        )
-        for name in ("zero_shot", "linear_probe")
-    }
-    evaluators["retrieval"] = evaluator_class("retrieval")(embedder, split="test", resamples=20)
-    metrics = {}
-    for evaluator in evaluators.values():
-        metrics |= dict(evaluator.run(None))
-    return metrics, evaluators, embedder
+    tasks = {"tasks": ("disc_displacement",)}
+    metrics, kept = {}, predictions_file.Kept()
+    for name, options in (("zero_shot", tasks), ("linear_probe", tasks), ("retrieval", {})):
+        evaluator = evaluator_class(name)(embedder, split="test", resamples=20, **options)
+        found, answered = evaluator.run(None)
+        metrics, kept = metrics | found, kept | answered
+    return metrics, kept, embedder

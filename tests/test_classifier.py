@@ -243,7 +243,8 @@ def test_a_question_about_the_patient_is_answered_by_the_mean_of_its_images(data
     pixels = asked.images("test", range(len(columns.level)))
     said, classes = loaded.classify(pixels, columns.level)["muscle_spasm"]
     assert classes == ("no spasm", "spasm")
-    measured = loaded.measurement(asked, "test").predictions["muscle_spasm"]
+    _, kept = loaded.measured(asked, "test")
+    measured = kept.predictions[f"test/{loaded.definition.name}/muscle_spasm"]
     for patient, probabilities in zip(measured.patient_id, measured.probabilities, strict=True):
         close(said[columns.patient_id == patient].mean(axis=0), probabilities)
     assert loaded.definition.temperatures.keys() == {"muscle_spasm"}

@@ -230,22 +230,23 @@ def test_other_data_is_measured_with_what_training_fitted(copied, rebuilt, tmp_p
 def test_tasks_without_labels_are_left_out_aloud(copied, rebuilt, caplog):
     other = Dataset(rebuilt.folder)
     other.columns("test").pfirrmann[:] = 0
-    found = lumbarclip_jax.load(copied).measurement(other, "test", resamples=100)
-    assert found.predictions.keys() == {"disc_displacement", "disc_displacement/by_patient"}
+    _, kept = lumbarclip_jax.load(copied).measured(other, "test", resamples=100)
+    task = "test/finetune/disc_displacement"
+    assert kept.predictions.keys() == {task, f"{task}/by_patient"}
     assert "1 of 2 tasks skipped, for want of labelled patients" in caplog.text
     other.columns("test").findings[:] = 0
     other.columns("test").level_findings[:] = 0
     with pytest.raises(ValueError, match=r"pfirrmann_ge_3 cannot be measured on .*too few"):
-        lumbarclip_jax.load(copied).measurement(other, "test")
+        lumbarclip_jax.load(copied).measured(other, "test")
     with pytest.raises(ValueError, match="has no split 'nothing'"):
-        lumbarclip_jax.load(copied).measurement(other, "nothing")
+        lumbarclip_jax.load(copied).measured(other, "nothing")
 
 
 def test_other_images_and_levels_are_said(copied, rebuilt, caplog):
     other = Dataset(rebuilt.folder)
     other.manifest = other.manifest | {"image": other.manifest["image"] | {"spacing_mm": 0.5}}
     other.columns("test").level[:2] = "all"
-    lumbarclip_jax.load(copied).measurement(other, "test")
+    lumbarclip_jax.load(copied).measured(other, "test")
     assert "'spacing_mm': 0.5" in caplog.text
     assert "2 of " in caplog.text
     assert "show another level than those the classifier was trained on" in caplog.text

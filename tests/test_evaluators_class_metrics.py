@@ -8,7 +8,7 @@ from sklearn import metrics as sklearn_metrics
 
 from lumbarclip_jax.evaluators.bootstrap import estimates
 from lumbarclip_jax.evaluators.classification import Predictions, named_counts
-from lumbarclip_jax.evaluators.predictions_file import load_kept, save_kept
+from lumbarclip_jax.evaluators.predictions_file import Kept, load_kept, save_kept
 from tests.made_up_predictions import binary, graded, predictions
 
 
@@ -202,26 +202,18 @@ def test_predictions_of_unequal_length_are_refused():
         dataclasses.replace(predictions([0, 1], [0.1, 0.9]), labels=np.array([0, 1, 1]))
 
 
-@dataclasses.dataclass
-class Evaluator:
-    split: str
-    predictions: dict = dataclasses.field(default_factory=dict)
-    ranks: dict = dataclasses.field(default_factory=dict)
-
-
 def test_what_is_kept_comes_back(tmp_path):
-    probe = Evaluator("test", predictions={"a/image_features": binary(), "b/level_only": graded()})
-    ranks = (np.array([1, 4]), np.array(["p", "q"]))
-    evaluators = {"linear_probe": probe, "retrieval": Evaluator("test", ranks={"x_to_y": ranks})}
-    path = tmp_path / "run" / "predictions.npz"
-    save_kept(evaluators, path)
-    kept = load_kept(path)
-    assert set(kept.predictions) == {
-        "test/linear_probe/a/image_features",
-        "test/linear_probe/b/level_only",
+    said = {
+        "test/linear_probe/a/image_features": binary(),
+        "test/linear_probe/b/level_only": graded(),
     }
-    for what, predicted in probe.predictions.items():
-        back = kept.predictions[f"test/linear_probe/{what}"]
+    ranks = (np.array([1, 4]), np.array(["p", "q"]))
+    path = tmp_path / "run" / "predictions.npz"
+    save_kept(Kept(said, {"test/retrieval/x_to_y": ranks}), path)
+    kept = load_kept(path)
+    assert kept.predictions.keys() == said.keys()
+    for name, predicted in said.items():
+        back = kept.predictions[name]
         for field, value in vars(predicted).items():
             np.testing.assert_array_equal(getattr(back, field), value)
     rank, patient_id = kept.ranks["test/retrieval/x_to_y"]

@@ -170,9 +170,9 @@ def test_a_task_of_patients_is_answered_by_their_mean_probability():
     probe = evaluator_class("linear_probe")(
         splits, split="test", tasks=("spondylosis",), resamples=20
     )
-    found = dict(probe.run(None))
-    (predicted,) = probe.predictions.values()
-    assert list(probe.predictions) == ["spondylosis/image_features"]
+    found, kept = probe.run(None)
+    ((name, predicted),) = kept.predictions.items()
+    assert name == "test/linear_probe/spondylosis/image_features"
     assert len(predicted.labels) == len(set(predicted.patient_id)) == 30
     assert found["test/linear_probe/spondylosis/images"] == 90
     assert found["test/linear_probe/spondylosis/image_features/auroc_level_only"] == 0.5
@@ -190,8 +190,8 @@ def test_five_grades_are_fitted_together_also_where_a_split_lacks_one():
     evaluator = evaluator_class("linear_probe")(
         FakeEmbedder(**splits), split="test", tasks=("pfirrmann",), resamples=20
     )
-    found = dict(evaluator.run(None))
-    predicted = evaluator.predictions["pfirrmann/image_features"]
+    found, kept = evaluator.run(None)
+    predicted = kept.predictions["test/linear_probe/pfirrmann/image_features"]
     assert predicted.probabilities.shape == (120, 5)
     np.testing.assert_allclose(predicted.probabilities.sum(axis=1), 1, rtol=1e-6)
     assert (predicted.probabilities[:, 4] == 0).all()
@@ -201,8 +201,8 @@ def test_five_grades_are_fitted_together_also_where_a_split_lacks_one():
 
 def test_zero_shot_probability_is_the_softmax_of_two_scaled_cosines(embedder):
     evaluator = evaluator_class("zero_shot")(embedder, split="test", resamples=10)
-    dict(evaluator.run(None))
-    predicted = evaluator.predictions["disc_displacement"]
+    _, kept = evaluator.run(None)
+    predicted = kept.predictions["test/zero_shot/disc_displacement"]
     split = embedder(None, "test")
     logits = []
     for polarity in ("negative", "positive"):

@@ -161,7 +161,7 @@ def test_evaluators_claim_no_certainty_of_recall(name):
         for split, made in (("train", make_split(20, 0)), ("test", make_split(20, 2)))
     }
     evaluator = evaluator_class(name)(FakeEmbedder(**splits), split="test", resamples=20)
-    found = dict(evaluator.run(None))
+    found, _ = evaluator.run(None)
     recalls_of_one = [
         metric
         for metric, value in found.items()
@@ -183,7 +183,7 @@ def test_recall_among_few_candidates_is_certain(evaluator, patients, name):
     made = make_split(patients, 2)
     sequence = np.where(np.arange(len(made.level)) % 2 == 0, "T1", "T2")
     embedder = FakeEmbedder(test=dataclasses.replace(made, sequence=sequence))
-    found = dict(evaluator_class(evaluator)(embedder, split="test", resamples=20).run(None))
+    found, _ = evaluator_class(evaluator)(embedder, split="test", resamples=20).run(None)
     assert found[f"{name}_chance"] == found[f"{name}_ci_low"] == found[name] == 1
 
 

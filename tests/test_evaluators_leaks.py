@@ -15,6 +15,7 @@ import pytest
 from lumbarclip_jax.evaluators import few_shot, linear_probe
 from lumbarclip_jax.evaluators.few_shot import FewShot, draw_examples
 from lumbarclip_jax.evaluators.linear_probe import LinearProbe
+from lumbarclip_jax.evaluators.predictions_file import Kept
 from lumbarclip_jax.evaluators.zero_shot import ZeroShot
 from tests.fake_embedder import FakeEmbedder, make_split, three_splits
 
@@ -60,7 +61,7 @@ def run_guarded(evaluator, monkeypatch) -> int:
             return fit(*inputs)
 
         monkeypatch.setattr(module, name, guarded)
-    dict(evaluator(embedder, split="test", tasks=TASKS, resamples=5).run(None))
+    evaluator(embedder, split="test", tasks=TASKS, resamples=5).run(None)
     return len(fits)
 
 
@@ -72,7 +73,7 @@ def test_all_is_fitted_before_the_test_split_is_opened(evaluator, monkeypatch):
 class OpensTheTestSplitFirst(LinearProbe):
     def run(self, state):
         self.embedder(state, self.split)
-        yield from super().run(state)
+        return super().run(state)
 
 
 def test_an_evaluator_that_opens_it_earlier_is_caught(monkeypatch):
@@ -100,11 +101,11 @@ def planted(test, *, labels: bool, features: bool):
 def said_about_kept_rows(evaluator, embedder) -> dict[str, np.ndarray]:
     """Probabilities and temperatures that a run leaves about the rows without a leak."""
     built = evaluator(embedder, split="test", tasks=TASKS, resamples=5)
-    named = dict(built.run(None))
+    named, answers = built.run(None)
     kept = set(embedder(None, "test").image_id[KEPT_ROWS])
     said = {
         name: predicted.probabilities[np.isin(predicted.image_id, list(kept))]
-        for name, predicted in built.predictions.items()
+        for name, predicted in answers.predictions.items()
         if not name.endswith("by_patient")
     }
     chosen = {n: np.array(v) for n, v in named.items() if n.endswith(("/c", "/temperature"))}
@@ -115,12 +116,13 @@ class Remembering(FewShot):
     """Keeps what each of its probes says, which the evaluator itself has no use for."""
 
     def _mean_over_seeds(self, prefix, answered, beside):
-        self.predictions |= {f"{prefix}/{n}": predicted for n, predicted in enumerate(answered)}
+        self.said |= {f"{prefix}/{n}": predicted for n, predicted in enumerate(answered)}
         return super()._mean_over_seeds(prefix, answered, beside)
 
     def run(self, state):
-        self.predictions = {}
-        yield from super().run(state)
+        self.said = {}
+        found, _ = super().run(state)
+        return found, Kept(self.said)
 
 
 def changed_by_a_leak(evaluator, **leak: bool) -> set[str]:
@@ -198,7 +200,7 @@ def test_a_feature_that_tells_only_in_the_test_split_is_not_used():
     probe = LinearProbe(
         FakeEmbedder(**splits), split="test", tasks=("disc_displacement",), resamples=200
     )
-    found = dict(probe.run(None))
+    found, _ = probe.run(None)
     assert found["test/linear_probe/disc_displacement/image_features/auroc_ci_low"] < 0.5
 
 
@@ -215,7 +217,7 @@ def test_few_shot_draws_different_patients_of_every_class():
 
 
 def test_more_examples_tell_more():
-    found = dict(FewShot(three_splits(), split="test", tasks=TASKS[:1], resamples=50).run(None))
+    found, _ = FewShot(three_splits(), split="test", tasks=TASKS[:1], resamples=50).run(None)
     name = "test/few_shot/disc_displacement/k_{}".format
     assert [found[f"{name(k)}/examples"] for k in (1, 2, 4, 8, 16)] == [2, 4, 8, 16, 32]
     assert found[f"{name(16)}/auroc"] > found[f"{name(1)}/auroc"]

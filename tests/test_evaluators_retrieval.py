@@ -168,7 +168,7 @@ def test_streamed_retrieval_equals_the_whole_matrix(monkeypatch, level_prefix):
     split = make_split(13, 3)
     embedder = FakeEmbedder(level_prefix=level_prefix, test=split)
     evaluator = evaluator_class("retrieval")(embedder, split="test", resamples=100)
-    found = dict(evaluator.run(None))
+    found, kept = evaluator.run(None)
 
     reports = distinct_reports(embedder, None, split)
     text_of_row, reading_of_row = reports.report_of_row, reports.reading_of_row
@@ -202,7 +202,7 @@ def test_streamed_retrieval_equals_the_whole_matrix(monkeypatch, level_prefix):
             (f"text_to_{view}", scores.T, correct.T, relevant.T),
         ):
             best = np.where(c, s, -np.inf).max(axis=1, keepdims=True)
-            ranks, patients = evaluator.ranks[direction]
+            ranks, patients = kept.ranks[f"test/retrieval/{direction}"]
             np.testing.assert_array_equal(ranks, 1 + (~c & (s >= best - 1e-6)).sum(axis=1))
             assert len(patients) == len(ranks)
             queries = np.flatnonzero(r.any(axis=1))

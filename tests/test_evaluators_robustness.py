@@ -7,6 +7,7 @@ import pytest
 
 from lumbarclip_jax.data.dataset import Dataset
 from lumbarclip_jax.evaluators.cross_sequence import CrossSequence
+from lumbarclip_jax.evaluators.predictions_file import Kept
 from lumbarclip_jax.evaluators.robustness import Robustness
 from tests.fake_embedder import FakeEmbedder, make_split, unit
 
@@ -51,7 +52,8 @@ NUMBERS = (
 
 
 def robustness(embedder, **options) -> dict[str, float]:
-    return dict(Robustness(embedder, split="test", resamples=200, **options).run(state=None))
+    found, _ = Robustness(embedder, split="test", resamples=200, **options).run(state=None)
+    return found
 
 
 def test_what_is_left_of_every_number(embedder):
@@ -132,7 +134,7 @@ def test_a_probe_crosses_to_the_other_sequence():
         train=two_sequences(120, 0), validation=two_sequences(40, 1), test=two_sequences(80, 2)
     )
     evaluator = CrossSequence(embedder, split="test", tasks=("pfirrmann_ge_3",), resamples=200)
-    found = dict(evaluator.run(None))
+    found, kept = evaluator.run(None)
     prefix = "test/cross_sequence"
     for own, other in (("T1", "T2"), ("T2", "T1")):
         stays = f"{prefix}/linear_probe/{own}_to_{own}/pfirrmann_ge_3/auroc"
@@ -143,7 +145,7 @@ def test_a_probe_crosses_to_the_other_sequence():
         assert found[f"{crosses}_gain_over_own"] == pytest.approx(found[crosses] - back)
         assert found[f"{crosses}_gain_over_own_ci_high"] < 0
         assert f"{stays}_gain_over_own" not in found
-        images = evaluator.predictions[f"{own}_to_{other}/pfirrmann_ge_3"].image_id
+        images = kept.predictions[f"{prefix}/{own}_to_{other}/pfirrmann_ge_3"].image_id
         split = embedder(None, "test")
         np.testing.assert_array_equal(images, split.image_id[split.sequence == other])
     recall = f"{prefix}/retrieval/{{}}/image_to_text_recall_at_1".format
@@ -162,10 +164,10 @@ def test_what_a_sequence_lacks_is_said_once(caplog):
     )
     tasks = ("pfirrmann_ge_3", "disc_displacement")
     evaluator = CrossSequence(embedder, split="test", tasks=tasks, resamples=20)
-    found = dict(evaluator.run(None))
+    found, kept = evaluator.run(None)
     crossed = {"T1_to_T1", "T1_to_T2", "T2_to_T1", "T2_to_T2"}
     expected = {f"{name}/disc_displacement" for name in crossed} | {"T1_to_T1/pfirrmann_ge_3"}
-    assert evaluator.predictions.keys() == expected
+    assert kept.predictions.keys() == {f"test/cross_sequence/{name}" for name in expected}
     assert "test/cross_sequence/linear_probe/T1_to_T1/pfirrmann_ge_3/auroc" in found
     (warning,) = caplog.messages
     assert warning.startswith("test/cross_sequence: 1 of 4 tasks skipped")
@@ -174,5 +176,5 @@ def test_what_a_sequence_lacks_is_said_once(caplog):
 
 def test_one_sequence_cannot_be_crossed(embedder, caplog):
     with caplog.at_level("INFO"):
-        assert dict(CrossSequence(embedder, split="test").run(None)) == {}
+        assert CrossSequence(embedder, split="test").run(None) == ({}, Kept())
     assert "test: all images are T1, no sequence to cross to" in caplog.text

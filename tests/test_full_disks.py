@@ -37,7 +37,7 @@ def full_disk(monkeypatch):
 
 WRITERS = {
     "metrics": lambda path: save_metrics({"a": 1.0}, path),
-    "predictions": lambda path: predictions_file.save_kept({}, path),
+    "predictions": lambda path: predictions_file.save_kept(predictions_file.Kept(), path),
 }
 
 

@@ -14,13 +14,6 @@ from lumbarclip_jax.evaluators.classification import Predictions
 ANSWERS = "test/probe/task"
 
 
-class Answered:
-    """What `save_kept` takes of an evaluator."""
-
-    def __init__(self, predictions: dict, ranks: dict):
-        self.split, self.predictions, self.ranks = "test", predictions, ranks
-
-
 def predictions(scores: np.ndarray, first: int = 0, labels=None) -> Predictions:
     """Of images that are every second one positive, two to a patient."""
     count = len(scores)
@@ -36,9 +29,11 @@ def predictions(scores: np.ndarray, first: int = 0, labels=None) -> Predictions:
 
 
 def save(folder, predicted: Predictions, evaluator: str = "probe", **ranks) -> str:
-    predictions_file.save_kept(
-        {evaluator: Answered({"task": predicted}, ranks)}, folder / predictions_file.FILE
+    prefix = f"test/{evaluator}"
+    kept = predictions_file.Kept(
+        {f"{prefix}/task": predicted}, {f"{prefix}/{name}": of for name, of in ranks.items()}
     )
+    predictions_file.save_kept(kept, folder / predictions_file.FILE)
     return str(folder)
 
 

@@ -1,8 +1,6 @@
 """Figures of the page: each shows what was measured, and changes when that changes."""
 
-import copy
 import dataclasses
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,6 +8,7 @@ from PIL import Image
 from sklearn.metrics import average_precision_score, confusion_matrix, roc_auc_score
 
 from lumbarclip_jax.evaluators.classification import Predictions
+from lumbarclip_jax.evaluators.predictions_file import Kept
 from lumbarclip_jax.report.embedding_map import embedding_map, some_patients
 from lumbarclip_jax.report.figures import training_curves
 from lumbarclip_jax.report.map_pictures import Scale, overlay
@@ -44,9 +43,9 @@ def described(written: Page, beginning: str) -> list[str]:
 
 
 def test_figures_show_the_predictions_that_were_kept(evaluated, tmp_path):
-    metrics, evaluators, _ = evaluated
-    before = write(tmp_path, metrics=metrics, evaluators=evaluators)
-    predicted = evaluators["zero_shot"].predictions["disc_displacement"]
+    metrics, kept, _ = evaluated
+    before = write(tmp_path, metrics=metrics, kept=kept)
+    predicted = kept.predictions["test/zero_shot/disc_displacement"]
     auroc = roc_auc_score(predicted.labels, predicted.probabilities[:, 1])
     precision = average_precision_score(predicted.labels, predicted.probabilities[:, 1])
     assert f"Zero-shot with an area of {auroc:.3f}" in described(before, "ROC")[0]
@@ -62,10 +61,9 @@ def test_figures_show_the_predictions_that_were_kept(evaluated, tmp_path):
         in before.text
     )
 
-    wrong = copy.copy(evaluators["zero_shot"])
     swapped = dataclasses.replace(predicted, probabilities=predicted.probabilities[:, ::-1])
-    wrong.predictions = {"disc_displacement": swapped}
-    after = write(tmp_path, metrics=metrics, evaluators={**evaluators, "zero_shot": wrong})
+    wrong = kept | Kept({"test/zero_shot/disc_displacement": swapped})
+    after = write(tmp_path, metrics=metrics, kept=wrong)
     assert f"Zero-shot with an area of {1 - auroc:.3f}" in described(after, "ROC")[0]
     assert described(after, "Reliability, Zero-shot") != described(before, "Reliability, Zero-shot")
     same = "Reliability, Linear probe"
@@ -85,8 +83,8 @@ def test_more_classes_are_shown_one_against_the_rest(tmp_path):
         ordered=True,
     )
     metrics = dict(grades.named_metrics("test/zero_shot/pfirrmann", resamples=20))
-    kept_by = SimpleNamespace(split="test", predictions={"pfirrmann": grades})
-    written = write(tmp_path, metrics=metrics, evaluators={"zero_shot": kept_by})
+    kept = Kept({"test/zero_shot/pfirrmann": grades})
+    written = write(tmp_path, metrics=metrics, kept=kept)
     (roc,) = described(written, "ROC, Zero-shot")
     assert "none with" in roc
     assert "mild with" in roc

@@ -18,11 +18,11 @@ from tests.report_pages import HOSTILE, evaluate, write
 
 @pytest.fixture(scope="module")
 def drawn(tmp_path_factory):
-    """(the folder of an evaluated run, its evaluators, its embedder) with the page and figures."""
+    """(the folder of an evaluated run, what was kept, its embedder) with the page and figures."""
     folder = tmp_path_factory.mktemp("run")
-    metrics, evaluators, embedder = evaluate()
-    write(folder, metrics=metrics, evaluators=evaluators)
-    return folder, evaluators, embedder
+    metrics, kept, embedder = evaluate()
+    write(folder, metrics=metrics, kept=kept)
+    return folder, kept, embedder
 
 
 def rows_of(folder, name: str) -> list[dict]:
@@ -49,8 +49,8 @@ def test_every_figure_has_its_three_files(drawn):
 
 
 def test_the_numbers_are_those_of_the_figure(drawn):
-    folder, evaluators, _ = drawn
-    predicted = evaluators["zero_shot"].predictions["disc_displacement"]
+    folder, kept, _ = drawn
+    predicted = kept.predictions["test/zero_shot/disc_displacement"]
     auroc = roc_auc_score(predicted.labels, predicted.probabilities[:, 1])
     curve = [row for row in rows_of(folder, "test_disc_displacement_roc") if row["sensitivity"]]
     x, y = np.array(

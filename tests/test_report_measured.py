@@ -1,7 +1,6 @@
 """What was measured after training has its place on the page, or is said to be left out."""
 
 import math
-from types import SimpleNamespace
 
 import pytest
 
@@ -21,8 +20,8 @@ def fine_tune(folder, name: str, *, steps: float = 2.0, auroc: float = 0.7) -> N
     metrics = {"trained_steps": steps, f"{TASK}/auroc": auroc, f"{TASK}/temperature": 2.0}
     path = folder / "finetune" / name / "metrics.json"
     save_metrics(metrics, path)
-    answered = SimpleNamespace(split="test", predictions={"compression": binary()})
-    predictions_file.save_kept({"finetune": answered}, predictions_file.beside(path))
+    kept = predictions_file.Kept({TASK: binary()})
+    predictions_file.save_kept(kept, predictions_file.beside(path))
 
 
 @pytest.fixture

@@ -36,7 +36,7 @@ def made_up_maps() -> Maps:
 @pytest.fixture(scope="module")
 def full(tmp_path_factory):
     """The page of a made-up run whose reports, names and settings are all hostile."""
-    metrics, evaluators, embedder = evaluate()
+    metrics, kept, embedder = evaluate()
     examples = Examples(
         gallery=retrieval_gallery(embedder, None, "test", queries=2),
         embeddings=embedding_map(embedder, None, "test"),
@@ -46,7 +46,7 @@ def full(tmp_path_factory):
     return write(
         tmp_path_factory.mktemp("run"),
         metrics=metrics,
-        evaluators=evaluators,
+        kept=kept,
         examples=examples,
         config={"name": HOSTILE, HOSTILE: HOSTILE, "data": {"resplit": "leaky"}},
         manifest={**MANIFEST, "name": HOSTILE, "dropped_by_reason": {HOSTILE: 1}},

@@ -73,8 +73,8 @@ def test_every_colour_changes_in_the_dark():
 
 
 def test_tables_name_their_heads_and_the_page_its_main_part(tmp_path):
-    metrics, evaluators, _ = evaluate()
-    written = write(tmp_path, metrics=metrics, evaluators=evaluators)
+    metrics, kept, _ = evaluate()
+    written = write(tmp_path, metrics=metrics, kept=kept)
     heads = written.attributes("th")
     assert len(heads) > 20
     assert all(head.get("scope") in ("col", "row") for head in heads)
@@ -89,8 +89,8 @@ def test_figures_turn_dark_and_slices_do_not(tmp_path):
 
 
 def test_the_forest_plot_has_an_axis(tmp_path):
-    metrics, evaluators, _ = evaluate()
-    text = write(tmp_path, metrics=metrics, evaluators=evaluators).text
+    metrics, kept, _ = evaluate()
+    text = write(tmp_path, metrics=metrics, kept=kept).text
     forest = text[text.index("All tasks at once") : text.index("How to read the pictures")]
     assert forest.count("0 0.25 0.5 0.75 1") == 2
     assert forest.rstrip().endswith("AUROC")

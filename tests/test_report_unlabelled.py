@@ -7,6 +7,7 @@ import pytest
 
 from lumbarclip_jax.evaluators import evaluator_class
 from lumbarclip_jax.evaluators.gallery import retrieval_gallery
+from lumbarclip_jax.evaluators.predictions_file import Kept
 from lumbarclip_jax.report.embedding_map import embedding_map
 from lumbarclip_jax.report.examples import Examples
 from lumbarclip_jax.report.maps import ImageMaps, Maps
@@ -39,11 +40,12 @@ def without_labels(split):
 
 def page_of(folder, embedder, label: str, sources: dict) -> Page:
     """The page of a run that was measured by the evaluators of a training run."""
-    metrics, evaluators = {}, {}
+    metrics, kept = {}, Kept()
     tasks = {"tasks": ("disc_displacement", "pfirrmann_ge_3", "disc_bulge")}
     for name, options in (("retrieval", {}), ("zero_shot", tasks), ("linear_probe", tasks)):
-        evaluators[name] = evaluator_class(name)(embedder, split="test", resamples=20, **options)
-        metrics |= dict(evaluators[name].run(None))
+        evaluator = evaluator_class(name)(embedder, split="test", resamples=20, **options)
+        found, answered = evaluator.run(None)
+        metrics, kept = metrics | found, kept | answered
     examples = Examples(
         gallery=retrieval_gallery(embedder, None, "test", queries=1),
         embeddings=embedding_map(embedder, None, "test"),
@@ -51,9 +53,7 @@ def page_of(folder, embedder, label: str, sources: dict) -> Page:
         parameters=1_370_000,
     )
     manifest = MANIFEST | sources
-    return write(
-        folder, metrics=metrics, evaluators=evaluators, examples=examples, manifest=manifest
-    )
+    return write(folder, metrics=metrics, kept=kept, examples=examples, manifest=manifest)
 
 
 @pytest.fixture(scope="module")

@@ -87,7 +87,7 @@ def main() -> None:
     evaluator = Retrieval(embedder, split="test", resamples=RESAMPLES.value)
     held_before = peak_memory_bytes()
     started, cpu_started = time.perf_counter(), time.process_time()
-    metrics = dict(evaluator.run(state=None))
+    metrics, _ = evaluator.run(state=None)
     measured = {
         "pairs": PAIRS.value,
         "embed_dim": EMBED_DIM.value,

@@ -40,7 +40,7 @@ def main() -> None:
         from lumbarclip_jax.report.console import log_summary
 
         asked = EVALUATE.value if flags.FLAGS["evaluators"].present else None
-        metrics, evaluators = trained_folder.measured(
+        metrics, kept = trained_folder.measured(
             pathlib.Path(WORKDIR.value),
             DATA_DIR.value or "",
             SPLIT.value,
@@ -50,7 +50,7 @@ def main() -> None:
         log_summary(metrics)
         if OUT.value and jax.process_index() == 0:
             out = pathlib.Path(OUT.value)
-            predictions_file.save_kept(evaluators, predictions_file.beside(out))
+            predictions_file.save_kept(kept, predictions_file.beside(out))
             save_metrics(metrics, out)
 
 

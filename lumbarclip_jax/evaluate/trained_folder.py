@@ -8,11 +8,12 @@ import jax
 from lumbarclip_jax.classifier import Classifier
 from lumbarclip_jax.evaluators import STANDARD
 from lumbarclip_jax.evaluators.metrics_file import TRAINED_STEPS
+from lumbarclip_jax.evaluators.predictions_file import Kept
 from lumbarclip_jax.evaluators.suite import evaluate_split
 from lumbarclip_jax.finetune import saved
 from lumbarclip_jax.run_folder.run import load_run
 
-Measured = tuple[dict[str, float], dict[str, object]]
+Measured = tuple[dict[str, float], Kept]
 
 
 def measured(
@@ -23,7 +24,7 @@ def measured(
     evaluators: Sequence[str] | None,
     resamples: int,
 ) -> Measured:
-    """The metrics of a folder's model, and by name what kept its answers.
+    """The metrics of a folder's model, and the answers behind them.
 
     Args:
       folder: of a run, of a classifier, or of the export of either.
@@ -63,5 +64,5 @@ def _of_classifier(folder: pathlib.Path, data_dir: str, split: str, resamples: i
     beside = classifier.cautions(dataset, split)
     if steps := classifier.definition.begun_from.get("steps"):
         beside |= {TRAINED_STEPS: float(steps)}
-    measurement = classifier.measurement(dataset, split, resamples=resamples)
-    return beside | dict(measurement.run()), {measurement.name: measurement}
+    metrics, kept = classifier.measured(dataset, split, resamples=resamples)
+    return beside | metrics, kept

@@ -4,12 +4,13 @@ The contract, after big_vision's: an evaluator is a class built as
 
     evaluator = evaluator_class(name)(embedder, split="test", **options)
 
-whose `run(state)` yields `(name, float)`. The training loop knows nothing else about it. Names read
+whose `run(state)` returns its numbers by name, and what it kept of the rows behind them, by name
+too (`predictions_file.Kept`). The training loop knows nothing else about it. Names read
 `<split>/<evaluator>/<what>`, see `names`; beside a number `<name>` stand `<name>_ci_low` and
 `<name>_ci_high`, its 95 % interval over patients (see `bootstrap`, `intervals`), `<name>_chance`,
 what a model that looks at nothing would reach, and for classification `<name>_level_only`, what one
 reaches who knows the disc level alone. A task that cannot be measured on a split (no labels, one
-class) is skipped; its yielded counts show why, and one warning of the evaluator names all of them.
+class) is skipped; its counts show why, and one warning of the evaluator names all of them.
 
 `embedder` is the only way to the model and the data: `embedder(state, split)` gives the split's
 embeddings, texts and labels, `embedder.columns(split)` texts and labels without encoding anything,
@@ -18,8 +19,7 @@ embeddings, texts and labels, `embedder.columns(split)` texts and labels without
 `embedder.splits` names the splits there are. Everything here is numpy on the host.
 
 Whatever is fitted sees the train and validation splits alone, and before the measured split is
-opened. Evaluators keep what they found row by row in `predictions` or `ranks`, which
-`predictions_file` writes.
+opened.
 """
 
 import importlib

@@ -16,6 +16,7 @@ from lumbarclip_jax.data.tasks import TASKS
 from lumbarclip_jax.evaluators.bootstrap import Metrics, estimates, paired_differences
 from lumbarclip_jax.evaluators.classification import Predictions
 from lumbarclip_jax.evaluators.linear_probe import fit_probe
+from lumbarclip_jax.evaluators.predictions_file import Kept
 from lumbarclip_jax.evaluators.ranking import (
     best_ranks,
     chance_metrics,
@@ -30,13 +31,12 @@ log = logging.getLogger(__name__)
 
 
 class CrossSequence:
-    """Yields `<split>/cross_sequence/...` where the split has more than one sequence.
+    """Finds `<split>/cross_sequence/...` where the split has more than one sequence.
 
     `retrieval/<sequence>/image_to_text_*` are the ranks of that sequence's images among all
     reports. `linear_probe/<fitted>_to_<measured>/<task>/*` are `auroc` and `auroc_within_level`;
     where the two sequences differ, `..._gain_over_own` is the paired difference to the probe fitted
-    on the measured one. After a run `predictions` maps `<fitted>_to_<measured>/<task>` to
-    `Predictions`.
+    on the measured one. What was said is kept as `<fitted>_to_<measured>/<task>`.
     """
 
     def __init__(
@@ -52,10 +52,12 @@ class CrossSequence:
         self.split = split
         self.tasks = tasks
         self.bootstrap = {"resamples": resamples, "seed": seed}
-        self.predictions: dict[str, Predictions] = {}
 
-    def run(self, state) -> Iterator[tuple[str, float]]:
-        self.predictions = {}
+    def run(self, state) -> tuple[dict[str, float], Kept]:
+        kept = Kept()
+        return dict(self._numbers(state, kept)), kept
+
+    def _numbers(self, state, kept: Kept) -> Iterator[tuple[str, float]]:
         embedded = self.embedder(state, self.split)
         sequences = np.unique(embedded.sequence)
         if len(sequences) < 2:
@@ -78,7 +80,7 @@ class CrossSequence:
             }
             able = {sequence: of for sequence, of in rows.items() if self._suffice(of)}
             skipped |= {f"{task} on {name}": of for name, of in rows.items() if name not in able}
-            yield from self._probes(task, able)
+            yield from self._probes(task, able, kept)
         warn_of_skipped(f"{self.split}/cross_sequence", len(self.tasks) * len(sequences), skipped)
 
     def _retrieval(self, state, embedded, sequences) -> Iterator[tuple[str, float]]:
@@ -104,7 +106,7 @@ class CrossSequence:
         return enough and len(rows["validation"]) > 0
 
     def _probes(
-        self, task: str, rows: dict[str, dict[str, LabelledRows]]
+        self, task: str, rows: dict[str, dict[str, LabelledRows]], kept: Kept
     ) -> Iterator[tuple[str, float]]:
         prefix = f"{self.split}/cross_sequence/linear_probe"
         probes = {
@@ -119,7 +121,7 @@ class CrossSequence:
             test = rows[measured][self.split]
             predicted = test.predicted(probes[fitted](test.features("image_features")))
             name = f"{fitted}_to_{measured}/{task}"
-            self.predictions[name] = predicted
+            kept.predictions[f"{self.split}/cross_sequence/{name}"] = predicted
             found = estimates(_ranking(predicted), predicted.patient_id, **self.bootstrap)
             for metric, estimate in found.items():
                 yield from estimate.named(f"{prefix}/{name}/{metric}", 0.5)

@@ -23,6 +23,7 @@ from lumbarclip_jax.evaluators.linear_probe import (
     warn_of_unconverged,
 )
 from lumbarclip_jax.evaluators.names import LEVEL_ONLY, SEED_DEVIATION
+from lumbarclip_jax.evaluators.predictions_file import Kept
 from lumbarclip_jax.evaluators.task_rows import (
     LabelledRows,
     can_fit,
@@ -73,7 +74,7 @@ def fit_few_shot(
 
 
 class FewShot:
-    """Yields `<split>/few_shot/<task>/k_<k>/<metric>`, mean over seeds, and the task's counts.
+    """Finds `<split>/few_shot/<task>/k_<k>/<metric>`, mean over seeds, and the task's counts.
 
     Metrics are AUROC (also within level), balanced accuracy, macro F1 and, of grades, quadratic
     kappa; tasks of patients by patient, all others by image. Beside them stand chance and
@@ -101,7 +102,10 @@ class FewShot:
         self.seeds = range(seed, seed + seeds)
         self.bootstrap = {"resamples": resamples, "seed": seed}
 
-    def run(self, state) -> Iterator[tuple[str, float]]:
+    def run(self, state) -> tuple[dict[str, float], Kept]:
+        return dict(self._numbers(state)), Kept()
+
+    def _numbers(self, state) -> Iterator[tuple[str, float]]:
         if not can_fit(f"{self.split}/few_shot", self.embedder.splits):
             return
         fitting = [self.embedder(state, name) for name in ("train", "validation")]

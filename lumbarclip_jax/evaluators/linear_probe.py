@@ -19,7 +19,8 @@ from threadpoolctl import threadpool_limits
 
 from lumbarclip_jax.data.tasks import FINDINGS, TASKS
 from lumbarclip_jax.evaluators import class_metrics
-from lumbarclip_jax.evaluators.classification import Predictions, named_counts
+from lumbarclip_jax.evaluators.classification import named_counts
+from lumbarclip_jax.evaluators.predictions_file import Kept
 from lumbarclip_jax.evaluators.task_rows import (
     LabelledRows,
     can_fit,
@@ -123,16 +124,16 @@ def warn_of_unconverged(probes: Iterable[Probe], examples: int) -> None:
 
 
 class LinearProbe:
-    """Yields `<split>/linear_probe/<task>/<features>/<metric>` and the task's counts.
+    """Finds `<split>/linear_probe/<task>/<features>/<metric>` and the task's counts.
 
     `features` are names of `[M, D]` arrays of the embedded split. Metrics are those of
     `Predictions.named_metrics`, the baseline of level alone beside them and, for tasks of images,
     as `<task>/level_only` with intervals; main tasks of images are also measured by patient, under
     `<features>/by_patient`. Findings have their mean in `findings/<features>/macro_auroc`.
 
-    After a run `predictions` maps `<task>/<features>`, the same `.../by_patient` and
-    `<task>/level_only` to `Predictions`. Without a train and a validation split nothing can be
-    fitted: the evaluator logs that and yields nothing.
+    What was said is kept as `<task>/<features>`, the same `.../by_patient` and
+    `<task>/level_only`. Without a train and a validation split nothing can be
+    fitted: the evaluator logs that and finds nothing.
     """
 
     def __init__(
@@ -150,10 +151,12 @@ class LinearProbe:
         self.tasks = tasks
         self.features = features
         self.bootstrap = {"resamples": resamples, "seed": seed}
-        self.predictions: dict[str, Predictions] = {}
 
-    def run(self, state) -> Iterator[tuple[str, float]]:
-        self.predictions = {}
+    def run(self, state) -> tuple[dict[str, float], Kept]:
+        kept = Kept()
+        return dict(self._numbers(state, kept)), kept
+
+    def _numbers(self, state, kept: Kept) -> Iterator[tuple[str, float]]:
         if not can_fit(f"{self.split}/linear_probe", self.embedder.splits):
             return
         fitting = [self.embedder(state, name) for name in ("train", "validation")]
@@ -168,16 +171,19 @@ class LinearProbe:
             prefix = f"{self.split}/linear_probe/{name}"
             yield from named_counts(prefix, rows.labels, rows.patient_id, task.classes)
             if probes[name] and rows.suffice:
-                yield from self._measure(prefix, probes[name], *known[name], rows)
+                yield from self._measure(prefix, probes[name], *known[name], rows, kept)
             else:
                 train, validation = known[name]
                 skipped[name] = {"train": train, "validation": validation, self.split: rows}
         warn_of_skipped(f"{self.split}/linear_probe", len(self.tasks), skipped)
         if set(self.tasks) & set(FINDINGS):
             for name in self.features:
-                answered = {task: self.predictions.get(f"{task}/{name}") for task in self.tasks}
+                prefix = f"{self.split}/linear_probe"
+                answered = {
+                    task: kept.predictions.get(f"{prefix}/{task}/{name}") for task in self.tasks
+                }
                 yield from named_means(
-                    f"{self.split}/linear_probe/findings/{name}",
+                    f"{prefix}/findings/{name}",
                     {task: predicted for task, predicted in answered.items() if predicted},
                     **self.bootstrap,
                 )
@@ -202,17 +208,18 @@ class LinearProbe:
         train: LabelledRows,
         validation: LabelledRows,
         rows: LabelledRows,
+        kept: Kept,
     ) -> Iterator[tuple[str, float]]:
         task = rows.task
         baseline = level_only(level_counts(train), rows)
         if task.unit == "image":
-            self.predictions[f"{task.name}/{LEVEL_ONLY}"] = baseline
+            kept.predictions[f"{prefix}/{LEVEL_ONLY}"] = baseline
             yield from baseline.named_metrics(f"{prefix}/{LEVEL_ONLY}", **self.bootstrap)
         for name, probe in probes.items():
             predicted = rows.predicted(probe(rows.features(name)))
             calibrating = validation.predicted(probe(validation.features(name)))
             for unit, answered in by_unit(task, predicted).items():
-                self.predictions[f"{task.name}/{name}{unit}"] = answered
+                kept.predictions[f"{prefix}/{name}{unit}"] = answered
             yield f"{prefix}/{name}/c", probe.strength
             yield from named_scores(
                 f"{prefix}/{name}",

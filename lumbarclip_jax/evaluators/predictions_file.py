@@ -10,7 +10,7 @@ import io
 import pathlib
 import zipfile
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -22,14 +22,17 @@ FILE = "predictions.npz"
 
 @dataclasses.dataclass(frozen=True)
 class Kept:
-    """Both are keyed by `<split>/<evaluator>/<what>`.
+    """What evaluators kept of a split, by `<split>/<evaluator>/<what>`; they fill an empty one.
 
     `predictions`, with what = `<task>` or `<task>/<features>`; `ranks` of retrieval, with what = a
     direction: the rank `[Q]` of every query and its patient `[Q]`.
     """
 
-    predictions: dict[str, Predictions]
-    ranks: dict[str, tuple[np.ndarray, np.ndarray]]
+    predictions: dict[str, Predictions] = dataclasses.field(default_factory=dict)
+    ranks: dict[str, tuple[np.ndarray, np.ndarray]] = dataclasses.field(default_factory=dict)
+
+    def __or__(self, other: "Kept") -> "Kept":
+        return Kept(self.predictions | other.predictions, self.ranks | other.ranks)
 
 
 def beside(metrics_file: pathlib.Path) -> pathlib.Path:
@@ -44,20 +47,19 @@ def metrics_beside(file: pathlib.Path) -> pathlib.Path:
     return file.with_name("metrics.json") if file.name == FILE else file.with_suffix(".json")
 
 
-def save_kept(evaluators: Mapping[str, object], path: pathlib.Path) -> None:
-    """Writes what evaluators (by name) kept in `predictions` or `ranks`; whole or not at all.
+def save_kept(kept: Kept, path: pathlib.Path) -> None:
+    """Writes what evaluators kept; whole or not at all.
 
     Raises:
       OSError: the file cannot be written.
     """
     arrays = {}
-    for name, evaluator in evaluators.items():
-        for what, predicted in getattr(evaluator, "predictions", {}).items():
-            for field, value in vars(predicted).items():
-                arrays[f"{evaluator.split}/{name}/{what}/{field}"] = np.asarray(value)
-        for what, (rank, patient_id) in getattr(evaluator, "ranks", {}).items():
-            arrays[f"{evaluator.split}/{name}/{what}/rank"] = rank
-            arrays[f"{evaluator.split}/{name}/{what}/patient_id"] = patient_id
+    for name, predicted in kept.predictions.items():
+        for field, value in vars(predicted).items():
+            arrays[f"{name}/{field}"] = np.asarray(value)
+    for name, (rank, patient_id) in kept.ranks.items():
+        arrays[f"{name}/rank"] = rank
+        arrays[f"{name}/patient_id"] = patient_id
     content = io.BytesIO()
     np.savez_compressed(content, **arrays)
     with disk_errors_name(path):

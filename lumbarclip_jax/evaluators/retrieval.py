@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from lumbarclip_jax.evaluators.bootstrap import estimates, patient_means, together
+from lumbarclip_jax.evaluators.predictions_file import Kept
 from lumbarclip_jax.evaluators.ranking import (
     best_ranks,
     chance_metrics,
@@ -35,11 +36,11 @@ BLOCK_ELEMENTS = 2**22
 
 
 class Retrieval:
-    """Yields `<split>/retrieval/{image_to_text,text_to_image,patient_to_text,text_to_patient}_*`.
+    """Finds `<split>/retrieval/{image_to_text,text_to_image,patient_to_text,text_to_patient}_*`.
 
     Each direction has `recall_at_1`, `recall_at_5`, `recall_at_10`, `mrr`, `median_rank` and
     `map_shared_findings`, with interval and chance; `images`, `texts` and `patients` count the
-    candidates. After a run `ranks` maps each direction to (rank `[Q]`, patient_id `[Q]`).
+    candidates. The ranks of the queries are kept.
 
     Args:
       map_queries: the places of all relevant candidates take a sort of all scores a query, so on
@@ -61,9 +62,12 @@ class Retrieval:
         self.map_queries = map_queries
         self.seed = seed
         self.bootstrap = {"resamples": resamples, "seed": seed}
-        self.ranks: dict[str, tuple[np.ndarray, np.ndarray]] = {}
 
-    def run(self, state) -> Iterator[tuple[str, float]]:
+    def run(self, state) -> tuple[dict[str, float], Kept]:
+        kept = Kept()
+        return dict(self._numbers(state, kept)), kept
+
+    def _numbers(self, state, kept: Kept) -> Iterator[tuple[str, float]]:
         embedded = self.embedder(state, self.split)
         reports = distinct_reports(self.embedder, state, embedded)
         patients = len(np.unique(embedded.patient_id))
@@ -72,15 +76,16 @@ class Retrieval:
         yield f"{prefix}/texts", float(len(reports.first_row))
         yield f"{prefix}/patients", float(patients)
 
-        self.ranks = {}
         if patients == len(embedded.patient_id):
             # One image a patient: both ask the same, and asking costs as much as all the rest.
-            yield from self._both_ways(("image", "patient"), by_image(embedded, reports))
+            yield from self._both_ways(("image", "patient"), by_image(embedded, reports), kept)
         else:
-            yield from self._both_ways(("image",), by_image(embedded, reports))
-            yield from self._both_ways(("patient",), by_patient(embedded, reports))
+            yield from self._both_ways(("image",), by_image(embedded, reports), kept)
+            yield from self._both_ways(("patient",), by_patient(embedded, reports), kept)
 
-    def _both_ways(self, names: tuple[str, ...], view: View) -> Iterator[tuple[str, float]]:
+    def _both_ways(
+        self, names: tuple[str, ...], view: View, kept: Kept
+    ) -> Iterator[tuple[str, float]]:
         image_ranks, text_ranks = best_ranks(
             view.images, view.texts, view.reading_of_image, view.pairs
         )
@@ -103,9 +108,10 @@ class Retrieval:
         for direction, template in ((to_text, "{}_to_text"), (to_image, "text_to_{}")):
             measured = list(self._measure(direction))
             for name in map(template.format, names):
-                self.ranks[name] = direction.ranks, direction.patient_id
+                key = f"{self.split}/retrieval/{name}"
+                kept.ranks[key] = direction.ranks, direction.patient_id
                 for metric, value in measured:
-                    yield f"{self.split}/retrieval/{name}_{metric}", value
+                    yield f"{key}_{metric}", value
 
     def _measure(self, direction: "_Direction") -> Iterator[tuple[str, float]]:
         patients, patient_of_query = np.unique(direction.patient_id, return_inverse=True)

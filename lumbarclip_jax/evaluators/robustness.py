@@ -21,6 +21,7 @@ from lumbarclip_jax.evaluators.classification import Predictions
 from lumbarclip_jax.evaluators.corruptions import CORRUPTIONS, corrupt
 from lumbarclip_jax.evaluators.intervals import Interval, percentile
 from lumbarclip_jax.evaluators.linear_probe import Probe, fit_probe
+from lumbarclip_jax.evaluators.predictions_file import Kept
 from lumbarclip_jax.evaluators.ranking import (
     best_ranks,
     chance_metrics,
@@ -46,7 +47,7 @@ class Measure:
 
 
 class Robustness:
-    """Yields `<split>/robustness/<corruption>/severity_<s>/<number>` and its `_retention`.
+    """Finds `<split>/robustness/<corruption>/severity_<s>/<number>` and its `_retention`.
 
     The numbers are `image_to_text_recall_at_5` of retrieval, and of every task `auroc_within_level`
     under `zero_shot/<task>` and `linear_probe/<task>`; `clean/<number>` are those of the images as
@@ -73,7 +74,10 @@ class Robustness:
         self.seed = seed
         self.bootstrap = {"resamples": resamples, "seed": seed}
 
-    def run(self, state) -> Iterator[tuple[str, float]]:
+    def run(self, state) -> tuple[dict[str, float], Kept]:
+        return dict(self._numbers(state)), Kept()
+
+    def _numbers(self, state) -> Iterator[tuple[str, float]]:
         embedded = self.embedder(state, self.split)
         reports = distinct_reports(self.embedder, state, embedded)
         labelled = {task: LabelledRows.of(embedded, TASKS[task]) for task in self.tasks}
@@ -87,11 +91,11 @@ class Robustness:
             zero_shot = ZeroShot(
                 prompts.beside(embedded), split=self.split, tasks=tasks, resamples=1
             )
-            for _ in zero_shot.run(state):
-                pass  # only the predictions it keeps are wanted
+            _, kept = zero_shot.run(state)
             found = {"image_to_text_recall_at_5": _recall(embedded, reports)}
             for task in tasks:
-                found[f"zero_shot/{task}/auroc_within_level"] = _auroc(zero_shot.predictions[task])
+                said = kept.predictions[f"{self.split}/zero_shot/{task}"]
+                found[f"zero_shot/{task}/auroc_within_level"] = _auroc(said)
             for task, probe in probes.items():
                 rows = LabelledRows.of(embedded, TASKS[task])
                 predicted = rows.predicted(probe(rows.features("image_features")))

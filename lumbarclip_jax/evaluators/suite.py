@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 
 from lumbarclip_jax.evaluators import STANDARD, evaluator_class
 from lumbarclip_jax.evaluators.names import LOW
+from lumbarclip_jax.evaluators.predictions_file import Kept
 from lumbarclip_jax.process import activity
 
 log = logging.getLogger(__name__)
@@ -25,11 +26,11 @@ def evaluate_split(
     *,
     resamples: int,
     names: Sequence[str] = STANDARD,
-) -> tuple[dict[str, float], dict[str, object]]:
+) -> tuple[dict[str, float], Kept]:
     """Runs evaluators on a split.
 
     Returns:
-      (metrics by name, the evaluators by name with what they kept for figures).
+      (metrics by name, what was kept of the rows behind them).
 
     Raises:
       ValueError: there is no evaluator of a name.
@@ -37,14 +38,12 @@ def evaluate_split(
     classes = {name: evaluator_class(name) for name in names}
     if split in FITTED_ON and set(names) & set(PROBES):
         log.warning("probes are fitted on %s: what they reach there is no test", split)
-    evaluators = {
-        name: each(embedder, split=split, resamples=resamples) for name, each in classes.items()
-    }
-    metrics = {}
-    for name, evaluator in evaluators.items():
+    metrics, kept = {}, Kept()
+    for name, each in classes.items():
         activity.now(f"measuring {name} on {split}")
-        metrics.update(evaluator.run(state))
-    return metrics, evaluators
+        found, answered = each(embedder, split=split, resamples=resamples).run(state)
+        metrics, kept = metrics | found, kept | answered
+    return metrics, kept
 
 
 def log_validation(step: int, metrics: Mapping[str, float]) -> None:

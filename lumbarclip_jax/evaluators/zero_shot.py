@@ -17,6 +17,7 @@ from lumbarclip_jax.data.dataset import with_level
 from lumbarclip_jax.data.tasks import FINDINGS, TASKS, Task
 from lumbarclip_jax.evaluators import described_classes
 from lumbarclip_jax.evaluators.classification import Predictions, named_counts
+from lumbarclip_jax.evaluators.predictions_file import Kept
 from lumbarclip_jax.evaluators.prompts import load_prompts, sides
 from lumbarclip_jax.evaluators.task_rows import (
     LabelledRows,
@@ -33,13 +34,13 @@ from lumbarclip_jax.evaluators.task_scores import (
 
 
 class ZeroShot:
-    """Yields `<split>/zero_shot/<task>/<metric>`, the same `.../by_patient/<metric>`, and counts.
+    """Finds `<split>/zero_shot/<task>/<metric>`, the same `.../by_patient/<metric>`, and counts.
 
     The metrics are those of `Predictions.named_metrics`. Prompts name the level, so scores hold
     what the level tells: read `auroc_within_level`, or the gain over level. Findings have their
     mean in `findings/macro_auroc`. Without a train split there is no baseline of level alone,
-    without another validation split no calibration. After a run `predictions` maps each measured
-    task, and `<task>/by_patient`, to its `Predictions`.
+    without another validation split no calibration. What was said of each task, and by patient,
+    is kept.
     """
 
     def __init__(
@@ -55,10 +56,12 @@ class ZeroShot:
         self.split = split
         self.tasks = tasks
         self.bootstrap = {"resamples": resamples, "seed": seed}
-        self.predictions: dict[str, Predictions] = {}
 
-    def run(self, state) -> Iterator[tuple[str, float]]:
-        self.predictions = {}
+    def run(self, state) -> tuple[dict[str, float], Kept]:
+        kept = Kept()
+        return dict(self._numbers(state, kept)), kept
+
+    def _numbers(self, state, kept: Kept) -> Iterator[tuple[str, float]]:
         embedded = self.embedder(state, self.split)
         splits = self.embedder.splits
         others = {}
@@ -81,12 +84,14 @@ class ZeroShot:
         )
         prompts = class_embeds(self.embedder, state, [rows.task for rows in measured], levels)
         logit_scale = self.embedder.logit_scale(state)
+        said = {}
         for rows in measured:
             task = rows.task
             prefix = f"{self.split}/zero_shot/{task.name}"
             predicted = _predict(rows, prompts[task.name], logit_scale)
             for unit, answered in by_unit(task, predicted).items():
-                self.predictions[f"{task.name}{unit}"] = answered
+                kept.predictions[f"{prefix}{unit}"] = answered
+                said[f"{task.name}{unit}"] = answered
             train, validation = (
                 LabelledRows.of(others[name], task) if name in others else None
                 for name in ("train", "validation")
@@ -105,7 +110,7 @@ class ZeroShot:
             )
         if set(self.tasks) & set(FINDINGS):
             prefix = f"{self.split}/zero_shot/findings"
-            yield from named_means(prefix, self.predictions, **self.bootstrap)
+            yield from named_means(prefix, said, **self.bootstrap)
 
 
 def class_embeds(

@@ -99,9 +99,9 @@ def _save_numbers(
     beside: Mapping[str, float],
 ) -> dict[str, float]:
     """Measures, writes and returns the metrics: the last file, a folder that has it has all."""
-    measurement = measuring.Measurement(name, options.split, answers, resamples=options.resamples)
-    metrics = {**beside, **dict(measurement.run())}
-    predictions_file.save_kept({name: measurement}, folder / predictions_file.FILE)
+    metrics, kept = measuring.measured(name, options.split, answers, resamples=options.resamples)
+    metrics = {**beside, **metrics}
+    predictions_file.save_kept(kept, folder / predictions_file.FILE)
     save_metrics(metrics, folder / METRICS_FILE)
     return metrics
 

@@ -1,12 +1,13 @@
 """What a classifier reaches on a split, alone or pooled over the folds of a cohort."""
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
 from lumbarclip_jax.data.tasks import Task
 from lumbarclip_jax.evaluators.classification import Predictions, joined, named_counts
+from lumbarclip_jax.evaluators.predictions_file import Kept
 from lumbarclip_jax.evaluators.task_rows import level_counts, level_only
 from lumbarclip_jax.evaluators.task_scores import by_unit, fit_temperatures, named_scores
 from lumbarclip_jax.finetune.examples import Examples
@@ -34,34 +35,27 @@ class Answers:
     temperatures: dict[str, float]  # by unit; none of several folds, each has its own
 
 
-class Measurement:
-    """`run` yields the metrics of every task; `split` and `predictions` are for `save_kept`."""
-
-    def __init__(self, name: str, split: str, answers: dict[Task, Answers], **bootstrap):
-        self.name = name
-        self.split = split
-        self._answers = answers
-        self._bootstrap = bootstrap
-        self.predictions = {
-            f"{task.name}{unit}": predicted
-            for task, answer in answers.items()
-            for unit, predicted in by_unit(task, answer.measured).items()
-        }
-
-    def run(self) -> Iterator[tuple[str, float]]:
-        for task, answer in self._answers.items():
-            prefix = f"{self.split}/{self.name}/{task.name}"
-            yield from named_counts(
-                prefix, answer.measured.labels, answer.measured.patient_id, task.classes
-            )
-            yield from named_scores(
+def measured(
+    name: str, split: str, answers: dict[Task, Answers], **bootstrap
+) -> tuple[dict[str, float], Kept]:
+    """What an evaluator called `name` would return: numbers, and the answers behind them."""
+    metrics, kept = {}, Kept()
+    for task, answer in answers.items():
+        prefix, said = f"{split}/{name}/{task.name}", answer.measured
+        metrics.update(named_counts(prefix, said.labels, said.patient_id, task.classes))
+        metrics.update(
+            named_scores(
                 prefix,
                 task,
-                answer.measured,
+                said,
                 level_only=answer.level_only,
                 temperatures=answer.temperatures,
-                **self._bootstrap,
+                **bootstrap,
             )
+        )
+        of_units = by_unit(task, said).items()
+        kept.predictions.update({f"{prefix}{unit}": predicted for unit, predicted in of_units})
+    return metrics, kept
 
 
 def fitted(classifier: Classifier, train_examples: Examples, validation: Examples) -> Fitted:
