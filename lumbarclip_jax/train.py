@@ -22,7 +22,7 @@ from lumbarclip_jax.process import activity, preemption
 from lumbarclip_jax.report.console import log_summary
 from lumbarclip_jax.report.examples import find_examples
 from lumbarclip_jax.report.page import write_report
-from lumbarclip_jax.run_folder import choice, lock, receipt, run
+from lumbarclip_jax.run_folder import attention_forms, choice, lock, receipt, run
 from lumbarclip_jax.run_folder.checkpoints import Checkpointer
 from lumbarclip_jax.run_folder.metric_writer import MetricWriter, read_history
 from lumbarclip_jax.training import accumulation, config_check, optim, train_step, warm_start
@@ -41,8 +41,8 @@ def train_and_evaluate(config: ConfigDict, workdir: str | pathlib.Path) -> dict[
       config: a config as in `configs/`, with `config.data.dir` set.
       workdir: gets config.json, vocab.txt, data_manifest.json, trained_patients.txt,
         metrics.jsonl, tensorboard/, checkpoints/, metrics.json, predictions.npz, report.html,
-        figures/, results.sha256 and, with `eval.choose_by`, chosen.json. A finished run is left as
-        it is.
+        figures/, results.sha256, with `eval.choose_by` chosen.json, and on a GPU attention.json. A
+        finished run is left as it is.
 
     Returns:
       The final metrics, empty when a signal stopped the run early.
@@ -93,6 +93,7 @@ def train_and_evaluate(config: ConfigDict, workdir: str | pathlib.Path) -> dict[
         if run.is_finished(workdir, config, step) and checkpointer.is_whole(step):
             log.info("%s is already complete at step %d: nothing is trained", workdir, step)
             return read_metrics(workdir / run.METRICS_FILE)
+        attention_forms.adopt(workdir, is_resumed=step is not None)
         chosen = choice.Choice(config.eval.choose_by, config.eval.patience)
         abstract, optimizer = train_step.abstract_train_state(model, config, mesh)
         if checkpointer.latest_step is None:
@@ -139,6 +140,7 @@ def train_and_evaluate(config: ConfigDict, workdir: str | pathlib.Path) -> dict[
             with contextlib.suppress(Stopped), progress.paused():
                 with stop.at_once():
                     values = validation_metrics(embedder, state, config.eval.on_the_way)
+                attention_forms.keep(workdir)
                 writer.write(step, values)
                 log_validation(step, values)
                 unvalidated = False
@@ -172,6 +174,7 @@ def train_and_evaluate(config: ConfigDict, workdir: str | pathlib.Path) -> dict[
             step += 1
             if step == first_step + 1:
                 jax.block_until_ready(metrics)
+                attention_forms.keep(workdir)
                 progress.compiled(step)
             set_unsaved(True)
             # The order below is an invariant: a checkpoint is saved last, so that every row up to

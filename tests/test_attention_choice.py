@@ -110,8 +110,10 @@ def test_only_half_precision_on_a_gpu_of_its_own_is_tried(on_gpu, monkeypatch):
     query = heads(128, 12, 197, 64)
     assert fastest(query, None, None, 1.0, PLAIN) is other_order
     assert fastest(heads(128, 12, 197, 64, dtype=jnp.float32), None, None, 1.0, PLAIN) is PLAIN
+    monkeypatch.setattr(choice, "_winners", {})
     monkeypatch.setattr(jax, "process_count", lambda: 2)
     assert fastest(query, None, None, 1.0, PLAIN) is PLAIN
+    assert len(on_gpu) == 1
     monkeypatch.undo()
     assert fastest(query, None, None, 1.0, PLAIN) is PLAIN  # on CPU
 

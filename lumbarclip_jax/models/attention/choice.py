@@ -3,7 +3,7 @@
 Users measured cuDNN's at twice the speed of another fused kernel on an H100, and below it on an
 A100 (huggingface/transformers#48163), and none takes every shape and type. So nothing is assumed:
 the first trace of a kind of attention runs all forms, forwards and backwards. The answer is kept
-for the life of the process.
+for the life of the process, and beyond it with a run, see `run_folder.attention_forms`.
 """
 
 import concurrent.futures
@@ -81,34 +81,49 @@ def fastest(
 ) -> Form:
     """One of `CANDIDATES` where it wins the trial, else `plain`; the arguments may be traced.
 
-    Only in a process that is alone: the programs of several must be equal, and their trials may
-    not be.
+    There is a trial only in a process that is alone: the programs of several must be equal, and
+    their trials may not be. They compute by `plain`, or by what all have adopted.
     """
-    is_tried = (
-        jax.default_backend() == "gpu"
-        and jax.process_count() == 1
-        and query.dtype in (jnp.bfloat16, jnp.float16)
-    )
-    if not is_tried:
+    is_chosen = jax.default_backend() == "gpu" and query.dtype in (jnp.bfloat16, jnp.float16)
+    if not is_chosen:
         return plain
-    bias_shape = None if bias is None else bias.shape
-    # Neither batch nor number of heads: which form wins is the same, and a trial takes seconds.
-    kind = (
-        plain,
-        *(query.ndim, *query.shape[-2:], query.dtype),
-        bias_shape and tuple(size == 1 for size in bias_shape),
-        kept is not None,
-    )
-    if kind not in _winners:
-        _winners[kind] = _win(plain, query, bias_shape, kept is not None, keep_rate)
-    return _winners[kind]
-
-
-_winners: dict[tuple, Form] = {}
-
-
-def _win(plain: Form, query: Heads, bias_shape, is_dropped: bool, keep_rate: float) -> Form:
     forms = {"XLA": plain, **CANDIDATES}
+    bias_shape = None if bias is None else bias.shape
+    kind = _kind(query, bias_shape, kept is not None)
+    if _winners.get(kind) not in forms:
+        is_alone = jax.process_count() == 1
+        tried = (forms, query, bias_shape, kept is not None, keep_rate)
+        _winners[kind] = _win(*tried) if is_alone else "XLA"
+    return forms[_winners[kind]]
+
+
+_winners: dict[str, str] = {}  # names of forms, by kind of attention
+
+
+def chosen() -> dict[str, str]:
+    """The names of the forms that this process computes with, by kind of attention."""
+    return dict(_winners)
+
+
+def adopt(forms: Mapping[str, str]) -> None:
+    """Takes what `chosen` was in another process, in place of trials.
+
+    A kind whose form there is no more is tried when it is met.
+    """
+    _winners.update(forms)
+
+
+def _kind(query: Heads, bias_shape, is_dropped: bool) -> str:
+    """Neither batch nor number of heads: which form wins is the same, and a trial takes seconds."""
+    tokens, width = query.shape[-2:]
+    kind = f"{tokens} tokens of {width} in {query.ndim} axes, {jnp.dtype(query.dtype).name}"
+    if bias_shape is not None:
+        spread = "".join("1" if size == 1 else "n" for size in bias_shape)
+        kind += f", bias {spread}"
+    return kind + ", dropout" * is_dropped
+
+
+def _win(forms: Mapping[str, Form], query: Heads, bias_shape, is_dropped: bool, keep_rate) -> str:
     shape = (min(query.shape[0], TRIAL_BATCH), *query.shape[1:])
     named = f"attention of {shape} {jnp.dtype(query.dtype).name}"
     if bias_shape is not None:
@@ -122,7 +137,7 @@ def _win(plain: Form, query: Heads, bias_shape, is_dropped: bool, keep_rate: flo
 
     # In a thread of its own: here it would become a part of the program that is being traced.
     with concurrent.futures.ThreadPoolExecutor(1) as thread:
-        return forms[thread.submit(run).result()]
+        return thread.submit(run).result()
 
 
 def made_up_inputs(shape, dtype, bias_shape, is_dropped) -> tuple:
