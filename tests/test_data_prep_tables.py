@@ -8,7 +8,7 @@ import zipfile
 import openpyxl
 import pytest
 
-from data_prep.tables.table import read_table
+from data_prep.tables.table import is_blank, read_table
 from tests.bombs import workbook
 
 ROWS = [["ID", "Report"], ["0001", "one"], ["0002", "two"]]
@@ -291,9 +291,9 @@ def test_parquet_columns_that_are_no_text_are_refused_where_asked_for(tmp_path):
     ],
 )  # fmt: skip
 def test_spellings_of_nothing(cell):
-    assert table.is_blank(cell)
+    assert is_blank(cell)
 
 
 @pytest.mark.parametrize("cell", ["0", "1", "NAD", "nanna", "#A123", "none seen", "無"])
 def test_spellings_of_something(cell):
-    assert not table.is_blank(cell)
+    assert not is_blank(cell)
