@@ -151,18 +151,12 @@ class Model:
             raise ValueError(f"level {level!r} is not one of {', '.join(levels)}")
 
     def _in_batches(self, encode: Callable[[list], Any], items: list) -> np.ndarray:
-        """Rows of `encode` for all items, in batches of few sizes, since each size is compiled.
-
-        A batch is a power of two times the number of devices; the last one repeats its last item.
-        """
+        """Rows of `encode` for all items, in batches of few sizes, since each size is compiled."""
         embeds = [np.zeros((0, self.run.config.model.embed_dim), np.float32)]
-        for start in range(0, len(items), self.run.config.eval.batch_size):
-            rows = items[start : start + self.run.config.eval.batch_size]
-            size = self.run.mesh.size
-            while size < len(rows):
-                size *= 2
-            padded = rows + [rows[-1]] * (size - len(rows))
-            embeds.append(np.asarray(encode(padded), np.float32)[: len(rows)])
+        batch_size = self.run.config.eval.batch_size
+        for rows, used in sharding.filled_batches(len(items), batch_size, self.run.mesh):
+            encoded = encode([items[row] for row in rows])
+            embeds.append(np.asarray(encoded, np.float32)[:used])
         return np.concatenate(embeds)
 
 

@@ -4,6 +4,7 @@ Two mesh axes: `data` splits the batch only, `fsdp` splits the batch and the par
 """
 
 import math
+from collections.abc import Iterator
 
 import jax
 import numpy as np
@@ -88,6 +89,25 @@ def own_rows(size: int, mesh: Mesh) -> np.ndarray:
     """
     slices = NamedSharding(mesh, BATCH).addressable_devices_indices_map((size,)).values()
     return np.sort(np.concatenate([np.arange(size)[index] for index in slices]))
+
+
+def filled_batches(
+    count: int, batch_size: int, mesh: Mesh, *, one_shape: bool = False
+) -> Iterator[tuple[np.ndarray, int]]:
+    """Rows 0 to `count` in batches that divide over the mesh, each filled with its last row.
+
+    A batch has at most `batch_size` rows, rounded up to the devices. Every size is compiled: with
+    `one_shape` all have this one, without it smaller ones have a power of two times the devices.
+
+    Yields:
+      (rows [size], how many of them count).
+    """
+    largest = math.ceil(batch_size / mesh.size) * mesh.size
+    for first in range(0, count, largest):
+        rows = np.arange(first, min(first + largest, count))
+        doublings = math.ceil(math.log2(max(len(rows) / mesh.size, 1)))
+        size = largest if one_shape else min(mesh.size * 2**doublings, largest)
+        yield np.pad(rows, (0, size - len(rows)), mode="edge"), len(rows)
 
 
 def check_batch_size(size: int, mesh: Mesh, field: str) -> None:

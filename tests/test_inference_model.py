@@ -166,8 +166,8 @@ def test_zero_shot_is_the_softmax_of_cosines_over_the_temperature(model):
 def test_what_is_measured_of_zero_shot_is_what_it_says(model, exported, tiny_dataset, task):
     dataset = Dataset(tiny_dataset)
     evaluator = ZeroShot(model.run.embedder(dataset), split="test", tasks=(task,), resamples=1)
-    dict(evaluator.run(model.run.state))
-    measured = evaluator.predictions[task]
+    _, kept = evaluator.run(model.run.state)
+    measured = kept.predictions[f"test/zero_shot/{task}"]
     place = {name: row for row, name in enumerate(dataset.columns("test").image_id)}
     images = dataset.images("test", [place[name] for name in measured.image_id])
     for asked in (model, lumbarclip_jax.load(exported)):
@@ -179,7 +179,7 @@ def test_what_is_measured_of_zero_shot_is_what_it_says(model, exported, tiny_dat
             said[at], classes = asked.zero_shot(images[at], prompts, level=level)
             assert classes == measured.classes
         close(said, measured.probabilities)
-        by_patient = evaluator.predictions[f"{task}/by_patient"]
+        by_patient = kept.predictions[f"test/zero_shot/{task}/by_patient"]
         mean = [said[measured.patient_id == of].mean(0) for of in by_patient.patient_id]
         close(mean, by_patient.probabilities)
     assert np.ptp(said[:, 0]) > 1e-3

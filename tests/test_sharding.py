@@ -53,3 +53,27 @@ def test_what_does_not_divide_is_named():
         sharding.make_mesh(fsdp=3)
     with pytest.raises(ValueError, match="batch=12 does not divide over the 8 devices: try 16"):
         sharding.check_batch_size(12, sharding.make_mesh(), "batch")
+
+
+@pytest.mark.parametrize(
+    ("count", "batch_size", "one_shape", "sizes"),
+    [
+        (0, 16, False, []),
+        (3, 16, False, [8]),  # of eight devices
+        (9, 16, False, [16]),
+        (20, 16, False, [16, 8]),
+        (20, 20, False, [24]),
+        (41, 33, False, [40, 8]),
+        (20, 16, True, [16, 16]),
+        (3, 5, True, [8]),
+    ],
+)
+def test_batches_of_few_sizes_are_filled_with_their_last_row(count, batch_size, one_shape, sizes):
+    batches = list(
+        sharding.filled_batches(count, batch_size, sharding.make_mesh(), one_shape=one_shape)
+    )
+    assert [len(rows) for rows, _ in batches] == sizes
+    counted = [row for rows, used in batches for row in rows[:used]]
+    assert counted == list(range(count))
+    for rows, used in batches:
+        assert (rows[used:] == rows[used - 1]).all()

@@ -51,8 +51,7 @@ class Embedder:
         self._dataset = dataset
         self._tokenizer = tokenizer
         self._mesh = mesh
-        self._batch_size = -(-batch_size // mesh.size) * mesh.size
-        self._own_rows = sharding.own_rows(self._batch_size, mesh)
+        self._batch_size = batch_size
         self._level_prefix = level_prefix
         self._kept: dict[str, EmbeddedSplit] = {}
         self._kept_step = -1
@@ -129,13 +128,11 @@ class Embedder:
         return {"image_embeds": np.concatenate(embeds), "image_features": np.concatenate(features)}
 
     def _batches(self, items: list):
-        """Yields (this process's items of a batch, number of the batch's rows that count).
-
-        The last batch is filled with its last item.
-        """
-        for start in range(0, len(items), self._batch_size):
-            rows = items[start : start + self._batch_size]
-            yield [rows[min(own, len(rows) - 1)] for own in self._own_rows], len(rows)
+        """Yields (this process's items of a batch, number of the batch's rows that count)."""
+        batches = sharding.filled_batches(len(items), self._batch_size, self._mesh, one_shape=True)
+        for rows, used in batches:
+            own = rows[sharding.own_rows(len(rows), self._mesh)]
+            yield [items[row] for row in own], used
 
     def _shard(self, batch: dict) -> dict:
         return sharding.shard_batch(batch, self._mesh)

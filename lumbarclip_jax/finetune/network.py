@@ -39,7 +39,6 @@ class Network:
         self.mesh = sharding.make_mesh()
         self.model = ImageClassifier(initial.encoder, heads, recipe.dropout, cosine_scale)
         self._forward = make_probabilities(self.model, initial, recipe)
-        self._batch_size = -(-recipe.batch_size // self.mesh.size) * self.mesh.size
 
     @property
     def shapes(self) -> dict:
@@ -51,22 +50,17 @@ class Network:
     ) -> dict[str, np.ndarray]:
         """Probabilities float64 [M, K] by task, of images at `levels` [M, L], the members' mean.
 
-        A batch is a power of two times the number of devices, at most `recipe.batch_size`; the last
-        one is filled with its last image. All that is ever said of an image goes this way, so that
-        a classifier in use repeats what was measured.
+        All that is ever said of an image goes this way, in batches of the same sizes, so that a
+        classifier in use repeats what was measured.
         """
         parts = []
-        for first in range(0, len(levels), self._batch_size):
-            places = np.arange(first, min(first + self._batch_size, len(levels)))
-            size = self.mesh.size
-            while size < len(places):
-                size *= 2
-            filled = np.arange(min(size, self._batch_size)).clip(max=len(places) - 1)
-            batch = {"images": images(places)[filled], "levels": levels[places][filled]}
+        batches = sharding.filled_batches(len(levels), self.recipe.batch_size, self.mesh)
+        for places, used in batches:
+            batch = {"images": images(places), "levels": levels[places]}
             batch = sharding.shard_batch(batch, self.mesh)
             each = [self._forward(variables, **batch) for variables in members]
             mean = jax.tree.map(lambda *of: np.mean(np.asarray(of, np.float64), axis=0), *each)
-            parts.append({task: of[: len(places)] for task, of in mean.items()})
+            parts.append({task: of[:used] for task, of in mean.items()})
         return jax.tree.map(lambda *of: np.concatenate(of), *parts)
 
 
