@@ -12,10 +12,21 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
 
 import jax
+import jaxtyping
 import pytest
 
-from tests import data_prep_cohort as cohort
-from tests import tiny_runs
+# The rooms that state shapes are held to their annotations under test, from before they are first
+# imported. To beartype an int is a float then, as it is to Python's type checkers.
+SHAPED = [
+    f"lumbarclip_jax.{room}"
+    for room in ("finetune.imbalance", "images", "losses", "models", "training")
+]
+jaxtyping.install_import_hook(
+    SHAPED, "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))"
+)
+
+from tests import data_prep_cohort as cohort  # noqa: E402
+from tests import tiny_runs  # noqa: E402
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update(
@@ -46,3 +57,11 @@ def tiny_run(tiny_dataset, tmp_path_factory):
     """A run folder with a checkpoint of random weights, as a `Run`."""
     folder = tmp_path_factory.mktemp("tiny_run")
     return tiny_runs.write_run(folder, tiny_runs.tiny_config(tiny_dataset))
+
+
+@pytest.fixture
+def annotations_off():
+    """Calls as in production: what breaks its annotation meets the package's own checks."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)

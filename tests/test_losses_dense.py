@@ -104,6 +104,7 @@ def test_bfloat16_embeddings_are_compared_in_float32():
     assert loss == same
 
 
+@pytest.mark.usefixtures("annotations_off")
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -117,6 +118,7 @@ def test_bad_options_say_what_is_allowed(options, message):
         soft_clip_loss(IMAGES, TEXTS, 0.0, target_scale=1.0, **options)
 
 
+@pytest.mark.usefixtures("annotations_off")
 def test_unpaired_embeddings_are_refused():
     with pytest.raises(ValueError, match="must have the same shape"):
         soft_clip_loss(IMAGES[:2], TEXTS, 0.0, target_scale=1.0)

@@ -75,7 +75,7 @@ def test_gradients_are_clipped_to_their_global_norm_as_optax_does_it():
     rng = np.random.default_rng(0)
     shapes = {"a": (3, 3, 2, 5), "b": (40, 3), "c": (7,), "d": ()}
     grads = {name: jnp.asarray(rng.normal(size=s), jnp.float32) for name, s in shapes.items()}
-    norm = optax.tree.norm(grads)
+    norm = float(optax.tree.norm(grads))
     np.testing.assert_allclose(jax.jit(optim.global_norm)(grads), norm, rtol=1e-6)
     for limit in (0.5 * norm, 2 * norm):
         clipped, _ = optim.clip_by_global_norm(limit).update(grads, optax.EmptyState())

@@ -2,11 +2,11 @@
 
 import dataclasses
 import functools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 from ml_collections import ConfigDict
 
 from data_prep.records.schema import LEVELS
@@ -24,12 +24,15 @@ from lumbarclip_jax.training import optim
 )
 @dataclasses.dataclass(frozen=True)
 class State:
-    """`variables` holds "params" and "batch_stats", `averaged` their running mean."""
+    """`variables` holds "params" and "batch_stats", `averaged` their running mean.
 
-    step: jax.Array
-    variables: dict
-    averaged: dict
-    opt_state: optax.OptState
+    A pytree of arrays, or of whatever such a tree is mapped to: their shapes, shardings, names.
+    """
+
+    step: Any  # int32 scalar
+    variables: Any
+    averaged: Any
+    opt_state: Any
 
 
 def make_init(model, initial: InitialEncoder):
@@ -64,7 +67,7 @@ def make_step(
       counts: training images of every class, by task.
       total_steps: of the training.
     """
-    counts = {task: jnp.asarray(count, jnp.float32) for task, count in counts.items()}
+    float_counts = {task: jnp.asarray(count, jnp.float32) for task, count in counts.items()}
     pixels = _pixels(initial, recipe)
     init = make_init(model, initial)
 
@@ -89,7 +92,7 @@ def make_step(
         augment_key, mix_key, dropout_key = jax.random.split(key, 3)
         # One key, so that all tasks see the same partners and shares: there is one blend of images.
         mixtures = {
-            task: strategy.mix(mix_key, batch[task], count) for task, count in counts.items()
+            task: strategy.mix(mix_key, batch[task], count) for task, count in float_counts.items()
         }
         mixture = next(iter(mixtures.values()))
         logits, updated = model.apply(
@@ -102,7 +105,7 @@ def make_step(
         )
         losses = [
             strategy.losses(logits[task], batch[task], mixtures[task], count, progress)
-            for task, count in counts.items()
+            for task, count in float_counts.items()
         ]
         return jnp.mean(jnp.stack(losses)), updated.get("batch_stats", {})
 

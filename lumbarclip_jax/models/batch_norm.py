@@ -7,9 +7,10 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 from jax import lax
+from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
-from lumbarclip_jax.models.layers import Dtype, partitioned
+from lumbarclip_jax.models.layers import partitioned
 from lumbarclip_jax.models.norms import column_sums
 
 Channels = Float[Array, "D"]
@@ -27,7 +28,7 @@ class BatchNorm(nn.Module):
     with a sharded batch the means are taken over every device.
     """
 
-    dtype: Dtype = jnp.float32
+    dtype: DTypeLike = jnp.float32
 
     @nn.compact
     def __call__(self, x: Maps, *, train: bool) -> Maps:

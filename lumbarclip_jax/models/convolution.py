@@ -6,12 +6,14 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 from jax import lax
+from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
-from lumbarclip_jax.models.layers import Dtype, partitioned
+from lumbarclip_jax.models.layers import partitioned
 from lumbarclip_jax.models.patches import match_channels
 
 Maps = Float[Array, "B H W D"]
+SmallerMaps = Float[Array, "B h w D"]
 
 kernel_init = nn.initializers.variance_scaling(2.0, "fan_out", "normal")
 
@@ -26,7 +28,7 @@ class Conv(nn.Module):
     kernel_size: int
     stride: int
     in_channels: int
-    dtype: Dtype = jnp.float32
+    dtype: DTypeLike = jnp.float32
 
     @nn.compact
     def __call__(self, x: Float[Array, "B H W C"]) -> Float[Array, "B h w D"]:
@@ -47,14 +49,18 @@ class Conv(nn.Module):
         return convolution(kernel, x)
 
 
-def _product(stride: int, kernel: Float[Array, "1 1 C D"], x: Maps) -> Maps:
+def _product(
+    stride: int, kernel: Float[Array, "1 1 C D"], x: Float[Array, "B H W C"]
+) -> SmallerMaps:
     x = x[:, ::stride, ::stride]
     # One row a pixel: the gradient of a product over three axes copies transposed maps.
     rows = jnp.matmul(x.reshape(-1, x.shape[-1]), kernel[0, 0])
     return rows.reshape(*x.shape[:-1], rows.shape[-1])
 
 
-def _convolution(stride: int, kernel: Float[Array, "K K C D"], x: Maps) -> Maps:
+def _convolution(
+    stride: int, kernel: Float[Array, "K K C D"], x: Float[Array, "B H W C"]
+) -> SmallerMaps:
     padding = len(kernel) // 2
     return lax.conv_general_dilated(
         x,
@@ -66,7 +72,7 @@ def _convolution(stride: int, kernel: Float[Array, "K K C D"], x: Maps) -> Maps:
 
 
 @jax.custom_vjp
-def max_pool(x: Maps) -> Float[Array, "B h w D"]:
+def max_pool(x: Maps) -> SmallerMaps:
     """The maximum of 3x3 windows, two pixels apart, around every even row and column.
 
     The gradient goes to one maximum of a window. Written out, as XLA's own is a scatter: on CPU
@@ -89,18 +95,18 @@ def _pool_backward(x, by_out):
 max_pool.defvjp(_pool_forward, _pool_backward)
 
 
-def _even(x: Maps) -> Maps:
+def _even(x: Maps) -> Float[Array, "B even_H even_W D"]:
     """With a row or column more that is never a maximum, where their number is odd."""
     pads = ((0, 0), (0, x.shape[1] % 2), (0, x.shape[2] % 2), (0, 0))
     return jnp.pad(x, pads, constant_values=-jnp.inf)
 
 
-def _maxima(x: Maps, axis: int) -> Maps:
+def _maxima(x: Maps, axis: int) -> SmallerMaps:
     before, even, odd = _windows(x, axis)
     return jnp.maximum(jnp.maximum(before, even), odd)
 
 
-def _by_windows(x: Maps, by_maxima: Maps, axis: int) -> Maps:
+def _by_windows(x: Maps, by_maxima: SmallerMaps, axis: int) -> Maps:
     """The gradient of `_maxima`, for the first maximum of a window."""
     before, even, odd = _windows(x, axis)
     largest = jnp.maximum(jnp.maximum(before, even), odd)
@@ -113,7 +119,7 @@ def _by_windows(x: Maps, by_maxima: Maps, axis: int) -> Maps:
     return jnp.stack([by_even, by_odd], axis + 1).reshape(x.shape)
 
 
-def _windows(x: Maps, axis: int) -> tuple[Maps, Maps, Maps]:
+def _windows(x: Maps, axis: int) -> tuple[SmallerMaps, SmallerMaps, SmallerMaps]:
     """What lies at 2i - 1, 2i and 2i + 1 of the axis."""
     pairs = x.reshape(*x.shape[:axis], -1, 2, *x.shape[axis + 1 :])
     even, odd = (lax.index_in_dim(pairs, i, axis + 1, keepdims=False) for i in range(2))

@@ -22,19 +22,17 @@ Axes that are never worth sharding (kernel rows and columns, for one) have no na
 import functools
 import math
 from collections.abc import Callable
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
 from jax import lax
 from jax.extend.random import threefry2x32_p
+from jax.typing import DTypeLike
 from jaxtyping import Array, Bool, Float
 
 from lumbarclip_jax.models.attention.xla import attend
 from lumbarclip_jax.models.norms import LayerNorm, add_row
-
-Dtype = Any
 
 
 def gelu(x: Array) -> Array:
@@ -71,7 +69,7 @@ class Dense(nn.Module):
     features: int
     axes: tuple[str | None, str | None]
     use_bias: bool = True
-    dtype: Dtype = jnp.float32
+    dtype: DTypeLike = jnp.float32
 
     @nn.compact
     def __call__(self, x: Float[Array, "*B D"]) -> Float[Array, "*B E"]:
@@ -86,7 +84,7 @@ class Dense(nn.Module):
         return out.reshape(*x.shape[:-1], self.features)
 
 
-def layer_norm(epsilon: float, *, dtype: Dtype, name: str) -> LayerNorm:
+def layer_norm(epsilon: float, *, dtype: DTypeLike, name: str) -> LayerNorm:
     """Layer normalisation over the last axis, computed in float32."""
     return LayerNorm(
         epsilon,
@@ -135,7 +133,7 @@ class SelfAttention(nn.Module):
     heads: int
     use_qkv_bias: bool = True
     dropout: float = 0.0
-    dtype: Dtype = jnp.float32
+    dtype: DTypeLike = jnp.float32
 
     @nn.compact
     def __call__(
@@ -178,7 +176,7 @@ class MLP(nn.Module):
 
     hidden: int
     activation: str = "gelu"
-    dtype: Dtype = jnp.float32
+    dtype: DTypeLike = jnp.float32
 
     @nn.compact
     def __call__(self, x: Float[Array, "*B D"]) -> Float[Array, "*B D"]:
@@ -219,7 +217,7 @@ class Block(nn.Module):
     activation: str = "gelu"
     dropout: float = 0.0
     attention_dropout: float = 0.0
-    dtype: Dtype = jnp.float32
+    dtype: DTypeLike = jnp.float32
 
     @nn.compact
     def __call__(
@@ -236,7 +234,7 @@ class Block(nn.Module):
         mlp = MLP(self.mlp_width, self.activation, self.dtype, name="mlp")
         dropout = Dropout(self.dropout)
 
-        def residual(rows: Array, norm: nn.LayerNorm, function: Callable[[Array], Array]) -> Array:
+        def residual(rows: Array, norm: LayerNorm, function: Callable[[Array], Array]) -> Array:
             branch = function(norm(rows) if self.pre_norm else rows).reshape(x.shape)
             branch = DropPath()(dropout(branch, train=train), drop_path, train=train)
             rows += branch.reshape(rows.shape)

@@ -6,10 +6,10 @@ from typing import Any
 import jax.numpy as jnp
 from flax import linen as nn
 from jax import lax
+from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Int
 
 from lumbarclip_jax.models.bert import Bert
-from lumbarclip_jax.models.layers import Dtype
 from lumbarclip_jax.models.projection import Projection
 from lumbarclip_jax.models.resnet import ResNet
 from lumbarclip_jax.models.swin import Swin
@@ -85,13 +85,14 @@ def unit(x: Float[Array, "B E"]) -> Float[Array, "B E"]:
     return x * lax.rsqrt(jnp.maximum(jnp.sum(x * x, axis=-1, keepdims=True), 1e-24))
 
 
-def build_model(config: Any, vocab_size: int, dtype: Dtype = jnp.float32) -> LumbarCLIP:
+def build_model(config: Any, vocab_size: int, dtype: DTypeLike = jnp.float32) -> LumbarCLIP:
     """The model of `config.model`, with encoders that compute in `dtype`.
 
     Raises:
         ValueError: an encoder, variant, pooling or projection that does not exist.
     """
     projection = config.projection
+    sizes: dict[str, Any] = {"vocab_size": vocab_size} | sizes_of(config.text_encoder, bert_sizes)
 
     def project() -> Projection:
         return Projection(config.embed_dim, projection.kind, projection.dropout, dtype)
@@ -103,7 +104,7 @@ def build_model(config: Any, vocab_size: int, dtype: Dtype = jnp.float32) -> Lum
             remat=config.remat,
             scan_layers=config.scan_layers,
             dtype=dtype,
-            **{"vocab_size": vocab_size} | sizes_of(config.text_encoder, bert_sizes),
+            **sizes,
         ),
         image_projection=project(),
         text_projection=project(),
@@ -112,13 +113,13 @@ def build_model(config: Any, vocab_size: int, dtype: Dtype = jnp.float32) -> Lum
     )
 
 
-def build_image_encoder(config: Any, dtype: Dtype) -> nn.Module:
+def build_image_encoder(config: Any, dtype: DTypeLike) -> nn.Module:
     """The image encoder that `config.image_encoder` names.
 
     `scan_layers` concerns ViT alone: the blocks of Swin and ResNet differ in shape.
     """
     encoder = config.image_encoder
-    options = {"pooling": encoder.pooling, "remat": config.remat, "dtype": dtype}
+    options: dict[str, Any] = {"pooling": encoder.pooling, "remat": config.remat, "dtype": dtype}
     drop_path = getattr(encoder, "drop_path", 0.0)
     if encoder.name == "vit":
         options |= {"drop_path": drop_path, "scan_layers": config.scan_layers}

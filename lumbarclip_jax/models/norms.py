@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 from jax import lax
+from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
 Rows = Float[Array, "R D"]
@@ -26,7 +27,7 @@ class LayerNorm(nn.Module):
     epsilon: float
     scale_init: nn.initializers.Initializer
     bias_init: nn.initializers.Initializer
-    dtype: jnp.dtype = jnp.float32
+    dtype: DTypeLike = jnp.float32
 
     @nn.compact
     def __call__(self, x: Float[Array, "*B D"]) -> Float[Array, "*B D"]:

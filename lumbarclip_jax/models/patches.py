@@ -3,9 +3,10 @@
 import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
+from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
-from lumbarclip_jax.models.layers import Dtype, default_init, partitioned
+from lumbarclip_jax.models.layers import default_init, partitioned
 
 
 def match_channels(
@@ -40,7 +41,7 @@ class PatchEmbed(nn.Module):
     width: int
     patch_size: int
     in_channels: int = 3
-    dtype: Dtype = jnp.float32
+    dtype: DTypeLike = jnp.float32
 
     @nn.compact
     def __call__(self, images: Float[Array, "B H W C"]) -> Float[Array, "B h w D"]:

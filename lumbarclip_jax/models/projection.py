@@ -2,9 +2,10 @@
 
 import jax.numpy as jnp
 from flax import linen as nn
+from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
-from lumbarclip_jax.models.layers import ACTIVATIONS, Dense, Dropout, Dtype, layer_norm
+from lumbarclip_jax.models.layers import ACTIVATIONS, Dense, Dropout, layer_norm
 
 KINDS = ("linear", "mlp", "convirt", "linear_no_bias", "gelu")
 WITHOUT_BIAS = ("convirt", "linear_no_bias", "gelu")
@@ -25,7 +26,7 @@ class Projection(nn.Module):
     features: int
     kind: str = "linear"
     dropout: float = 0.0
-    dtype: Dtype = jnp.float32
+    dtype: DTypeLike = jnp.float32
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:

@@ -7,12 +7,12 @@ from typing import Any
 
 import jax.numpy as jnp
 from flax import linen as nn
+from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
 from lumbarclip_jax.models.batch_norm import BatchNorm
 from lumbarclip_jax.models.block_sequence import traced_once
 from lumbarclip_jax.models.convolution import Conv, max_pool
-from lumbarclip_jax.models.layers import Dtype
 
 
 class ResNet(nn.Module):
@@ -32,7 +32,7 @@ class ResNet(nn.Module):
     block: str = "bottleneck"
     in_channels: int = 3
     remat: bool = False
-    dtype: Dtype = jnp.float32
+    dtype: DTypeLike = jnp.float32
 
     def __post_init__(self) -> None:
         if self.block not in BLOCKS:
@@ -76,7 +76,7 @@ class Bottleneck(nn.Module):
 
     width: int
     stride: int
-    dtype: Dtype = jnp.float32
+    dtype: DTypeLike = jnp.float32
 
     @nn.compact
     def __call__(self, x: Float[Array, "B H W C"], *, train: bool) -> Float[Array, "B h w D"]:

@@ -5,6 +5,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
+from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
 from lumbarclip_jax.models.block_sequence import drop_path_rates, traced_once
@@ -12,7 +13,6 @@ from lumbarclip_jax.models.layers import (
     MLP,
     Dense,
     DropPath,
-    Dtype,
     SelfAttention,
     default_init,
     layer_norm,
@@ -41,7 +41,7 @@ class Swin(nn.Module):
     drop_path: float = 0.0
     in_channels: int = 3
     remat: bool = False
-    dtype: Dtype = jnp.float32
+    dtype: DTypeLike = jnp.float32
 
     def __post_init__(self) -> None:
         if self.pooling != "mean":
@@ -102,7 +102,7 @@ class SwinBlock(nn.Module):
     norm_epsilon: float
     use_qkv_bias: bool
     activation: str
-    dtype: Dtype = jnp.float32
+    dtype: DTypeLike = jnp.float32
 
     @nn.compact
     def __call__(
@@ -119,7 +119,7 @@ class SwinBlock(nn.Module):
         rows, columns = x.shape[1:3]
         shift = self.shift if min(rows, columns) > self.window else 0
         x = pad_to_multiple(x, self.window)
-        padded = x.shape[1:3]
+        padded = (x.shape[1], x.shape[2])
         table = self.param(
             "relative_position_table",
             partitioned(default_init, "position", "heads"),
@@ -138,7 +138,7 @@ class PatchMerge(nn.Module):
     """Joins 2x2 neighbours and halves the fourfold features: [B, H, W, D] to [B, H/2, W/2, 2D]."""
 
     norm_epsilon: float
-    dtype: Dtype = jnp.float32
+    dtype: DTypeLike = jnp.float32
 
     @nn.compact
     def __call__(self, x: Float[Array, "B H W D"]) -> Float[Array, "B h w E"]:

@@ -4,6 +4,7 @@ from typing import Any
 
 import jax.numpy as jnp
 from flax import linen as nn
+from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
 from lumbarclip_jax.models.block_sequence import run_layers
@@ -11,7 +12,6 @@ from lumbarclip_jax.models.layers import (
     Block,
     Dense,
     Dropout,
-    Dtype,
     default_init,
     layer_norm,
     partitioned,
@@ -47,7 +47,7 @@ class ViT(nn.Module):
     in_channels: int = 3
     remat: bool = False
     scan_layers: bool = False
-    dtype: Dtype = jnp.float32
+    dtype: DTypeLike = jnp.float32
 
     def __post_init__(self) -> None:
         if self.pooling not in POOLINGS:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -20,11 +21,14 @@ KEY_SHAPE = jax.eval_shape(lambda: jax.random.key(0))
 )
 @dataclasses.dataclass(frozen=True)
 class ModelState:
-    """Enough to use a model; a plain pytree."""
+    """Enough to use a model; a plain pytree.
 
-    step: jax.Array  # int32 scalar, steps already taken
-    params: dict
-    batch_stats: dict  # empty for encoders without batch normalisation
+    Of arrays, or of whatever such a tree is mapped to: their shapes, shardings, names.
+    """
+
+    step: Any  # int32 scalar, steps already taken
+    params: Any  # nested dicts
+    batch_stats: Any  # nested dicts, empty for encoders without batch normalisation
 
 
 def initial_state(model, config: ConfigDict, key: jax.Array) -> ModelState:

@@ -1,6 +1,8 @@
 """The objective of a run: which loss `config.loss` names, on the embeddings of a whole batch."""
 
-import jax
+from collections.abc import Mapping
+from typing import Any
+
 from jax.sharding import Mesh
 from jaxtyping import Array, Float
 from ml_collections import ConfigDict
@@ -13,7 +15,7 @@ Embeds = tuple[Float[Array, "B E"], Float[Array, "B E"]]  # images, and texts on
 
 
 def contrastive_loss(
-    config: ConfigDict, params: dict[str, jax.Array], embeds: Embeds, mesh: Mesh
+    config: ConfigDict, params: Mapping[str, Any], embeds: Embeds, mesh: Mesh
 ) -> Float[Array, ""]:
     """The loss of the pairs of a batch.
 

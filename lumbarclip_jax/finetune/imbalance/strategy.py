@@ -39,7 +39,7 @@ class Strategy:
         return mixing.draw(key, labels, counts, self.rule)
 
     def class_weights(
-        self, counts: Float[Array, "K"], progress: Float[Array, ""]
+        self, counts: Float[Array, "K"], progress: Float[Array, ""] | float
     ) -> Float[Array, "K"]:
         """What each class counts after a part `progress`, 0 to 1, of training.
 

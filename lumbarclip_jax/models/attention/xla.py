@@ -18,16 +18,18 @@ from jaxtyping import Array, Bool, Float
 
 from lumbarclip_jax.models.attention import choice
 
-Heads = Float[Array, "*B N T H"]
-Bias = Float[Array, "*_B _N _T T"]  # added to the logits, [queries, keys]
+Heads = Float[Array, "*B N T H"]  # of T queries
+Keys = Float[Array, "*B N S H"]  # and S keys, with their values
+Bias = Float[Array, "*_B _N _T S"]  # added to the logits, [queries, keys]
+Kept = Bool[Array, "*B N T S"]
 
 
 def attend(
     query: Heads,
-    key: Heads,
-    value: Heads,
+    key: Keys,
+    value: Keys,
     bias: Bias | None,
-    kept: Bool[Array, "*B N T T"] | None,
+    kept: Kept | None,
     keep_rate: float = 1.0,
 ) -> Heads:
     """softmax(QKᵀ / √H + bias) V, each weight kept where `kept`, and then divided by `keep_rate`.
@@ -50,10 +52,10 @@ def attend(
 
 def attend_by_rows(
     query: Heads,
-    key: Heads,
-    value: Heads,
+    key: Keys,
+    value: Keys,
     bias: Bias | None = None,
-    kept: Bool[Array, "*B N T T"] | None = None,
+    kept: Kept | None = None,
     keep_rate: float = 1.0,
 ) -> Heads:
     """What `attend` is on accelerators, and the formula as it is written."""
@@ -65,7 +67,7 @@ def attend_by_rows(
 
 
 @jax.custom_vjp
-def _logits(query: Heads, key: Heads) -> Float[Array, "*B N T T"]:
+def _logits(query: Heads, key: Keys) -> Float[Array, "*B N T S"]:
     """QKᵀ in float32, its gradient by products in the type of the arguments."""
     return jnp.matmul(query, key.swapaxes(-1, -2), preferred_element_type=jnp.float32)
 
