@@ -106,6 +106,7 @@ def heads(*shape, dtype=jnp.bfloat16):
     return jax.ShapeDtypeStruct(shape, dtype)
 
 
+@pytest.mark.usefixtures("annotations_off")  # shapes stand in for arrays
 def test_only_half_precision_on_a_gpu_of_its_own_is_tried(on_gpu, monkeypatch):
     query = heads(128, 12, 197, 64)
     assert fastest(query, None, None, 1.0, PLAIN) is other_order
@@ -118,6 +119,7 @@ def test_only_half_precision_on_a_gpu_of_its_own_is_tried(on_gpu, monkeypatch):
     assert fastest(query, None, None, 1.0, PLAIN) is PLAIN  # on CPU
 
 
+@pytest.mark.usefixtures("annotations_off")  # shapes stand in for arrays
 def test_a_kind_of_attention_is_tried_once_with_a_part_of_the_batch(on_gpu):
     def ask(query, bias=None, kept=None):
         assert fastest(query, bias, kept, 0.9, PLAIN) is other_order

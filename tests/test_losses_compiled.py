@@ -129,6 +129,7 @@ def test_the_form_is_chosen_by_bytes(mesh):
     assert choose(64, method="dense", mesh=mesh) is None
 
 
+@pytest.mark.usefixtures("annotations_off")
 @pytest.mark.parametrize("loss", [clip_loss, siglip_loss])
 @pytest.mark.parametrize(
     ("batch", "form", "message"),
