@@ -47,13 +47,13 @@ def full_build(images_dir: pathlib.Path) -> int:
             shard_records=256,
         )
     decoder.close_all()
-    return sum(shard["records"] for shard in manifest["shards"])
+    return sum(shard["records"] for shard in manifest["shards"]) if manifest else 0
 
 
 TASKS = {"bare decode": bare_decode, "build": full_build}
 
 
-def _measure(task: str, images_dir: str) -> tuple[int, float, float, float]:
+def _measure(task: str, images_dir: pathlib.Path) -> tuple[int, float, float, float]:
     """Runs a task in a process of its own; returns (items, CPU s, wall s, MB of memory)."""
     output = subprocess.run(
         [sys.executable, "-m", "data_prep.bench", f"--task={task}", f"--images={images_dir}"],
@@ -61,8 +61,8 @@ def _measure(task: str, images_dir: str) -> tuple[int, float, float, float]:
         stdout=subprocess.PIPE,
         text=True,
     ).stdout
-    items, *figures = output.split()[-4:]
-    return int(items), *map(float, figures)
+    items, cpu_s, wall_s, memory_mb = output.split()[-4:]
+    return int(items), float(cpu_s), float(wall_s), float(memory_mb)
 
 
 def _advance(progress: Progress, done: int, total: int) -> None:

@@ -136,7 +136,7 @@ def sentence(error: BaseException) -> str:
         )
     if isinstance(error, OSError) and error.strerror:
         place = f"{os.fsdecode(error.filename)}: " if error.filename else ""
-        remedy = REMEDIES.get(error.errno)
+        remedy = REMEDIES.get(error.errno or 0)
         return f"{place}{error.strerror}" + (f": {remedy}" if remedy else "")
     text = str(error.args[0]) if len(error.args) == 1 else str(error)
     if isinstance(error, AttributeError | KeyError):

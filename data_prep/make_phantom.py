@@ -12,7 +12,9 @@ from absl import flags
 
 from data_prep import cli
 
-_OUT = flags.DEFINE_string("out", None, "Folder to write; it must not exist or be empty.")
+_OUT = flags.DEFINE_string(
+    "out", None, "Folder to write; it must not exist or be empty.", required=True
+)
 _PATIENTS = flags.DEFINE_integer("patients", 300, "Number of patients.")
 _SEED = flags.DEFINE_integer("seed", 0, "Seed: the same seed gives the same bytes.")
 _DIFFICULTY = flags.DEFINE_float(
@@ -20,7 +22,6 @@ _DIFFICULTY = flags.DEFINE_float(
 )
 _WORKERS = flags.DEFINE_integer("workers", 1, "Processes.")
 _SLICES_PER_DISC = flags.DEFINE_integer("slices_per_disc", 3, "Axial slices through each disc.")
-flags.mark_flag_as_required("out")
 
 
 def main() -> None:

@@ -93,7 +93,7 @@ class Classifier:
             level = self.levels[0]
         if not isinstance(level, Iterable):
             raise ValueError(f"level {level!r} is none this classifier was trained on: {known}")
-        levels = [level] * count if isinstance(level, str) else [str(each) for each in level]
+        levels = [level] * count if isinstance(level, str) else [*map(str, level)]
         if len(levels) != count:
             raise ValueError(f"{len(levels)} levels came with {count} images: give one for each")
         for each in levels:

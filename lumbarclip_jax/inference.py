@@ -21,7 +21,8 @@ from lumbarclip_jax.run_folder.run import Run, load_run
 from lumbarclip_jax.training import train_step
 
 File = str | os.PathLike
-Picture = np.ndarray | PIL.Image.Image | File | tuple[File, int]
+Slice = np.ndarray | File | tuple[File, int]
+Picture = Slice | PIL.Image.Image
 FORMS = (
     "give uint8 arrays [H, W] or [B, H, W], grey Pillow images, or the paths of DICOM, PNG and "
     "JPEG files"
@@ -106,7 +107,8 @@ class Model:
 
         self._check_level(level)
         texts = texts_of(texts, "texts")
-        return self._in_batches(encode, [with_level(text, level, bool(level)) for text in texts])
+        told = [with_level(text, level or "", bool(level)) for text in texts]
+        return self._in_batches(encode, told)
 
     def zero_shot(
         self,
@@ -169,15 +171,18 @@ def load(folder: str | pathlib.Path) -> Model:
     return Model(load_run(folder))
 
 
-def warn_of_unlike(items: Sequence[Picture], data_manifest: Mapping[str, Any]) -> None:
+def warn_of_unlike(items: Sequence[Slice], data_manifest: Mapping[str, Any]) -> None:
     """Logs one warning of the DICOM files among items of `slices_of` that are unlike a data set."""
-    files = [item for item in items if not isinstance(item, np.ndarray)]
-    files = [item if isinstance(item, tuple) else (item, 0) for item in files]
+    files = [
+        item if isinstance(item, tuple) else (item, 0)
+        for item in items
+        if isinstance(item, File | tuple)
+    ]
     if sentence := unlike.in_words(files, data_manifest):
         log.warning("%s", sentence)
 
 
-def slices_of(images: Picture | Sequence[Picture]) -> list[Picture]:
+def slices_of(images: Picture | Sequence[Picture]) -> list[Slice]:
     """One item a slice: an array [H, W], of uint8 or of the wider values of a Pillow image; a file.
 
     Raises:
@@ -186,6 +191,7 @@ def slices_of(images: Picture | Sequence[Picture]) -> list[Picture]:
     if isinstance(images, PIL.Image.Image) or (
         isinstance(images, File | tuple) and _is_file(images)
     ):
+        # pyrefly: ignore [bad-assignment]  # one picture, as _is_file tells
         images = [images]
     if isinstance(images, np.ndarray) and images.dtype.kind not in "OU":
         if images.dtype != np.uint8 or images.ndim not in (2, 3, 4) or not images.size:
@@ -199,7 +205,7 @@ def slices_of(images: Picture | Sequence[Picture]) -> list[Picture]:
     return [_slice(item, index) for index, item in enumerate(images)]
 
 
-def _slice(item: Picture, index: int) -> Picture:
+def _slice(item: Any, index: int) -> Slice:
     if isinstance(item, PIL.Image.Image):
         try:
             return pixels.grey(item)
@@ -236,7 +242,7 @@ def rendering(data_manifest: Mapping[str, Any]) -> Rendering:
     return Rendering(**data_manifest["image"])
 
 
-def stored_slice(item: Picture, rendering: Rendering) -> np.ndarray:
+def stored_slice(item: Slice, rendering: Rendering) -> np.ndarray:
     """An item of `slices_of` as the data set stores it, uint8 [S, S, 1].
 
     Raises:

@@ -99,6 +99,7 @@ def main() -> None:
 
         from lumbarclip_jax.train import train_and_evaluate
 
+        # pyrefly: ignore [missing-attribute]  # an option that JAX adds at run time
         if jax.config.jax_compilation_cache_dir is None:
             jax.config.update("jax_compilation_cache_dir", str(cache_folder() / "xla"))
         if not config.data.dir:

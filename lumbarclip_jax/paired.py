@@ -40,7 +40,7 @@ def main() -> None:
 
     files_a, files_b = differences.files_of(A.value), differences.files_of(B.value)
     a, b = differences.read(files_a), differences.read(files_b)
-    if ANSWERS_A.value:
+    if ANSWERS_A.value and ANSWERS_B.value:
         of_a = differences.answers(a, ANSWERS_A.value, "a")
         of_b = differences.answers(b, ANSWERS_B.value, "b")
         found = differences.difference(of_a, of_b, ANSWERS_A.value, RESAMPLES.value)

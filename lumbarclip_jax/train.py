@@ -87,11 +87,15 @@ def train_and_evaluate(config: ConfigDict, workdir: str | pathlib.Path) -> dict[
         if jax.process_index() == 0:
             stack.enter_context(lock.held(workdir))
         checkpointer = stack.enter_context(Checkpointer(workdir, config.checkpoint.keep))
-        step = checkpointer.latest_step
-        run.save_definition(workdir, config, tokenizer, dataset.manifest, step)
-        run.save_trained_patients(workdir, dataset, step)
-        if run.is_finished(workdir, config, step) and checkpointer.is_whole(step):
-            log.info("%s is already complete at step %d: nothing is trained", workdir, step)
+        latest = checkpointer.latest_step
+        run.save_definition(workdir, config, tokenizer, dataset.manifest, latest)
+        run.save_trained_patients(workdir, dataset, latest)
+        if (
+            latest is not None
+            and run.is_finished(workdir, config, latest)
+            and checkpointer.is_whole(latest)
+        ):
+            log.info("%s is already complete at step %d: nothing is trained", workdir, latest)
             return read_metrics(workdir / run.METRICS_FILE)
         attention_forms.adopt(workdir, is_resumed=step is not None)
         chosen = choice.Choice(config.eval.choose_by, config.eval.patience)
@@ -181,7 +185,7 @@ def train_and_evaluate(config: ConfigDict, workdir: str | pathlib.Path) -> dict[
             # its step is written, and only after its weights were seen to be finite.
             if step % config.log_every_steps == 0 or step == config.total_steps:
                 # The only wait for the device inside the loop, after the first step.
-                values = {name: float(value) for name, value in metrics.items()}
+                values: dict[str, float] = {name: float(value) for name, value in metrics.items()}
                 skipped.read()
                 if skipped.total:
                     values["skipped_steps"] = float(skipped.total)
@@ -195,8 +199,9 @@ def train_and_evaluate(config: ConfigDict, workdir: str | pathlib.Path) -> dict[
         checkpointer.wait()
         set_unsaved(False)  # while a signal is still only noted: from here on it ends all at once
         last_step = step
-        if chosen.step not in (None, last_step) and not stop.agreed(wait=True):
-            state = checkpointer.restore_step(abstract, chosen.step)
+        best = last_step if chosen.step is None else chosen.step
+        if best != last_step and not stop.agreed(wait=True):
+            state = checkpointer.restore_step(abstract, best)
             log.info("%s chose step %d: it is measured", chosen.metric, chosen.step)
     if stop.agreed(wait=True):
         saved = " and saved" if step else ""

@@ -222,6 +222,11 @@ def test_findings_of_the_archives_own_ids(archive, tmp_path):
     assert np.unique([image.plane for image in material.images]).tolist() == ["axial"]
 
 
+def test_without_a_table_of_reports_there_is_nothing_to_join(archive):
+    with pytest.raises(ValueError, match="--reports is missing"):
+        folder.scan(Inputs(archive, columns=COLUMNS))
+
+
 def test_the_command_builds_from_named_columns(archive, tmp_path):
     texts = ("Disc bulge.", "No disc bulge.", "Disc protrusion.")
     reports = table(tmp_path / "r.csv", [("MRN", "Text"), *zip(PATIENTS, texts, strict=True)])

@@ -54,7 +54,7 @@ def write_audit(
         raise ValueError(f"--pictures is {pictures}: choose a number from 0 to 200")
     folder = folder.resolve()
     faults, checked = verify.verify(folder)
-    manifest = commit.read_manifest(folder)
+    manifest = commit.read_manifest(folder) or {}  # verify has read it
     found = Survey()
     # Records that verify cannot read would end the pass; their faults say all there is to say.
     if not faults:
@@ -87,6 +87,7 @@ def _environment() -> jinja2.Environment:
     places = [
         pathlib.Path(__file__).parent,
         # The style of both pages; found without importing what it lies in.
+        # pyrefly: ignore [missing-attribute]  # both packages are installed together
         pathlib.Path(util.find_spec("lumbarclip_jax").origin).parent / "report",
     ]
     return jinja2.Environment(
@@ -129,7 +130,7 @@ def _findings(splits: Mapping[str, Split]) -> list[dict]:
             counts = split.findings[index]
             present = int(counts[STATUS["present"]])
             cells.append((present / max(1, len(split.patients)), present))
-        total = sum(split.findings[index] for split in splits.values())
+        total = np.sum([split.findings[index] for split in splits.values()], axis=0)
         rows.append(
             {
                 "name": name.replace("_", " "),

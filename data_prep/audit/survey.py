@@ -7,6 +7,7 @@ import itertools
 import pathlib
 import re
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import tensorflow_datasets as tfds
@@ -76,7 +77,7 @@ def survey(folder: pathlib.Path, manifest: Mapping, pictures: int) -> Survey:
     """
     found = Survey()
     splitter = Splitter()
-    builder = tfds.builder_from_directory(folder)
+    builder: Any = tfds.builder_from_directory(folder)  # its decorators hide what it takes
     for name in manifest["splits"]:
         split = found.splits.setdefault(name, Split())
         for record in builder.as_data_source(name):

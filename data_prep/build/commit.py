@@ -8,6 +8,7 @@ import os
 import pathlib
 import shutil
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import tensorflow_datasets as tfds
 
@@ -53,9 +54,11 @@ def commit(
     folder.mkdir()
     by_split: dict[str, list[PlannedShard]] = {}
     for shard in space.shards():
-        if space.receipt(shard.digest).kept:
+        if space.made(shard.digest).kept:
             by_split.setdefault(shard.split, []).append(shard)
-    entries, counts, last_ids = [], {}, {}
+    entries: list[dict[str, Any]] = []
+    counts: dict[str, dict[str, int]] = {}
+    last_ids: dict[str, str] = {}
     train_reports: dict[str, str] = {}
     views: collections.Counter[tuple[str, str]] = collections.Counter()
     for split, split_shards in by_split.items():
@@ -63,7 +66,7 @@ def commit(
         for index, shard in enumerate(split_shards):
             name = shard_name(split, index, len(split_shards))
             _link(space.shard_path(shard.digest), folder / name)
-            receipt = space.receipt(shard.digest)
+            receipt = space.made(shard.digest)
             rows = list(space.rows(shard.digest))
             kept = [rows[number] for number, _ in receipt.kept]
             tally.add(kept)
@@ -78,7 +81,7 @@ def commit(
     with disk_errors_name(folder):
         _write_metadata(folder, entries, rendering.size_px)
     _check_opens(folder, counts, last_ids)
-    manifest = {
+    manifest: dict[str, Any] = {
         "schema_version": schema.SCHEMA_VERSION,
         "name": schema.NAME,
         "created_by": CREATED_BY,
@@ -182,7 +185,7 @@ def _write_metadata(folder: pathlib.Path, entries: Sequence[Mapping], size_px: i
 def _check_opens(
     folder: pathlib.Path, counts: Mapping[str, Mapping[str, int]], last_ids: Mapping[str, str]
 ) -> None:
-    builder = tfds.builder_from_directory(folder)
+    builder: Any = tfds.builder_from_directory(folder)  # its decorators hide what it takes
     for split in counts:
         source = builder.as_data_source(split)
         images = counts[split]["images"]

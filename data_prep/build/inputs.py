@@ -57,7 +57,7 @@ def read_inputs(
     reports, drops = {}, []
     if origin.REPORT_COLUMN:
         reports, drops = read_reports(
-            _needed(inputs.reports_file),
+            inputs.reports,
             patient_column=origin.PATIENT_COLUMN,
             report_column=origin.REPORT_COLUMN,
             patient_key=origin.patient_key,
@@ -127,12 +127,6 @@ def _without_names_below(images_dir: pathlib.Path) -> Iterator[None]:
             f"a file or folder below {images_dir} cannot be read ({error.strerror}): "
             "look for one that is not yours to read, or a damaged disk"
         ) from None
-
-
-def _needed(reports_file: pathlib.Path | None) -> pathlib.Path:
-    if reports_file is None:
-        raise ValueError("--reports is missing: say where the reports are")
-    return reports_file
 
 
 def _label_source(how_given: str, given: Mapping, found: Mapping, patients: set[str]) -> str:

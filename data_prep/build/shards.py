@@ -5,6 +5,7 @@ import hashlib
 import os
 import pathlib
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from array_record.python.array_record_data_source import ArrayRecordDataSource
 from array_record.python.array_record_module import ArrayRecordWriter
@@ -31,7 +32,7 @@ class Row:
     path: str
     frame: int
     sha256: str
-    features: Mapping[str, object]
+    features: Mapping[str, Any]
 
     @property
     def place(self) -> str:

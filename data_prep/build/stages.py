@@ -139,7 +139,7 @@ def _publish(space: Workspace, out_dir: pathlib.Path, workers: int) -> dict:
     if not key_file.is_file():
         raise FileNotFoundError(f"the key file {key_file} of this build is gone: restore it")
     pseudonyms = Pseudonyms(load_or_create_key(key_file))
-    if not any(space.receipt(shard.digest).kept for shard in space.shards()):
+    if not any(space.made(shard.digest).kept for shard in space.shards()):
         space.remove()
         nothing = NothingLeft(f"no image of {job.images_dir} can be decoded", dropped)
         raise nothing.listed(pathlib.Path(f"{out_dir}.dropped.csv"), pseudonyms)
@@ -171,7 +171,7 @@ def _look_alikes(space: Workspace) -> dict[tuple[str, str], set[str]]:
     prints = bytearray()
     for shard in space.shards():
         rows = list(space.rows(shard.digest))
-        for number, fingerprint in space.receipt(shard.digest).kept:
+        for number, fingerprint in space.made(shard.digest).kept:
             if fingerprint:
                 owners.append((rows[number].features["patient_id"], shard.split))
                 planes.append(rows[number].features["plane"])
@@ -189,7 +189,7 @@ def _dropped(space: Workspace) -> list[Drop]:
     """What the plan leaves out, and what could not be decoded."""
     dropped = space.drops()
     for shard in space.shards():
-        if bad := space.receipt(shard.digest).dropped:
+        if bad := space.made(shard.digest).dropped:
             rows = list(space.rows(shard.digest))
             dropped += [Drop(rows[n].place, Reason(reason), detail) for n, reason, detail in bad]
     return dropped
@@ -201,7 +201,7 @@ def _write_splits(path: pathlib.Path, space: Workspace) -> None:
     lines = set()
     for shard in space.shards():
         rows = list(space.rows(shard.digest))
-        for number, _ in space.receipt(shard.digest).kept:
+        for number, _ in space.made(shard.digest).kept:
             patient_id = rows[number].features["patient_id"]
             lines.add((source_id_of[patient_id], shard.split, patient_id))
     table = io.StringIO()

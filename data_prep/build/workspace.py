@@ -157,6 +157,16 @@ class Workspace:
             return None
         return receipt if whole else None
 
+    def made(self, digest: str) -> Receipt:
+        """The receipt of a shard that was converted.
+
+        Raises:
+          OSError: it is not ready.
+        """
+        if (receipt := self.receipt(digest)) is None:
+            raise OSError(f"a shard of {self.folder} is gone: run the same command again")
+        return receipt
+
     def missing(self) -> list[int]:
         """The numbers of the shards that are not ready."""
         return [

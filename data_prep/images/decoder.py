@@ -20,6 +20,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
+from typing import IO, cast
 
 import numpy as np
 
@@ -94,7 +95,10 @@ class Decoder:
             stderr=subprocess.DEVNULL,
             env=environment,
         )
-        if self._process.stdout.readline() != READY:
+        # Pipes, as asked for.
+        self._stdin = cast(IO[bytes], self._process.stdin)
+        self._stdout = cast(IO[bytes], self._process.stdout)
+        if self._stdout.readline() != READY:
             self.close()
             raise OSError(
                 "the decoding process does not start: run "
@@ -105,17 +109,17 @@ class Decoder:
         line = json.dumps([os.fspath(place[0]), place[1], dataclasses.asdict(rendering)])
         # A process that has ended is noticed where its answer is missing.
         with contextlib.suppress(BrokenPipeError):
-            self._process.stdin.write(line.encode() + b"\n")
-            self._process.stdin.flush()
+            self._stdin.write(line.encode() + b"\n")
+            self._stdin.flush()
 
     def _answer(self, size_px: int) -> np.ndarray | Rejected:
-        line = self._process.stdout.readline()
+        line = self._stdout.readline()
         if not line.endswith(b"\n"):
             raise EOFError
         reason, detail = json.loads(line)
         if reason:
             return Rejected(Reason(reason), detail)
-        data = self._process.stdout.read(size_px * size_px)
+        data = self._stdout.read(size_px * size_px)
         if len(data) < size_px * size_px:
             raise EOFError
         return np.frombuffer(data, np.uint8).reshape(size_px, size_px, 1)
@@ -123,8 +127,8 @@ class Decoder:
     def _accident(self) -> Rejected | None:
         """What ended the process, or None if somebody else did."""
         with contextlib.suppress(BrokenPipeError):
-            self._process.stdin.close()
-        self._process.stdout.close()
+            self._stdin.close()
+        self._stdout.close()
         status = self._process.wait()
         if status == -signal.SIGKILL:
             return None

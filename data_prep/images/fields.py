@@ -73,7 +73,7 @@ def _place(dataset: pydicom.Dataset, frame: int, groups: str, field: str) -> pyd
 def _texts(dataset: pydicom.Dataset, field: str) -> list[str]:
     """The values of a field as they are written, one empty one where there is none."""
     element = dataset.get_item(field)
-    if isinstance(element, RawDataElement):
+    if isinstance(element, RawDataElement) and element.value is not None:
         said = element.VR
         vr = dictionary_VR(element.tag) if said in (None, "UN") else said
         if vr in _TEXT:

@@ -77,16 +77,18 @@ def plane(
     None when one of them is missing or is no geometry.
     """
     along = directions(orientation)
+    if along is None or spacing is None:
+        return None
     try:
         corner = np.array(position, np.float64).reshape(3)
         row_mm, column_mm = (float(value) for value in spacing)
     except (TypeError, ValueError):
         return None
-    if along is None or not np.isfinite(corner).all():
+    if not np.isfinite(corner).all():
         return None
     if not (0.05 < row_mm < 10 and 0.05 < column_mm < 10):
         return None
-    return Plane(corner, *along, (row_mm, column_mm), shape)
+    return Plane(corner, along[0], along[1], (row_mm, column_mm), shape)
 
 
 def directions(orientation: Sequence[float] | None) -> np.ndarray | None:

@@ -71,6 +71,20 @@ class Header:
     frame_of_reference: str = ""
     identities: frozenset[str] = dataclasses.field(default=frozenset(), repr=False)
 
+    @property
+    def known_plane(self) -> Plane:
+        """`plane`, of an image that was taken because it has one."""
+        if self.plane is None:
+            raise ValueError("an image without a geometry was not left out")
+        return self.plane
+
+    @property
+    def known_sequence(self) -> str:
+        """`sequence`, of an image that was taken because it is T1 or T2."""
+        if self.sequence is None:
+            raise ValueError("an image that is neither T1 nor T2 was not left out")
+        return self.sequence
+
 
 def read_headers(path: pathlib.Path, *, keep_doubtful: bool = False) -> list[Header]:
     """Reads a DICOM file up to its pixels; one header a frame.

@@ -117,7 +117,9 @@ def _differences(coded: bytes, count: int, codes: _Codes) -> np.ndarray:
     """Decodes `count` differences (H.1.2.2), int64."""
     padded = np.frombuffer(coded + bytes(PADDING_BYTES), np.uint8).astype(np.uint64)
     # The 40 bits from each byte on hold the longest code, its difference and what is left over.
-    words = sum(padded[i : len(coded) + i] << np.uint64(32 - 8 * i) for i in range(5))
+    words = np.zeros(len(coded), np.uint64)
+    for i in range(5):
+        words |= padded[i : len(coded) + i] << np.uint64(32 - 8 * i)
     places = _places(words, count, codes)
     word, offset = words[places >> 3], (places & 7).astype(np.uint64)
     begins = (word >> np.uint64(24) - offset) & np.uint64(0xFFFF)

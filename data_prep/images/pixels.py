@@ -146,7 +146,7 @@ def _rendered(pixels: Pixels, rendering: Rendering) -> np.ndarray:
             image = _resampled(image, height, width)
         else:
             # Each value is the mean of its neighbours that are no padding.
-            weights = _resampled(np.float32(~padded), height, width)
+            weights = _resampled((~padded).astype(np.float32), height, width)
             image = _resampled(np.where(padded, np.float32(0), image), height, width)
             image, padded = image / np.maximum(weights, 0.5), weights < 0.5
     inside = image if padded is None else image[~padded]

@@ -71,7 +71,8 @@ def _header(path: File, frame: int, read: dict[File, list[Header] | Rejected]) -
             read[path] = read_headers(pathlib.Path(path), keep_doubtful=True)
         except Rejected as rejected:
             read[path] = rejected
-    return read[path] if isinstance(read[path], Rejected) else read[path][frame]
+    found = read[path]
+    return found if isinstance(found, Rejected) else found[frame]
 
 
 def _whys(

@@ -97,8 +97,8 @@ def read_volume(path: pathlib.Path) -> Volume:
     if math.prod(shape) * dtype.itemsize > dicom.MAX_FILE_BYTES:
         raise Rejected(Reason.TOO_LARGE)
     return Volume(
-        shape=shape,
-        spacing_mm=spacing_mm,
+        shape=(shape[0], shape[1], shape[2]),
+        spacing_mm=(spacing_mm[0], spacing_mm[1], spacing_mm[2]),
         directions=directions,
         dtype=dtype,
         compressed="CompressedData" in true,

@@ -46,9 +46,9 @@ def main() -> None:
     """Runs the command."""
     options = flags.FLAGS
     paths = {
-        name: pathlib.Path(options[name].value)
+        name: pathlib.Path(path)
         for name in ("reports", "out", "rules", "compare")
-        if options[name].value
+        if (path := options[name].value)
     }
     lines = run(
         paths["reports"],

@@ -151,11 +151,13 @@ class Items:
                 kept.pop()
             parts.items.append(Item("absent" if is_denied else "present", place, len(kept)))
             return True
-        last = next((at for at in reversed(range(len(kept))) if kept[at].place), None)
-        if last is None or not (has_degree or has_side):
+        if not (has_degree or has_side):
             return False
-        kept[last] = dataclasses.replace(kept[last], place=kept[last].place | place)
-        return True
+        for at in reversed(range(len(kept))):
+            if before := kept[at].place:
+                kept[at] = dataclasses.replace(kept[at], place=before | place)
+                return True
+        return False
 
     def _has_denial(self, tokens: Sequence[Token]) -> bool:
         return any(token.word in self._rules.denials for token in tokens)

@@ -2,7 +2,7 @@
 
 import dataclasses
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from data_prep.label_reports.levels import LevelReader, Place
 from data_prep.label_reports.phrases import LEVEL
@@ -62,7 +62,9 @@ class Tokenizer:
 
     def _pieces(self, sentence: str) -> Iterator[tuple[str, int, int]]:
         """(lower-case word or mark, start, end); the letter of a vertebra stands alone."""
-        signs = {match.start(match.lastgroup): match for match in self._sign.finditer(sentence)}
+        signs = {
+            match.start(match.lastgroup or 0): match for match in self._sign.finditer(sentence)
+        }
         hyphens = {match.start(1) for match in self._hyphenated.finditer(sentence)}
         done = 0
         for match in _PIECE.finditer(sentence):
@@ -89,10 +91,11 @@ class Tokenizer:
                 yield _APOSTROPHE.sub("", word).lower().replace(LEVEL, "at"), start, end
 
     def _word_of(self, sign: re.Match) -> str:
-        return self._signs[sign.lastgroup][sign[sign.lastgroup].lower()]
+        where = sign.lastgroup or ""
+        return self._signs[where][sign[where].lower()]
 
 
-def _sign_pattern(signs) -> re.Pattern:
+def _sign_pattern(signs: Mapping[str, Mapping[str, str]]) -> re.Pattern:
     def any_of(where: str) -> str:
         return "|".join(re.escape(sign) for sign in sorted(signs[where], key=len, reverse=True))
 

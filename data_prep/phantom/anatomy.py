@@ -133,7 +133,7 @@ def draw_patient(seed: int, number: int, difficulty: float) -> Patient:
     variation of healthy anatomy."""
     rng = generator(seed, number, "body")
     age = int(np.clip(rng.normal(44, 15), 17, 84))
-    male = bool(rng.random() < 0.47)
+    male = rng.random() < 0.47
     height = float(np.clip(rng.normal(1.74 if male else 1.62, 0.07), 1.45, 2.0))
     body_mass_index = float(np.clip(rng.gamma(9.0, 0.9) + 18.5, 18, 44))
     wear = 0.45 * (age - 44) / 15 + 0.9 * float(rng.normal())
@@ -147,8 +147,8 @@ def draw_patient(seed: int, number: int, difficulty: float) -> Patient:
     infiltration = float(np.clip(0.22 + 0.13 * wear + rng.normal(0, 0.12), 0.02, 0.9))
     asymmetry = float(rng.normal(0, 0.04) * spread)
     fat = float(np.clip(2.0 * (body_mass_index - 18) + rng.normal(0, 5), 5, 50))
-    spasm = bool(rng.random() < 0.45)
-    high_crest = bool(rng.random() < 0.5)
+    spasm = rng.random() < 0.45
+    high_crest = rng.random() < 0.5
     return Patient(
         number=number,
         seed=seed,

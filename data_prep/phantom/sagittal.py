@@ -102,7 +102,8 @@ def _column(patient) -> list[_Disc]:
     """Discs from T12-L1 to L5-S1."""
     discs = [
         _Disc(
-            *level.centre_mm[1:],
+            level.centre_mm[1],
+            level.centre_mm[2],
             level.tilt_deg,
             level.disc_height_mm,
             level.disc_depth_mm,

@@ -7,6 +7,7 @@ import io
 import json
 import pathlib
 import zipfile
+from typing import Any
 
 import openpyxl
 
@@ -26,7 +27,7 @@ _EPOCH = datetime.datetime(1980, 1, 1)
 def write_reports(path: pathlib.Path, reports: dict[int, Report]) -> None:
     """`Sheet1` with `Patient ID` and `Clinician's Notes`, the same bytes for the same reports."""
     book = openpyxl.Workbook()
-    sheet = book.active
+    sheet: Any = book.active  # of a new book, its one sheet
     sheet.title = "Sheet1"
     sheet.append(["Patient ID", "Clinician's Notes"])
     for number, report in reports.items():

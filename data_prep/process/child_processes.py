@@ -8,6 +8,7 @@ import signal
 import threading
 import time
 from collections.abc import Sequence
+from typing import Any
 
 TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 IDLE_SHARE = 0.01  # of a processor: whoever only looks at a queue now and then
@@ -22,7 +23,7 @@ def live_with_parent(grace_s: int) -> None:
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda *_: signal.alarm(grace_s))
-    parent = multiprocessing.parent_process()
+    parent: Any = multiprocessing.parent_process()  # there is one: this is a child
 
     def end_with_parent() -> None:
         multiprocessing.connection.wait([parent.sentinel])

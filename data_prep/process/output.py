@@ -3,6 +3,7 @@
 import io
 import os
 import sys
+from typing import Any
 
 
 class _Pipe(io.FileIO):
@@ -27,7 +28,7 @@ def make_robust() -> None:
             # Closed from the start: the next file would take its number, and what C++ logs.
             number = os.open(os.devnull, os.O_RDWR)
             setattr(sys, name, os.fdopen(number, "r" if name == "stdin" else "w"))
-    plain = sys.stdout
+    plain: Any = sys.stdout
     plain.flush()
     sys.stdout = io.TextIOWrapper(
         io.BufferedWriter(_Pipe(plain.fileno(), "w", closefd=False)),

@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import Iterator
 
-NAMES = {signal.SIGINT: "Ctrl-C", signal.SIGTERM: "SIGTERM"}
+NAMES: dict[int, str] = {signal.SIGINT: "Ctrl-C", signal.SIGTERM: "SIGTERM"}
 # Of which stopping early is no failure, known before it is imported.
 RESUMABLE = "lumbarclip_jax.main"
 HANDLER_S = 1  # in which Python's own handler runs, unless the main thread is in a long call

@@ -56,14 +56,15 @@ def read_grades(
     for number, cells in table.rows:
         where = f"grades row {number}"
         patient = None if is_blank(cells[patient_index]) else patient_key(cells[patient_index])
-        stated = {
-            level: GRADES.get(cells[index].strip().upper())
+        written = {
+            level: cells[index].strip().upper()
             for index, level in discs.items()
             if not is_blank(cells[index])
         }
+        stated = {level: GRADES[grade] for level, grade in written.items() if grade in GRADES}
         if patient is None:
             drops.append(Drop(where, Reason.BAD_GRADE, "no patient id"))
-        elif None in stated.values():
+        elif len(stated) < len(written):
             drops.append(Drop(where, Reason.BAD_GRADE))
         else:
             subject = Subject(patient, **{kind: normal_id(cells[i]) for kind, i in ids.items()})

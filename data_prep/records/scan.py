@@ -42,6 +42,17 @@ class Inputs:
     keep_doubtful: bool = False
     workers: int = 1
 
+    @property
+    def reports(self) -> pathlib.Path:
+        """`reports_file`, of a source that cannot do without.
+
+        Raises:
+          ValueError: it was not given.
+        """
+        if self.reports_file is None:
+            raise ValueError("--reports is missing: say where the reports are")
+        return self.reports_file
+
 
 @dataclasses.dataclass(frozen=True)
 class ImageRef:

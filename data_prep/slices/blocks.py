@@ -50,10 +50,10 @@ def disc_blocks(slices: Sequence[Header]) -> list[Block]:
     Args:
       slices: headers with a geometry, in any order.
     """
-    centers_mm = np.array([header.plane.center_mm for header in slices]).reshape(-1, 3)
+    centers_mm = np.array([header.known_plane.center_mm for header in slices]).reshape(-1, 3)
     groups: list[tuple[np.ndarray, list[int]]] = []
     for index in np.argsort(centers_mm[:, 2], kind="stable").tolist():
-        normal = slices[index].plane.normal
+        normal = slices[index].known_plane.normal
         for first_normal, group in groups:
             if _parallel(normal, first_normal):
                 group.append(index)

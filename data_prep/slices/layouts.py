@@ -54,7 +54,7 @@ def middle_slices(series: Sequence[Sequence[Header]]) -> list[dict[int, dict[str
                 break
         else:
             layouts.append([number])
-    lowest_mm = min((h.plane.center_mm[2] for slices in series for h in slices), default=0.0)
+    lowest_mm = min((h.known_plane.center_mm[2] for slices in series for h in slices), default=0.0)
     return [
         _levels({number: blocks[number] for number in sorted(layout)}, lowest_mm)
         for layout in layouts

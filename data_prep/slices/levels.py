@@ -14,7 +14,8 @@ MAX_DISTANCE_MM = 8.0
 # Half a step of thick slices: a series that runs through a point has a slice this close to it.
 MAX_FARTHER_MM = 2.5
 
-Told = list[tuple[Series, Mapping[str, int]]]  # series with the index of the slice of each level
+# Series with the index of the slice of each level.
+Told = Sequence[tuple[Series, Mapping[str, int]]]
 
 
 def by_blocks(series: Sequence[Series], drops: list[Drop]) -> list[Candidate]:
@@ -59,7 +60,7 @@ def by_points(
     told: list[tuple[Series, dict[str, int]]] = [(one, {}) for one in series]
     for level, point in points_mm.items():
         distances_mm = [
-            np.array([item.header.plane.distance_mm(point) for item in one.slices])
+            np.array([item.header.known_plane.distance_mm(point) for item in one.slices])
             for one in series
         ]
         for (one, found), own_mm in zip(told, distances_mm, strict=True):

@@ -31,7 +31,7 @@ class Series:
 
     @property
     def sequence(self) -> str:
-        return self.slices[0].header.sequence
+        return self.slices[0].header.known_sequence
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Candidate:
 
     @property
     def sequence(self) -> str:
-        return next(iter(self.slices.values())).header.sequence
+        return next(iter(self.slices.values())).header.known_sequence
 
     @property
     def rank(self) -> tuple[int, bool, str]:
@@ -83,7 +83,7 @@ def without_repeats(slices: Sequence[Slice]) -> tuple[list[Slice], list[Drop]]:
     places: list[np.ndarray] = []
     drops = []
     for item in sorted(slices, key=lambda s: (s.header.instance, s.header.frame, s.path)):
-        plane = item.header.plane
+        plane = item.header.known_plane
         # The same to a tenth of a millimetre and a twentieth of a degree.
         place = np.concatenate([plane.center_mm, 100 * plane.normal])
         if any(np.abs(place - seen).max() < SAME_PLACE_MM for seen in places):
@@ -105,7 +105,7 @@ def by_frame(series: Iterable[Series]) -> list[tuple[str, list[Series]]]:
         for item in one.slices:
             frame = item.header.frame_of_reference
             parts = frames.setdefault((frame, "" if frame else one.place), {})
-            parts.setdefault((one.place, item.header.sequence), []).append(item)
+            parts.setdefault((one.place, item.header.known_sequence), []).append(item)
     return [
         (frame, [Series(place, slices) for (place, _), slices in parts.items()])
         for (frame, _), parts in frames.items()
@@ -168,8 +168,8 @@ def image_refs(
             patient=patient,
             study=study,
             level=level,
-            plane=item.header.plane.view,
-            sequence=item.header.sequence,
+            plane=item.header.known_plane.view,
+            sequence=item.header.known_sequence,
             path=item.path,
             sha256=file_sha256(root / item.path),
             series=item.header.series or candidate.places[level],

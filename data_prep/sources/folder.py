@@ -48,13 +48,13 @@ def scan(inputs: Inputs) -> Scan:
     """
     root = inputs.images_dir
     ids = ReportIds(inputs.columns)
-    table = read_table(inputs.reports_file, option="--reports")
+    table = read_table(inputs.reports, option="--reports")
     ids.check(table)
     if not root.is_dir():
         raise FileNotFoundError(f"there is no folder {root}: correct --images")
     first, *further = ids.columns.values()
     reports, drops = read_reports(
-        inputs.reports_file,
+        inputs.reports,
         patient_column=first,
         further_id_columns=further,
         report_column=inputs.columns.report,
@@ -103,7 +103,7 @@ def _levels_of_images(inputs: Inputs, drops: list[Drop]) -> dict[str, str]:
     Raises:
       ValueError: an image has two levels.
     """
-    table = read_table(inputs.reports_file, option="--reports")
+    table = read_table(inputs.reports, option="--reports")
     image = table.column(inputs.columns.image, option="--image_column")
     level = table.column(inputs.columns.level, option="--level_column")
     found: dict[str, str] = {}
@@ -224,7 +224,7 @@ def _images(
     by_series: dict[str, list[Slice]] = {}
     for item in slices:
         # Headers that name no series are told apart by sequence, at least.
-        by_series.setdefault(item.header.series or item.header.sequence, []).append(item)
+        by_series.setdefault(item.header.series or item.header.known_sequence, []).append(item)
     found = [Series(items[0].path, items) for items in by_series.values()]
     if level_of_image is not None:
         candidates = _named(found, level_of_image, drops)
@@ -250,7 +250,7 @@ def _named(
         named: dict[str, dict[str, Slice]] = {}
         for item in one.slices:
             level = _level(item, level_of_image, drops)
-            of_sequence = named.setdefault(item.header.sequence, {})
+            of_sequence = named.setdefault(item.header.known_sequence, {})
             if level and of_sequence.setdefault(level, item) is not item:
                 drops.append(Drop(item.path, Reason.REPEATED_IMAGE))
         candidates += [Candidate.of(one.place, slices) for slices in named.values() if slices]

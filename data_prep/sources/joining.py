@@ -145,20 +145,21 @@ def join(
     key_of = {study: ids.of_study(slices) for study, slices in studies.items()}
     doubts = _doubts(key_of, exams, ids)
     drops = []
-    reported: dict[str, list[Study]] = {}
+    reported: dict[str, dict[Study, str]] = {}
     for study, key in key_of.items():
-        reason = Reason.IMAGE_WITHOUT_REPORT if key not in reports else doubts.get(study)
-        if reason:
-            drops.append(Drop(studies[study][0].path, reason))
+        if key is None or key not in reports:
+            drops.append(Drop(studies[study][0].path, Reason.IMAGE_WITHOUT_REPORT))
+        elif study in doubts:
+            drops.append(Drop(studies[study][0].path, doubts[study]))
         else:
-            reported.setdefault(study[0], []).append(study)
+            reported.setdefault(study[0], {})[study] = reports[key]
     if not reported:
         raise ValueError(_no_match(studies, reports, ids, drops))
     chosen, text_of = {}, {}
     for patient, candidates in reported.items():
         latest = max(candidates, key=lambda study: (studies[study][0].header.study_start, study))
         chosen[patient] = latest
-        text_of[patient] = reports[key_of[latest]]
+        text_of[patient] = candidates[latest]
         drops += [
             Drop(studies[study][0].path, Reason.STUDY_NOT_CHOSEN)
             for study in candidates

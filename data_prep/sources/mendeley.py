@@ -228,5 +228,5 @@ def _named_slices(
             return None
         found.append(Slice(location, header))
     # Their names do not say which is which; their heights do.
-    found.sort(key=lambda item: -item.header.plane.center_mm[2])
+    found.sort(key=lambda item: -item.header.known_plane.center_mm[2])
     return Candidate.of(place, dict(zip(schema.LEVELS, found, strict=True)))

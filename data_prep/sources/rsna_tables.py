@@ -139,7 +139,7 @@ def _read_marks(path: pathlib.Path, drops: list[Drop]) -> list[tuple[str, Mark]]
     table = read_table(path, option="--images")
     names = ("study_id", "series_id", "instance_number", "condition", "level", "x", "y")
     indices = [table.column(name) for name in names]
-    marks: dict[tuple[str | None, ...], Mark] = {}
+    marks: dict[tuple[str, ...], Mark] = {}
     for number, cells in table.rows:
         where = f"coordinates row {number}"
         *ids, condition, level, x, y = (cells[index].strip() for index in indices)
@@ -149,7 +149,7 @@ def _read_marks(path: pathlib.Path, drops: list[Drop]) -> list[tuple[str, Mark]]
             x_px, y_px = float(x), float(y)
         except ValueError:
             x_px = y_px = math.nan
-        if None in (study, series_id, instance, level) or not math.isfinite(x_px + y_px):
+        if not (study and series_id and instance and level and math.isfinite(x_px + y_px)):
             drops.append(Drop(where, Reason.BAD_LEVEL))
             continue
         if condition not in SAGITTAL_CONDITIONS or level not in schema.LEVELS:

@@ -125,7 +125,8 @@ def _read_gradings(path: pathlib.Path) -> tuple[dict[str, dict[str, Disc]], list
 def _scan_volume(root: pathlib.Path, name: str) -> tuple[ImageRef | None, Drop | None]:
     location = f"images/{name}"
     match = re.fullmatch(r"([0-9]+)_(t1|t2|t2_space)\.mh[ad]", name, re.IGNORECASE)
-    if not match:
+    patient = patient_key(match[1]) if match else None
+    if match is None or patient is None:
         return None, Drop(location, Reason.UNKNOWN_FILE)
     try:
         found = volume.read_volume(root / location)
@@ -134,7 +135,6 @@ def _scan_volume(root: pathlib.Path, name: str) -> tuple[ImageRef | None, Drop |
         return None, Drop(location, rejected.reason, rejected.detail)
     except OSError:
         return None, Drop(location, Reason.UNREADABLE_IMAGE, "its data are not there")
-    patient = patient_key(match[1])
     image = ImageRef(
         patient=patient,
         study=patient,

@@ -103,7 +103,7 @@ def xlsx_rows(path: pathlib.Path) -> Iterator[Row]:
         OSError,
     ) as error:
         raise ValueError(f"{path} is not a readable .xlsx file: save it again") from error
-    first = sheet.start[0] + 1 if rows else 1
+    first = sheet.start[0] + 1 if sheet.start and rows else 1
     yield from enumerate(rows, start=first)
 
 

@@ -111,8 +111,8 @@ def _with_parted(text: str, start: int, stop: int, telling: Collection[str]) -> 
     before = SYLLABLES_BEFORE.search(text, max(0, start - MAX_SYLLABLES), start)
     starts = [before.start(group) for group in (1, 2) if before[group]] if before else []
     for first, last, new in (
-        *((after.start(1), end, (start, end)) for end in ends),
-        *((begin, before.end(2), (begin, stop)) for begin in starts),
+        *((after.start(1), end, (start, end)) for end in ends if after),
+        *((begin, before.end(2), (begin, stop)) for begin in starts if before),
     ):
         if re.sub("[ -]", "", text[first:last]).lower() in telling:
             return new

@@ -5,6 +5,7 @@ import hashlib
 import pathlib
 import re
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 import tensorflow_datasets as tfds
 from array_record.python.array_record_data_source import ArrayRecordDataSource
@@ -155,7 +156,7 @@ class _Checker:
             for number in range(len(source)):
                 where = f"{name} record {number}"
                 try:
-                    record = self._features.deserialize_example_np(source[number])
+                    record: Any = self._features.deserialize_example_np(source[number])
                     texts = {name: record[name].decode("utf-8") for name in TEXTS}
                 except Exception as error:
                     yield f"{where}: cannot be read ({type(error).__name__})"
@@ -191,7 +192,8 @@ class _Checker:
         found["report_groups"].add(texts["report_group"])
         if texts["report_source"] == schema.TEMPLATED:
             # Equal grades give equal texts, which splits may share.
-            texts = texts | {"report_group": f"{texts['report_group']} {texts['patient_id']}"}
+            group = f"{texts['report_group']} {texts['patient_id']}"
+            texts = {**texts, "report_group": group}
         self._leakage.add(split, where, texts, record["image"])
 
     def _counts(self) -> Iterator[str]:

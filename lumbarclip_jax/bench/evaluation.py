@@ -77,7 +77,7 @@ class MadeUpEmbedder:
 def peak_memory_bytes() -> int:
     """The most physical memory this process has held so far."""
     status = pathlib.Path("/proc/self/status").read_text()
-    return 1024 * int(re.search(r"VmHWM:\s+(\d+) kB", status)[1])
+    return 1024 * int(re.findall(r"VmHWM:\s+(\d+) kB", status)[0])
 
 
 def main() -> None:

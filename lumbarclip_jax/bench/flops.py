@@ -83,7 +83,7 @@ def image_width(encoder: ConfigDict) -> int:
     return sizes_of(encoder, resnet_sizes)["stage_widths"][-1]
 
 
-def text_forward(encoder: ConfigDict, tokens: int) -> Forward:
+def text_forward(encoder: ConfigDict, tokens: float) -> Forward:
     """Forward FLOPs of `config.model.text_encoder` for one text, padding included."""
     sizes = _text_sizes(encoder)
     return Forward(0.0, sizes["depth"] * _block(tokens, tokens, sizes["width"], sizes["mlp_width"]))
@@ -103,7 +103,7 @@ def _needed(sizes: dict, fields: tuple[str, ...]) -> dict:
     return {field: sizes[field] for field in fields}
 
 
-def _block(tokens: int, attended: int, width: int, mlp_width: int) -> float:
+def _block(tokens: float, attended: float, width: int, mlp_width: int) -> float:
     """A transformer block in which each token attends to `attended` tokens."""
     linear = tokens * (4 * width**2 + 2 * width * mlp_width)
     return 2 * (linear + 2 * tokens * attended * width)

@@ -67,6 +67,12 @@ class Instruction:
         found = re.search(rf"\b{attribute}=%?([\w.\-]+)", self.rest)
         return found and found[1]
 
+    def callee(self, attribute: str) -> str:
+        """What an operation calls that is nothing without it."""
+        if (name := self.called(attribute)) is None:
+            raise ValueError(f"{self.opcode} {self.name} calls no {attribute}")
+        return name
+
 
 @dataclasses.dataclass(frozen=True)
 class Collective:
@@ -112,9 +118,9 @@ class Program:
             if instruction.opcode == "while":
                 turns = self.turns(instruction)
                 self.loops_of_unknown_length += turns is None
-                self._count(instruction.called("body"), runs * (1 if turns is None else turns))
+                self._count(instruction.callee("body"), runs * (1 if turns is None else turns))
             elif instruction.opcode == "call":
-                self._count(instruction.called("to_apply"), runs)
+                self._count(instruction.callee("to_apply"), runs)
             elif callee := instruction.called("calls"):
                 if instruction.opcode == "fusion":
                     self.fused.add(callee)
@@ -127,7 +133,7 @@ class Program:
         """
         if known := re.search(r'"known_trip_count":\{"n":"(\d+)"', loop.rest):
             return int(known[1])
-        condition = list(self.computations[loop.called("condition")].values())
+        condition = list(self.computations[loop.callee("condition")].values())
         for instruction in tuple(condition):
             if callee := instruction.called("calls"):
                 condition += self.computations[callee].values()
@@ -162,7 +168,7 @@ class Program:
         Args:
           larger_than_bytes: leaves out arrays up to this size.
         """
-        return sum(
+        written = sum(
             runs * changed
             for name, runs in self.runs.items()
             if name not in self.fused
@@ -170,8 +176,9 @@ class Program:
             for size, changed in self._writes(name, instruction)
             if size > larger_than_bytes
         )
+        return int(written)
 
-    def _writes(self, computation: str, instruction: Instruction) -> Iterator[tuple[int, int]]:
+    def _writes(self, computation: str, instruction: Instruction) -> Iterator[tuple[int, float]]:
         """(bytes of the array, bytes that are written) for each result of an operation."""
         # An asynchronous operation shows its result where it ends.
         if instruction.opcode in NOT_WRITING or instruction.opcode.endswith(("-start", "-update")):
@@ -179,7 +186,7 @@ class Program:
         shapes = [match[0] for match in ARRAY.finditer(instruction.shape)]
         elements = [instruction]
         if instruction.opcode == "fusion":
-            computation = instruction.called("calls")
+            computation = instruction.callee("calls")
             body = self.computations[computation]
             root = next(x for x in body.values() if x.is_root)
             elements = [body[name] for name in root.operands] if root.opcode == "tuple" else [root]
@@ -211,8 +218,7 @@ def memory_bytes(shape: str) -> int:
 
 def _bytes(match: re.Match) -> int:
     dtype, sizes = match[1], match[2]
-    width = re.search(r"\d+", dtype)
-    bits = BITS[dtype] if dtype in BITS else int(width[0])
+    bits = BITS[dtype] if dtype in BITS else int(re.findall(r"\d+", dtype)[0])
     return math.prod(int(size) for size in sizes.split(",") if size) * bits // 8
 
 

@@ -15,6 +15,7 @@ import statistics
 import time
 from collections.abc import Callable
 from importlib import metadata
+from typing import Any
 
 import numpy as np
 from absl import flags
@@ -105,7 +106,9 @@ def measure(
         "tokenize": rate(lambda: tokenizer(texts), size),
         "batch": rate(lambda: np.stack([record["image"] for record in records]), size),
     }
-    forms = {f"iterator, {n} threads": {"read_threads": n, "read_processes": 0} for n in threads}
+    forms: dict[str, dict[str, Any]] = {
+        f"iterator, {n} threads": {"read_threads": n, "read_processes": 0} for n in threads
+    }
     for n in processes:
         forms[f"iterator, {n} processes"] = {"read_threads": 1, "read_processes": n}
     for name, form in forms.items():

@@ -2,6 +2,8 @@
 
 import dataclasses
 from collections import Counter
+from collections.abc import Callable
+from typing import Any
 
 import jax
 import numpy as np
@@ -72,7 +74,7 @@ def measure(config: ConfigDict, vocab_size: int, protocol: Protocol) -> dict:
     rungs = build_rungs(config, mesh, vocab_size, batches, shards)
     products = model_products(config, batch_size // mesh.size)
     gemms = gemm_tasks(products, train_step.compute_dtype(config))
-    tasks = {**gemms, **rungs.tasks}
+    tasks: dict[Any, Callable[[int], None]] = {**gemms, **rungs.tasks}
     for task in tasks.values():
         task(protocol.warmup_steps)
     times = timing.interleaved(tasks, protocol.steps, protocol.repeats)

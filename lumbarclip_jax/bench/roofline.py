@@ -21,7 +21,7 @@ class Roofline:
     def limit(self) -> str:
         """Which of "compute", "hbm" and "ici" takes longest."""
         times = dataclasses.asdict(self)
-        return max(times, key=times.get).removesuffix("_s")
+        return max(times, key=lambda name: times[name]).removesuffix("_s")
 
 
 def roofline(

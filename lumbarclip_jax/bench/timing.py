@@ -3,7 +3,10 @@
 import dataclasses
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
+from typing import TypeVar
+
+Name = TypeVar("Name", bound=Hashable)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -15,7 +18,9 @@ class Times:
     max_s: float
 
 
-def interleaved(tasks: dict[str, Callable[[int], None]], calls: int, repeats: int):
+def interleaved(
+    tasks: dict[Name, Callable[[int], None]], calls: int, repeats: int
+) -> dict[Name, Times]:
     """Times every task `repeats` times in turn: first, second, ..., first, second, ...
 
     Args:
@@ -26,7 +31,7 @@ def interleaved(tasks: dict[str, Callable[[int], None]], calls: int, repeats: in
     Returns:
       `Times` of one call of each task.
     """
-    seconds: dict[str, list[float]] = {name: [] for name in tasks}
+    seconds: dict[Name, list[float]] = {name: [] for name in tasks}
     for _ in range(repeats):
         for name, task in tasks.items():
             start = time.perf_counter()

@@ -87,7 +87,7 @@ class _Reading:
     def __init__(self, batches: grain.DatasetIterator):
         self._batches = batches
         self._others = set(multiprocessing.active_children())
-        self._workers: set[multiprocessing.Process] = set()
+        self._workers: set[multiprocessing.process.BaseProcess] = set()
         self._ready: queue.Queue = queue.Queue(maxsize=1)
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._fill, name="batches", daemon=True)
@@ -116,7 +116,7 @@ class _Reading:
                 )
         if not activity:
             return
-        pids = [worker.pid for worker in self._workers]
+        pids = [worker.pid for worker in self._workers if worker.pid is not None]
         if pids and activity.seconds_without(pids) > FROZEN_S:
             names = ", ".join(f"{pid} ({activity.state(pid)})" for pid in activity.suspects(pids))
             raise OSError(

@@ -3,6 +3,7 @@
 import dataclasses
 import pathlib
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import tensorflow_datasets as tfds
@@ -60,7 +61,8 @@ class Dataset:
         manifests.check_files(self.folder, self.manifest)
         if check_shards:
             manifests.check_shards(self.folder, self.manifest)
-        self._builder = tfds.builder_from_directory(str(self.folder))
+        # Its decorators hide what it takes.
+        self._builder: Any = tfds.builder_from_directory(str(self.folder))
         self.splits = tuple(self.manifest["splits"])
         self._columns: dict[str, Columns] = {}
         self._stored_splits = self.splits
@@ -140,7 +142,7 @@ class Dataset:
             level_names=tuple(self.manifest["level_findings"]),
         )
 
-    def images(self, split: str, indices: Sequence[int]) -> np.ndarray:
+    def images(self, split: str, indices: Sequence[int] | np.ndarray) -> np.ndarray:
         """Pixels of the given rows, uint8 [K, S, S, 1]."""
         records = self.source(split).__getitems__([int(i) for i in indices])
         return np.stack([r["image"] for r in records])
@@ -168,4 +170,4 @@ def with_level(report: str, level: str, level_prefix: bool) -> str:
 
 
 def _text(value: bytes | str) -> str:
-    return value.decode() if isinstance(value, bytes) else str(value)
+    return value.decode() if isinstance(value, bytes) else value

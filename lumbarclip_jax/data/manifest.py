@@ -142,6 +142,7 @@ def _disagreements(folder: pathlib.Path, manifest: Mapping) -> Iterator[str]:
         yield f"{folder / FILE} counts other images than its shards hold"
     for name in METADATA:
         _require(folder / name)
+        described = lengths
         try:
             content = json.loads((folder / name).read_text(encoding="utf-8"))
             if name == DATASET_INFO:

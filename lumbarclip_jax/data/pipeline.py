@@ -87,7 +87,7 @@ def train_iterator(
     def load(indices: np.ndarray, rng: np.random.Generator) -> dict[str, np.ndarray]:
         records = source.__getitems__(indices[first : first + rows].tolist())
         # Drawn for the whole batch, so that every process sees its share of the same draws.
-        seeds = rng.integers(2**63, size=global_batch_size)[first : first + rows]
+        seeds = rng.integers(2**63, size=global_batch_size)[first : first + rows].tolist()
         texts = [
             with_level(
                 sample_sentences(read_text(record, "report"), keep_sentence, seed),
@@ -113,6 +113,7 @@ def train_iterator(
         parts, widths = divide_by_length(parts, lengths, buckets, least=global_batch_size)
     batches = grain.MapDataset.mix(
         [
+            # pyrefly: ignore [bad-argument-type]  # an array does for a sequence
             grain.MapDataset.source(part)
             .shuffle(seed)
             .batch(global_batch_size, drop_remainder=True)

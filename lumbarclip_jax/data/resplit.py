@@ -143,4 +143,4 @@ def _together(patient_id: np.ndarray, report_group: np.ndarray) -> np.ndarray:
 
 
 def _digest(name: str) -> str:
-    return hashlib.sha256(str(name).encode()).hexdigest()
+    return hashlib.sha256(name.encode()).hexdigest()

@@ -1,6 +1,7 @@
 """Random access to records: rows of several sources, and records of which a part is decoded."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import tensorflow_datasets as tfds
@@ -22,7 +23,7 @@ class Rows:
 
     def __getitems__(self, indices: Sequence[int]) -> list[dict]:
         rows = self._rows[np.asarray(indices, np.int64)]
-        records = [None] * len(rows)
+        records: list[dict] = [{}] * len(rows)
         number = np.searchsorted(self._ends, rows, side="right")
         for source in np.unique(number):
             here = np.flatnonzero(number == source)
@@ -42,7 +43,7 @@ class PartialSource:
     def __len__(self) -> int:
         return len(self._stored)
 
-    def __getitems__(self, indices: Sequence[int]) -> list[dict]:
+    def __getitems__(self, indices: Sequence[int]) -> list[Any]:
         return [
             self._features.deserialize_example_np(record)
             for record in self._stored.__getitems__(indices)

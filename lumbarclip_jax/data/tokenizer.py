@@ -3,6 +3,7 @@
 import json
 import pathlib
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import tokenizers
@@ -78,7 +79,11 @@ def published_lowercase(folder: pathlib.Path) -> bool:
     Raises:
       ValueError: it treats accents or Chinese characters in another way than `Tokenizer`.
     """
-    rules = {"do_lower_case": True, "strip_accents": None, "tokenize_chinese_chars": True}
+    rules: dict[str, Any] = {
+        "do_lower_case": True,
+        "strip_accents": None,
+        "tokenize_chinese_chars": True,
+    }
     for name in ("tokenizer.json", "tokenizer_config.json"):
         if (folder / name).is_file():
             said = read_json(folder / name)

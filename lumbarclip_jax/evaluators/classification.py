@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -198,10 +199,12 @@ class Predictions:
 
 def joined(parts: Sequence[Predictions]) -> Predictions:
     """The rows of all parts, one part after another."""
-    arrays = [name for name, value in vars(parts[0]).items() if isinstance(value, np.ndarray)]
-    return dataclasses.replace(
-        parts[0], **{name: np.concatenate([vars(part)[name] for part in parts]) for name in arrays}
-    )
+    arrays: dict[str, Any] = {
+        name: np.concatenate([vars(part)[name] for part in parts])
+        for name, value in vars(parts[0]).items()
+        if isinstance(value, np.ndarray)
+    }
+    return dataclasses.replace(parts[0], **arrays)
 
 
 def same_rows(a: Predictions, b: Predictions) -> bool:

@@ -54,7 +54,9 @@ def add_bias_field(image: np.ndarray, amount: float, rng: np.random.Generator) -
     y, x = (np.linspace(-1, 1, side) for side in image.shape)
     y = y[:, None]
     weights = rng.standard_normal(5)
-    field = sum(w * term for w, term in zip(weights, (x, y, x * y, x**2, y**2), strict=True))
+    field = np.zeros(image.shape)
+    for weight, term in zip(weights, (x, y, x * y, x**2, y**2), strict=True):
+        field += weight * term
     span = np.ptp(field[np.ix_(np.abs(y[:, 0]) <= 0.5, np.abs(x) <= 0.5)])
     field = np.exp(np.log(amount) * field / max(span, 1e-12))
     return image * field * image.sum() / max((image * field).sum(), 1e-12)
@@ -116,14 +118,16 @@ CORRUPTIONS = {
 }
 
 
-def corrupt(images: np.ndarray, name: str, severity: int, keys: Sequence[int]) -> np.ndarray:
+def corrupt(
+    images: np.ndarray, name: str, severity: int, keys: Sequence[int | tuple[int, int]]
+) -> np.ndarray:
     """Images uint8 `[K, H, W, 1]` with one thing wrong.
 
     Args:
       images: uint8 `[K, H, W, 1]`.
       name: one of `CORRUPTIONS`.
       severity: 0, which changes nothing, up to the number of the corruption's amounts.
-      keys: `[K]` ints, what the accident of an image is drawn from.
+      keys: `[K]`, what the accident of an image is drawn from.
 
     Raises:
       ValueError: there is no such corruption or severity.

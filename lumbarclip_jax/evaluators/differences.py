@@ -98,8 +98,8 @@ def rank_difference(a: Ranks, b: Ranks, name: str, resamples: int) -> dict[str, 
     if not np.array_equal(a[1], b[1]):
         raise ValueError(_DIFFERING.format(name))
     patients, patient_of_query = np.unique(a[1], return_inverse=True)
-    metrics = [rank_metrics(ranks, patient_of_query) for ranks, _ in (a, b)]
-    return _named(paired_differences(*metrics, patients, resamples=resamples), name)
+    of_a, of_b = (rank_metrics(ranks, patient_of_query) for ranks, _ in (a, b))
+    return _named(paired_differences(of_a, of_b, patients, resamples=resamples), name)
 
 
 def cautions(*models: Sequence[pathlib.Path]) -> dict[str, float]:

@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import jax
 import numpy as np
@@ -118,7 +119,7 @@ class Embedder:
             text_embeds=self.encode_text(state, unique.tolist())[rows_of],
         )
 
-    def _encode_images(self, state, split: str, change: Callable) -> dict[str, np.ndarray]:
+    def _encode_images(self, state, split: str, change: Callable) -> dict[str, Any]:
         embeds, features = [], []
         for rows, used in self._batches(list(range(len(self.columns(split).report)))):
             batch = self._shard({"images": change(self._dataset.images(split, rows), rows)})

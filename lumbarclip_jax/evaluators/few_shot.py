@@ -66,7 +66,7 @@ def fit_few_shot(
         return [fit_scaled(scaler, scaled[rows], labels[rows], strength, classes) for rows in draws]
 
     def validation_loss(probes: list[Probe]) -> float:
-        return np.mean([probe.log_loss(*validation) for probe in probes])
+        return float(np.mean([probe.log_loss(*validation) for probe in probes]))
 
     best = min(map(fitted, STRENGTHS), key=validation_loss)
     warn_of_unconverged(best, len(draws[0]))

@@ -76,7 +76,7 @@ def retrieval_gallery(
     texts = embedded.report[reports.first_row]
     text_of_row = reports.report_of_row
     rng = np.random.default_rng(seed)
-    drawn = rng.permutation(len(texts))
+    drawn = rng.permutation(len(texts)).tolist()
 
     def image_query(row: int) -> ImageQuery:
         scores = reports.text_embeds[reports.reading_of_row[row]] @ embedded.image_embeds[row]
@@ -121,7 +121,8 @@ def retrieval_gallery(
         images=len(text_of_row),
         texts=len(texts),
         image_queries=tuple(
-            image_query(rng.choice(np.flatnonzero(text_of_row == text))) for text in drawn[:queries]
+            image_query(int(rng.choice(np.flatnonzero(text_of_row == text))))
+            for text in drawn[:queries]
         ),
         text_queries=tuple(text_query(text) for text in drawn[::-1][:queries]),
     )

@@ -168,12 +168,12 @@ class LinearProbe:
         skipped = {}
         for name in self.tasks:
             task, rows = TASKS[name], LabelledRows.of(measured, TASKS[name])
+            train, validation = known[name]
             prefix = f"{self.split}/linear_probe/{name}"
             yield from named_counts(prefix, rows.labels, rows.patient_id, task.classes)
             if probes[name] and rows.suffice:
                 yield from self._measure(prefix, probes[name], *known[name], rows, kept)
             else:
-                train, validation = known[name]
                 skipped[name] = {"train": train, "validation": validation, self.split: rows}
         warn_of_skipped(f"{self.split}/linear_probe", len(self.tasks), skipped)
         if set(self.tasks) & set(FINDINGS):

@@ -126,7 +126,7 @@ class Robustness:
 
     def _corrupted(self, state, corruption: str, severity: int):
         def change(images: np.ndarray, rows) -> np.ndarray:
-            return corrupt(images, corruption, severity, [(self.seed, row) for row in rows])
+            return corrupt(images, corruption, severity, [(self.seed, int(row)) for row in rows])
 
         return self.embedder.changed(state, self.split, change)
 

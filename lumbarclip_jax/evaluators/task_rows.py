@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 
+from lumbarclip_jax.data.dataset import Columns
 from lumbarclip_jax.data.tasks import FINDINGS, UNLABELLED, Task
 from lumbarclip_jax.evaluators.classification import Predictions
 
@@ -24,7 +25,7 @@ class LabelledRows:
     """The rows of one split, embedded or its columns alone, that carry a label for a task."""
 
     task: Task
-    columns: object
+    columns: Columns
     rows: np.ndarray
     labels: np.ndarray
 

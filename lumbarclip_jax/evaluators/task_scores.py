@@ -92,5 +92,7 @@ def named_means(
         }
 
     for name, estimate in estimates(metrics, patients, **bootstrap).items():
-        chance = np.mean([finding.chance[name.removeprefix("macro_")] for finding in findings])
+        chance = float(
+            np.mean([finding.chance[name.removeprefix("macro_")] for finding in findings])
+        )
         yield from estimate.named(f"{prefix}/{name}", chance)

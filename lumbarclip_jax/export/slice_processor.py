@@ -19,7 +19,7 @@ class SliceProcessor(BaseImageProcessor):
       num_channels: how often the grey image is repeated.
     """
 
-    model_input_names = ("pixel_values",)
+    model_input_names = ["pixel_values"]  # noqa: RUF012, as its parent has it
 
     def __init__(
         self, *, slice_size_px: int, crop_px: int, image_size_px: int, num_channels: int, **kwargs

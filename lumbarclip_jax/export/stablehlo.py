@@ -6,6 +6,7 @@ down every compilation.
 
 import pathlib
 import shutil
+from typing import Any
 
 import flatbuffers
 import jax
@@ -35,12 +36,14 @@ def write(run: Run, folder: pathlib.Path) -> None:
     def encode_image(weights, images):
         variables = weights_file.nested(weights)
         pixels = prepare_images(images, data)
-        return model.apply(variables, pixels, method="encode_image")["image_embeds"]
+        outputs: Any = model.apply(variables, pixels, method="encode_image")
+        return outputs["image_embeds"]
 
     def encode_text(weights, input_ids, attention_mask):
         variables = weights_file.nested(weights)
         tokens = (input_ids, attention_mask)
-        return model.apply(variables, *tokens, method="encode_text")["text_embeds"]
+        outputs: Any = model.apply(variables, *tokens, method="encode_text")
+        return outputs["text_embeds"]
 
     size, (batch,) = run.data_manifest["image"]["size_px"], jax.export.symbolic_shape("batch")
     images = jax.ShapeDtypeStruct((batch, size, size, 1), jnp.uint8)

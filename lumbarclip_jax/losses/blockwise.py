@@ -53,7 +53,9 @@ class Exchange(Protocol):
     def total(self, tree: PyTree) -> PyTree:
         """Sum over devices."""
 
-    def run(self, function: Callable, inputs: tuple[str, ...], outputs: tuple[str, ...]):
+    def run(
+        self, function: Callable, inputs: tuple[str, ...], outputs: tuple[str, ...]
+    ) -> Callable:
         """`function` over the devices; each input and output is "rows", "keys" or "same"."""
 
 

@@ -125,10 +125,10 @@ class SoftClip:
         def fold(sums: Sums, rows: Pairs, keys: Pairs) -> Sums:
             L, M = _logits(rows, keys, scales)
             target, credit = sums.target, sums.credit
-            if self._is_soft:
+            if target is not None and credit is not None:
                 A = _target_logits(rows, keys, scales)
-                target = target.add(A.from_row)
-                credit *= jnp.exp(sums.target.peak - target.peak)
+                before, target = target, target.add(A.from_row)
+                credit *= jnp.exp(before.peak - target.peak)
                 weights = jnp.exp(A.from_row - target.peak[:, None])
                 credit += jnp.sum(weights * self._credits(L, M)[0], axis=1)
             return Sums(sums.text.add(L.from_row), sums.image.add(M.from_row), target, credit)
@@ -164,7 +164,7 @@ class SoftClip:
 
         mass, u = exchange.sweep(
             fold,
-            (jnp.zeros_like(statistics.u), statistics.u),
+            (jnp.zeros_like(statistics.r), statistics.u),
             (pairs, statistics.a),
             (keys, *exchange.share((statistics.a, statistics.c))),
         )
@@ -236,7 +236,7 @@ def _logits(rows: Pairs, keys: Pairs, scales: Scales) -> tuple[Logits, Logits]:
     own_of_rows, own_of_keys = (
         similarity_of_pairs(pairs.text_embeds, pairs.image_embeds) for pairs in (rows, keys)
     )
-    return tuple(
+    L, M = (
         _scale_and_mask(
             jnp.exp(scales.logit_scale), similarities, own_of_rows, own_of_keys, rows, keys
         )
@@ -245,6 +245,7 @@ def _logits(rows: Pairs, keys: Pairs, scales: Scales) -> tuple[Logits, Logits]:
             similarity(rows.image_embeds, keys.text_embeds),
         )
     )
+    return L, M
 
 
 def _target_logits(rows: Pairs, keys: Pairs, scales: Scales) -> Logits:

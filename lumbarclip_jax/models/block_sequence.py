@@ -62,7 +62,8 @@ def run_layers(
             length=depth,
             metadata_params={nn.PARTITION_NAME: "layers"},
         )
-        return step(make_block("layers"), x, jnp.stack(rates) if drop_path else None)[0]
+        drawn = [rate for rate in rates if rate is not None]
+        return step(make_block("layers"), x, jnp.stack(drawn) if drawn else None)[0]
     blocks = [make_block(f"layer_{index}") for index in range(depth)]
     step = traced_once(step, blocks[0])
     for block, rate in zip(blocks, rates, strict=True):

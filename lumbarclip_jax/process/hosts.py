@@ -11,6 +11,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from typing import Any
 
 from absl import flags
 
@@ -88,7 +89,8 @@ def _wait_for_the_others(error: BaseException) -> None:
     doubt = threading.Timer(3, log.error, [said])
     doubt.start()
     try:
-        distributed.global_state.client.wait_at_barrier("all have failed", seconds * 1000)
+        coordinator: Any = distributed.global_state.client
+        coordinator.wait_at_barrier("all have failed", seconds * 1000)
     except RuntimeError:
         time.sleep(max(0, until - time.monotonic()))
     finally:
@@ -144,6 +146,9 @@ def _join() -> None:
         logging.getLogger("lumbarclip_jax").setLevel(logging.WARNING)
 
 
+_installed: list[object] = []  # what C code calls is kept from collection
+
+
 def _explain_abort(sentence: str) -> None:
     """Makes abort() print a sentence and end the process with status 1.
 
@@ -159,5 +164,6 @@ def _explain_abort(sentence: str) -> None:
             os._exit(1)
         os._exit(0)
 
-    _explain_abort.handler = ctypes.CFUNCTYPE(None, ctypes.c_int)(handler)  # kept from collection
-    ctypes.CDLL(None).signal(signal.SIGABRT, _explain_abort.handler)
+    installed = ctypes.CFUNCTYPE(None, ctypes.c_int)(handler)
+    _installed.append(installed)
+    ctypes.CDLL(None).signal(signal.SIGABRT, installed)

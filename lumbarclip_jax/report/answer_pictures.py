@@ -42,11 +42,11 @@ def task_pictures(part: TaskPart) -> list[Drawn]:
     stem = f"{part.split}_{part.key}"
     methods = [answered for answered in part.drawn if not answered.is_baseline]
     if part.drawn and part.is_binary:
-        lines = [Line(a.title, a.predicted, 1, a.is_baseline) for a in part.drawn]
+        lines = [Line(a.title, a.answers, 1, a.is_baseline) for a in part.drawn]
         pictures += [_roc(stem, lines), _precision_recall(stem, lines)]
     elif part.drawn:
         for method in methods:
-            if lines := class_lines(method.predicted):
+            if lines := class_lines(method.answers):
                 whose = (stem, lines, method.title)
                 pictures += [_roc(*whose), _precision_recall(*whose)]
     if len(part.few_shot) > 1:
@@ -172,7 +172,7 @@ def _few_shot(part: TaskPart) -> Drawn:
 
 
 def _reliability(stem: str, answered: Answered) -> Drawn:
-    predicted = answered.predicted
+    predicted = answered.answers
     labels = ("Predicted probability", "Observed frequency")
     if len(predicted.classes) > 2:
         labels = ("Predicted probability of the answer", "Observed accuracy")
@@ -202,7 +202,7 @@ def _reliability(stem: str, answered: Answered) -> Drawn:
 
 
 def _before_and_after(answered: Answered):
-    probabilities = answered.predicted.probabilities
+    probabilities = answered.answers.probabilities
     if answered.temperature is None:
         yield COLOURS[0], "o", "as answered", probabilities
         return

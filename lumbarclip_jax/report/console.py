@@ -49,8 +49,7 @@ def _next(arranged: list[tables.Section]) -> Iterator[tuple]:
 
 def _numbers(row: Row) -> tuple[str, str, str]:
     chance = "" if row.chance is None else row.show(row.chance)
-    shown = row.show(row.value), "" if row.low is None else row.interval, chance
-    return tuple(map(_plain, shown))
+    return _plain(row.show(row.value)), _plain(row.interval), _plain(chance)
 
 
 def _plain(text: str) -> str:

@@ -4,6 +4,7 @@ import base64
 import dataclasses
 import io
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure

@@ -3,6 +3,7 @@
 import dataclasses
 from collections.abc import Sequence
 
+import numpy as np
 from matplotlib.figure import Figure
 
 from lumbarclip_jax.report.figures import (
@@ -56,7 +57,12 @@ def _figure(split: str, rows: list[ForestRow]) -> Drawn:
     for place, one in enumerate(rows):
         row = one.row
         if row.has_strip:
-            axes.plot([row.low, row.high], [place, place], color=COLOURS[0], linewidth=1.6)
+            axes.plot(
+                np.array([row.low, row.high], float),
+                [place, place],
+                color=COLOURS[0],
+                linewidth=1.6,
+            )
         axes.plot(row.value, place, "o", color=COLOURS[0], markersize=4)
         if row.level_only is not None:
             axes.plot(row.level_only, place, "o", mfc="none", mec=MUTED, markersize=4.5)

@@ -44,7 +44,7 @@ class Maps:
 
     split: str
     task: str
-    classes: tuple[str, str]
+    classes: tuple[str, ...]  # two
     pools_by_mean: bool
     projects_linearly: bool
     image_side_px: int

@@ -49,7 +49,7 @@ def read_measured(folder: pathlib.Path, steps: int) -> Measured:
     folders_of = collections.Counter(
         task for one in fine_tunes.values() for task in set(map(_task, one.metrics)) - {None}
     )
-    shared = {task for task, folders in folders_of.items() if folders > 1}
+    shared = {task for task, folders in folders_of.items() if task and folders > 1}
     for name, one in fine_tunes.items():
         found = _both(_renamed(one, shared, name), found)
     return dataclasses.replace(found, outdated=tuple(outdated))
@@ -91,5 +91,6 @@ def _renamed(one: Measured, shared: set[Name], folder: str) -> Measured:
         return name.replace(str(called), str(renamed), 1)
 
     return Measured(
-        *({rename(k): v for k, v in of.items()} for of in (one.metrics, one.predictions))
+        {rename(name): value for name, value in one.metrics.items()},
+        {rename(name): predicted for name, predicted in one.predictions.items()},
     )

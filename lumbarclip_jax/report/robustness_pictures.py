@@ -12,7 +12,7 @@ from lumbarclip_jax.report.figures import INK, MUTED, Drawn, Numbers, finish, pa
 from lumbarclip_jax.report.tables import title
 
 # Eight corruptions are told apart by colour and by mark.
-COLOURS = matplotlib.colormaps["Dark2"].colors
+COLOURS = matplotlib.color_sequences["Dark2"]
 MARKS = "osD^vP*X"
 
 

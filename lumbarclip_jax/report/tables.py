@@ -139,13 +139,15 @@ class Row:
 
     @property
     def interval(self) -> str:
+        if self.low is None or self.high is None:
+            return ""
         low = self.show(self.low).removesuffix(PERCENT)
         return f"{low} – {self.show(self.high)}"
 
     @property
     def verdict(self) -> str:
         """`better`, `worse` or `unclear`: does the interval exclude chance, and on which side?"""
-        if self.chance is None or self.low is None:
+        if self.chance is None or self.low is None or self.high is None:
             return ""
         above, below = self.low > self.chance, self.high < self.chance
         if self.is_rank or self.measure.startswith(ERRORS):
@@ -221,7 +223,7 @@ def sections(metrics: dict[str, float]) -> list[Section]:
         if measure in OF_FINDINGS and not value:
             continue  # of a data set without findings
         section = found.setdefault((split, evaluator), Section(split, evaluator, title(evaluator)))
-        task = table = None
+        task, table = None, None
         fact = FACTS.get(measure)
         if measure.startswith(SHARE):
             fact = title(measure.removeprefix(SHARE)).lower() + " {:.0%}"
@@ -229,7 +231,7 @@ def sections(metrics: dict[str, float]) -> list[Section]:
             path = (evaluator,)
         if path:
             task = section.tasks.setdefault(path[0], Task(path[0], title(path[0])))
-        if path[1:] or fact is None or measure in TABLE_FACTS:
+        if task and (path[1:] or fact is None or measure in TABLE_FACTS):
             key = "/".join(path)
             heading = ", ".join(map(title, path[1:]))
             table = task.tables.setdefault(key, Table(key, heading))

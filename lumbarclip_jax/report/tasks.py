@@ -37,6 +37,13 @@ class Answered:
     temperature: float | None
 
     @property
+    def answers(self) -> Predictions:
+        """`predicted`, of one whose answers were kept."""
+        if self.predicted is None:
+            raise ValueError(f"no answers of {self.title} were kept")
+        return self.predicted
+
+    @property
     def is_by_patient(self) -> bool:
         return self.table.key.endswith("/by_patient")
 
@@ -81,7 +88,7 @@ class TaskPart:
 
     @property
     def is_binary(self) -> bool:
-        return all(len(a.predicted.classes) == 2 for a in self.kept)
+        return all(len(a.answers.classes) == 2 for a in self.kept)
 
     @property
     def kept(self) -> list[Answered]:

@@ -42,8 +42,8 @@ def read(path: pathlib.Path) -> dict[str, str]:
     if not path.is_file():
         raise FileNotFoundError(f"{path} is missing")
     lines = path.read_bytes().decode("utf-8", "replace").splitlines()
-    rows = [re.fullmatch(r"([0-9a-f]{64})  (.+)", line) for line in lines]
-    if not rows or None in rows:
+    rows = [row for line in lines if (row := re.fullmatch(r"([0-9a-f]{64})  (.+)", line))]
+    if not rows or len(rows) < len(lines):
         raise ValueError(f"{path} is damaged")
     return {row[2]: row[1] for row in rows}
 

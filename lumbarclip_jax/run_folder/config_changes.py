@@ -127,17 +127,17 @@ def changes(before: Mapping, now: Mapping) -> list[Change]:
 
 def with_defaults(config: Mapping) -> dict:
     """A config as JSON gives it back, with the fields that it was too early for."""
-    config = json.loads(json.dumps(config))
+    whole: dict = json.loads(json.dumps(config))
     for field, default in LATER.items():
         *groups, name = field.split(".")
-        group = config
+        group = whole
         for part in groups:
             group = group.setdefault(part, {})
         group.setdefault(name, default)
-    return config
+    return whole
 
 
 def _is_moved(change: Change) -> bool:
     if change.field in STARTS:
-        return pathlib.PurePath(change.was).name == pathlib.PurePath(change.now).name
+        return pathlib.PurePath(str(change.was)).name == pathlib.PurePath(str(change.now)).name
     return change.field in PLACES

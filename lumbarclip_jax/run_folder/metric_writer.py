@@ -9,6 +9,7 @@ import re
 import socket
 import time
 
+# pyrefly: ignore [missing-module-attribute]  # classes that protobuf makes at run time
 from tensorboardX.proto.event_pb2 import Event, SessionLog
 from tensorboardX.record_writer import RecordWriter
 from tensorboardX.summary import scalar

@@ -17,7 +17,7 @@ from lumbarclip_jax.data.tokenizer import Tokenizer, read_vocabulary
 from lumbarclip_jax.evaluators import predictions_file
 from lumbarclip_jax.evaluators.embedder import Embedder
 from lumbarclip_jax.evaluators.metrics_file import read_metrics
-from lumbarclip_jax.models import build_model
+from lumbarclip_jax.models import LumbarCLIP, build_model
 from lumbarclip_jax.run_folder import (
     checksums,
     choice,

@@ -8,7 +8,7 @@ import hashlib
 import logging
 import pathlib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
@@ -20,7 +20,7 @@ CAUTION = "TRAINED_ON_MEASURED_PATIENTS"
 log = logging.getLogger(__name__)
 
 
-def digests(patient_id: Iterable[str]) -> frozenset[str]:
+def digests(patient_id: np.ndarray | Sequence[str]) -> frozenset[str]:
     """16 hex digits for each patient."""
     return frozenset(
         hashlib.sha256(str(patient).encode()).hexdigest()[:16] for patient in np.unique(patient_id)

@@ -63,7 +63,7 @@ def _lines(table: Table, measure: Measure) -> list[ForestLine]:
             low,
             high,
             table.chance.get(measure),
-            level_only and level_only.value,
+            None if level_only is None else level_only.value,
         )
         label, cell = row_label(model, table.rows), cell_of(table, model, measure)
         lines.append(ForestLine(label, model.model, row, cell))

@@ -120,7 +120,9 @@ def write_pages(page: Page, out: pathlib.Path) -> list[pathlib.Path]:
 
 
 def _csv_lines(splits: str, table: Table | None) -> Iterator[dict]:
-    for row, measure in itertools.product(table.rows, table.measures) if table else ():
+    if table is None:
+        return
+    for row, measure in itertools.product(table.rows, table.measures):
         if (row.model, measure) not in table.cells:
             continue
         sampled = table.cells[row.model, measure]

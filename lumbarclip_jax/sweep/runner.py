@@ -144,9 +144,10 @@ class _Progress:
 
     def ended(self, run: PlannedRun, seconds: float | None, failure: str | None) -> None:
         self._left -= 1
-        if failure is None:
+        told = f"FAILED, {failure}"
+        if failure is None and seconds is not None:
             self._seconds.append(seconds)
-        told = f"done in {_clock(seconds)}" if failure is None else f"FAILED, {failure}"
+            told = f"done in {_clock(seconds)}"
         mean = sum(self._seconds) / max(1, len(self._seconds))
         left = f", about {_clock(mean * self._left / self._jobs)} left" if self._seconds else ""
         done = self._count - self._left

@@ -3,6 +3,7 @@
 import itertools
 import math
 import re
+from typing import Any
 
 from ml_collections import ConfigDict
 
@@ -96,7 +97,7 @@ def _broken_rules(config: ConfigDict):
             yield f"the pattern {pattern!r} is not a regular expression ({error})"
 
 
-def _get(config: ConfigDict, field: str):
+def _get(config: Any, field: str) -> Any:
     for name in field.split("."):
         config = config[name]
     return config

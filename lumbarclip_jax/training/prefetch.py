@@ -2,15 +2,27 @@
 
 import collections
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import jax
 from jax.sharding import Mesh
 
 from lumbarclip_jax import sharding
-from lumbarclip_jax.data.batch_reader import BatchReader
 
 AHEAD = 2  # one crosses to the device while the one before it waits there
+
+
+@runtime_checkable
+class Batches(Protocol):
+    """What makes batches, a `BatchReader` or an iterator of Grain's."""
+
+    def __next__(self) -> Any: ...
+
+    def get_state(self) -> Any: ...
+
+    def set_state(self, state: Any) -> None: ...
+
+    def close(self) -> None: ...
 
 
 class DevicePrefetch(Iterator[dict[str, jax.Array]]):
@@ -21,7 +33,7 @@ class DevicePrefetch(Iterator[dict[str, jax.Array]]):
     whatever is on its way: a run that goes on from there misses and repeats none.
     """
 
-    def __init__(self, batches: BatchReader, mesh: Mesh):
+    def __init__(self, batches: Batches, mesh: Mesh):
         self._batches, self._mesh = batches, mesh
         self._placed: collections.deque[tuple[dict[str, jax.Array], Any]] = collections.deque()
         self._state = batches.get_state()

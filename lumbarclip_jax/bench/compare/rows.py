@@ -11,8 +11,8 @@ RESAMPLES = 10_000
 
 def relative_differences(ours: list[float], theirs: list[float]) -> np.ndarray:
     """|ours - theirs| / |theirs|, element by element."""
-    ours, theirs = np.asarray(ours), np.asarray(theirs)
-    return np.abs(ours - theirs) / np.abs(theirs)
+    reference = np.asarray(theirs)
+    return np.abs(np.asarray(ours) - reference) / np.abs(reference)
 
 
 def ratio(ours_s: list[float], theirs_s: list[float]) -> dict[str, float]:

@@ -21,7 +21,7 @@ class TorchSide:
         # All cores, as JAX takes them.
         torch.set_num_threads(len(os.sched_getaffinity(0)))
         torch.manual_seed(options.seed)
-        transformers.utils.logging.disable_progress_bar()
+        transformers.logging.disable_progress_bar()
         self.config, self.options = config, options
 
     def create(self, folder: pathlib.Path) -> None:

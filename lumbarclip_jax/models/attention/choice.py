@@ -12,6 +12,7 @@ import logging
 import statistics
 import time
 from collections.abc import Callable, Mapping
+from typing import Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -22,7 +23,22 @@ log = logging.getLogger(__name__)
 Heads = Float[Array, "*B N T H"]
 Bias = Float[Array, "*_B _N _T T"]
 Kept = Bool[Array, "*B N T T"]
-Form = Callable[[Heads, Heads, Heads, Bias | None, Kept | None, float], Heads]
+
+
+@runtime_checkable
+class Form(Protocol):
+    """Attention in one of several forms, see `xla.attend`."""
+
+    def __call__(
+        self,
+        query: Heads,
+        key: Heads,
+        value: Heads,
+        bias: Bias | None = None,
+        kept: Kept | None = None,
+        keep_rate: float = 1.0,
+    ) -> Heads: ...
+
 
 TRIAL_BATCH = 64  # at most: the memory is wanted elsewhere
 REPEATS = 10
@@ -179,14 +195,14 @@ def trial(
             reasons.append(f"{name} gives other numbers")
             continue
         ready[name] = run
-    seconds = {name: [] for name in ready}
+    seconds: dict[str, list[float]] = {name: [] for name in ready}
     for _ in range(REPEATS if len(ready) > 1 else 0):
         for name, run in ready.items():
             begin = clock()
             jax.block_until_ready(run(*inputs))
             seconds[name].append(clock() - begin)
     medians = {name: statistics.median(times) for name, times in seconds.items() if times}
-    winner = min(medians, key=medians.get) if medians else next(iter(ready))
+    winner = min(medians, key=lambda name: medians[name]) if medians else next(iter(ready))
     reasons = [f"{name} {1e3 * median:.2f} ms" for name, median in medians.items()] + reasons
     log.info("%s: %s; %s", named, winner, ", ".join(reasons))
     return winner
@@ -195,9 +211,9 @@ def trial(
 def _with_gradients(form: Form):
     def run(query, key, value, by_out, bias, kept):
         def from_projections(*tokens_first_and_bias):
-            *heads, bias = tokens_first_and_bias
-            heads = [x.swapaxes(-2, -3) for x in heads]
-            return form(*heads, bias, kept).swapaxes(-2, -3)
+            *tokens_first, bias = tokens_first_and_bias
+            query, key, value = (x.swapaxes(-2, -3) for x in tokens_first)
+            return form(query, key, value, bias, kept).swapaxes(-2, -3)
 
         out, pull_back = jax.vjp(from_projections, query, key, value, bias)
         return out, *pull_back(by_out)

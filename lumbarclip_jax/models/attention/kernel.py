@@ -8,6 +8,7 @@ nothing is transposed.
 import functools
 import math
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -99,7 +100,7 @@ def _run_forward(plan: Plan, inputs: dict[str, Array]) -> dict[str, Array]:
 
 
 def _run_backward(plan: Plan, inputs: dict[str, Array]) -> dict[str, Array]:
-    outputs = {f"by_{name}": inputs[name] for name in ("query", "key", "value")}
+    outputs: dict[str, Any] = {f"by_{name}": inputs[name] for name in ("query", "key", "value")}
     if plan.bias_rows:
         shape = (*plan.grid, plan.bias_rows, plan.tokens)
         outputs["by_bias"] = jax.ShapeDtypeStruct(shape, jnp.float32)

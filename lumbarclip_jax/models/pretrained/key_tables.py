@@ -210,10 +210,10 @@ def to_published(variables: Tree, rules: tuple[Rule, ...]) -> tuple[Tensors, lis
     tensors = {}
     unknown = []
     for path, array in flatten(variables):
-        key, leaf = published_key(path, rules) or (None, None)
-        if leaf is None:
+        if (found := published_key(path, rules)) is None:
             unknown.append(path)
         else:
+            key, leaf = found
             tensors[key] = np.asarray(leaf.to_published(np.asarray(array)), order="C")
     return tensors, unknown
 
@@ -244,7 +244,7 @@ def insert(tree: Tree, path: str, array: np.ndarray) -> None:
     tree[name] = array
 
 
-def flatten(tree: Tree, prefix: str = "") -> list[tuple[str, Any]]:
+def flatten(tree: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
     """All (path, array) of a nested dict, paths joined by `/`."""
     items = []
     for name, sub in tree.items():

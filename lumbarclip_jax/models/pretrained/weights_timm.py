@@ -142,7 +142,7 @@ def read_sizes(
     """
     name = architecture.partition(".")[0]
     matches = {family: re.fullmatch(p, name) for family, p in ARCHITECTURES.items()}
-    family, found = next(((f, m) for f, m in matches.items() if m), (None, None))
+    family, found = next(((f, m) for f, m in matches.items() if m), ("", None))
     if found is None:
         raise ValueError(
             f"{path} describes a timm {architecture!r}: pass a plain ViT, Swin or ResNet such as "

@@ -32,6 +32,9 @@ class Projection(nn.Module):
 class LumbarCLIP(nn.Module):
     """The model of `config.model` with the weights of an exported folder."""
 
+    image_projection: Projection
+    text_projection: Projection
+
     def __init__(self, folder: pathlib.Path, config: ConfigDict):
         """Loads `image_encoder/`, `text_encoder/` and `projections.safetensors`.
 

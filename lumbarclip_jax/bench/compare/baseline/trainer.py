@@ -43,6 +43,7 @@ class Trainer:
         torch.backends.cudnn.allow_tf32 = dtype != torch.float32
         torch.backends.cudnn.benchmark = True
         model = LumbarCLIP(folder, config.model).train()
+        # pyrefly: ignore [no-matching-overload]  # which the annotations of PyTorch leave out
         self.model = model.to(self.device, memory_format=torch.channels_last)
         self.optimizer = make_optimizer(self.model, config.optim)
         self.schedule = make_schedule(self.optimizer, config.optim, config.total_steps)
@@ -73,8 +74,8 @@ class Trainer:
         images = augment_images(batch["images"], self.config.data)
         is_mixed = self.dtype != torch.float32
         with torch.autocast(self.device.type, dtype=self.dtype, enabled=is_mixed):
-            embeds = self.model(images, batch["input_ids"], batch["attention_mask"])
-        return soft_clip_loss(*embeds, self.model.logit_scale, self.config.loss)
+            image, text = self.model(images, batch["input_ids"], batch["attention_mask"])
+        return soft_clip_loss(image, text, self.model.logit_scale, self.config.loss)
 
 
 def check(config: ConfigDict) -> None:
