@@ -3,6 +3,7 @@
 import dataclasses
 import re
 
+import jax.numpy as jnp
 import numpy as np
 import PIL.Image
 import pytest
@@ -193,7 +194,7 @@ def test_the_code_of_the_card_gives_our_embeddings(name, tiny_dataset, tmp_path,
     model = inference.Model(run)
     features = run.model.apply(
         {"params": run.state.params, "batch_stats": run.state.batch_stats},
-        prepare_images(slices[:1, ..., None], config.data),
+        prepare_images(jnp.asarray(slices[:1, ..., None]), config.data),
         method="encode_image",
     )["image_features"]
     for actual, expected in (

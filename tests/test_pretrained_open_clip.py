@@ -3,6 +3,7 @@
 import json
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax.core import meta
@@ -151,7 +152,7 @@ def test_the_gelu_head_is_two_layers_without_biases():
     head = Projection(2, "gelu")
     kernels = {"fc1": np.array([[1.0, -1.0, 0.0]] + 3 * [[0.0] * 3]), "fc2": np.eye(3)[:, :2]}
     params = {name: {"kernel": kernel.astype(np.float32)} for name, kernel in kernels.items()}
-    out = head.apply({"params": params}, np.eye(4, dtype=np.float32)[:1])
+    out = head.apply({"params": params}, jnp.eye(4)[:1])
     np.testing.assert_allclose(out, [[0.8413447, -0.1586553]], rtol=1e-6)
 
 

@@ -1,5 +1,6 @@
 """timm checkpoints against timm's own models, level by level."""
 
+import functools
 import json
 import re
 
@@ -55,7 +56,7 @@ def compare(folder, model, side: int):
     images = np.random.default_rng(0).normal(size=(1, side, side, 3)).astype(np.float32)
     expected, last, pooled = published_levels(model, images)
     module, variables = from_hf(folder)
-    out, sown = jax.jit(lambda v: module.apply(v, images, mutable="intermediates"))(variables)
+    out, sown = jax.jit(functools.partial(module.apply, mutable="intermediates"))(variables, images)
     sown = sown["intermediates"]
     layers = [f"layer_{i}" for i in range(len(sown)) if f"layer_{i}" in sown]
     levels = [*sown["hidden_states"], *(sown[layer]["hidden_states"][0] for layer in layers)]

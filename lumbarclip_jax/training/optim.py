@@ -103,7 +103,7 @@ def lr_multipliers(config: ConfigDict, params):
     return map_paths(multiplier, params)
 
 
-def apply_updates(params, updates, lr: jax.Array, multipliers, train_mask):
+def apply_updates(params, updates, lr: jax.Array | float, multipliers, train_mask):
     """p - lr * multiplier * update; frozen parameters are returned as they are, bit for bit."""
     return jax.tree.map(
         lambda p, u, m, t: (p - lr * m * u).astype(p.dtype) if t else p,

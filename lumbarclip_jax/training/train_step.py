@@ -176,7 +176,7 @@ def make_gradient(model, config: ConfigDict, mesh: Mesh, *, augment: bool = True
     return gradient
 
 
-def update_params(optimizer, config: ConfigDict, state: TrainState, grads, lr):
+def update_params(optimizer, config: ConfigDict, state: TrainState, grads, lr: jax.Array | float):
     """Returns (parameters, state of the optimizer) after one update."""
     updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
     train_mask = optim.trainable(config.optim, state.params)
