@@ -97,7 +97,7 @@ def train_and_evaluate(config: ConfigDict, workdir: str | pathlib.Path) -> dict[
         ):
             log.info("%s is already complete at step %d: nothing is trained", workdir, latest)
             return read_metrics(workdir / run.METRICS_FILE)
-        attention_forms.adopt(workdir, is_resumed=step is not None)
+        attention_forms.adopt(workdir, is_resumed=latest is not None)
         chosen = choice.Choice(config.eval.choose_by, config.eval.patience)
         abstract, optimizer = train_step.abstract_train_state(model, config, mesh)
         if checkpointer.latest_step is None:

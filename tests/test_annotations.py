@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import jaxtyping
 import pytest
 
-from lumbarclip_jax.losses import soft_clip_loss
+from lumbarclip_jax.losses.soft_clip import soft_clip_loss
 from lumbarclip_jax.models.projection import Projection
 from tests.conftest import SHAPED
 

@@ -89,7 +89,9 @@ def _build(
             pseudonyms=pseudonyms,
             rendering=rendering,
             shard_records=options.shard_records,
-            split_of=options.split_file and splits.read_split_file(options.split_file, patient_key),
+            split_of=None
+            if options.split_file is None
+            else splits.read_split_file(options.split_file, patient_key),
             templated=material.templated,
         )
     except drops.NothingLeft as nothing:

@@ -7,8 +7,9 @@ same fields, and `given` reads them back.
 import dataclasses
 import os
 import pathlib
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import field
+from typing import Any
 
 from absl import flags
 
@@ -127,7 +128,7 @@ class Options:
                 raise ValueError(f"--{name} is {value!r}: choose one of {', '.join(choices)}")
 
 
-_DEFINE = {
+_DEFINE: dict[Any, Callable] = {
     bool: flags.DEFINE_bool,
     int: flags.DEFINE_integer,
     float: flags.DEFINE_float,
@@ -140,10 +141,10 @@ def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
     """Makes the flags of the command, one for each option and each column."""
     for column in dataclasses.fields(Columns):
         meaning = f"--source=folder: column of {column.metadata['holds']}"
-        flags.DEFINE_string(f"{column.name}_column", column.default, meaning, flag_values=values)
+        _DEFINE[str](f"{column.name}_column", column.default, meaning, flag_values=values)
     for option, name in _flagged():
         meaning, choices = option.metadata["meaning"], option.metadata["choices"]
-        default = option.metadata["default"] or option.default
+        default: Any = option.metadata["default"] or option.default
         if choices:
             flags.DEFINE_enum(name, default, choices, meaning, flag_values=values)
         else:
@@ -166,7 +167,7 @@ def given(values: flags.FlagValues) -> dict[str, object]:
         said[option.name] = value
     said["columns"] = Columns(
         **{
-            column.name: values[f"{column.name}_column"].value
+            column.name: values[f"{column.name}_column"].value or ""
             for column in dataclasses.fields(Columns)
         }
     )

@@ -1,6 +1,7 @@
 """A record as TFDS stores it: its features, and its bytes as a ``tf.train.Example``."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import tensorflow_datasets as tfds
@@ -43,12 +44,13 @@ def features(size_px: int) -> tfds.features.FeaturesDict:
     )
 
 
-def serialize(record: Mapping[str, object]) -> bytes:
+def serialize(record: Mapping[str, Any]) -> bytes:
     """A record as the bytes of a ``tf.train.Example``, always the same ones.
 
     They are those of `features`, which takes seven times longer and writes a protocol buffer's map
     in an order that differs from process to process.
     """
+    # pyrefly: ignore [missing-attribute]  # a class that protobuf makes at run time
     example = tf_example_pb2.Example()
     for name, value in _flat(record):
         feature = example.features.feature[name]
@@ -61,7 +63,7 @@ def serialize(record: Mapping[str, object]) -> bytes:
     return example.SerializeToString(deterministic=True)
 
 
-def _flat(record: Mapping[str, object], prefix: str = "") -> Iterator[tuple[str, object]]:
+def _flat(record: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     for name, value in record.items():
         if isinstance(value, Mapping):
             yield from _flat(value, f"{prefix}{name}/")

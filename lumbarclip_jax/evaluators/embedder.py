@@ -91,7 +91,7 @@ class Embedder:
         """Log of 1 / temperature, as learnt."""
         return float(state.params["logit_scale"])
 
-    def images(self, split: str, indices: Sequence[int]) -> np.ndarray:
+    def images(self, split: str, indices: Sequence[int] | np.ndarray) -> np.ndarray:
         """Pixels of the given rows, uint8 [K, S, S, 1]."""
         return self._dataset.images(split, indices)
 

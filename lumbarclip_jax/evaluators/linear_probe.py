@@ -172,7 +172,7 @@ class LinearProbe:
             prefix = f"{self.split}/linear_probe/{name}"
             yield from named_counts(prefix, rows.labels, rows.patient_id, task.classes)
             if probes[name] and rows.suffice:
-                yield from self._measure(prefix, probes[name], *known[name], rows, kept)
+                yield from self._measure(prefix, probes[name], train, validation, rows, kept)
             else:
                 skipped[name] = {"train": train, "validation": validation, self.split: rows}
         warn_of_skipped(f"{self.split}/linear_probe", len(self.tasks), skipped)

@@ -11,6 +11,7 @@ import pathlib
 import zipfile
 import zlib
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -53,7 +54,7 @@ def save_kept(kept: Kept, path: pathlib.Path) -> None:
     Raises:
       OSError: the file cannot be written.
     """
-    arrays = {}
+    arrays: dict[str, Any] = {}
     for name, predicted in kept.predictions.items():
         for field, value in vars(predicted).items():
             arrays[f"{name}/{field}"] = np.asarray(value)

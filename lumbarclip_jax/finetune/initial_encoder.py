@@ -75,13 +75,15 @@ def definition(encoder: Any) -> dict[str, Any]:
 
 def defined(definition: Mapping[str, Any], dtype: str) -> Any:
     """The encoder of a `definition`, which computes in `dtype`, see `InitialEncoder`."""
-    sizes = {k: tuple(x) if isinstance(x, list) else x for k, x in definition.items()}
-    if sizes["name"] == "small_resnet":  # a class of its own in classifiers of November 2026
-        width = sizes["width"]
+    sizes: dict[str, Any] = {
+        k: tuple(x) if isinstance(x, list) else x for k, x in definition.items() if k != "name"
+    }
+    name = definition["name"]
+    if name == "small_resnet":  # a class of its own in classifiers of November 2026
+        name, width = "resnet", sizes.pop("width")
         widths = tuple(width * 2**stage for stage in range(len(sizes["stage_depths"])))
-        small = {"stem_width": width, "stage_widths": widths, "block": "basic", "in_channels": 1}
-        sizes = {"name": "resnet", "stage_depths": sizes["stage_depths"]} | small
-    module = ENCODERS[sizes.pop("name")]
+        sizes.update(stem_width=width, stage_widths=widths, block="basic", in_channels=1)
+    module = ENCODERS[name]
     if any(field.name == "dtype" for field in dataclasses.fields(module)):
         sizes["dtype"] = train_step.compute_dtype(ConfigDict({"dtype": dtype}))
     return module(**sizes)

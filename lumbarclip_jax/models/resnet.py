@@ -92,7 +92,7 @@ class BasicBlock(nn.Module):
 
     width: int
     stride: int
-    dtype: Dtype = jnp.float32
+    dtype: DTypeLike = jnp.float32
 
     @nn.compact
     def __call__(self, x: Float[Array, "B H W C"], *, train: bool) -> Float[Array, "B h w D"]:

@@ -88,7 +88,8 @@ def evaluation_curves(history: list[dict]) -> list[Drawn]:
         for name in row:
             if not name.endswith(("recall_at_5", "/auroc_within_level")):
                 continue
-            called = Name.of_number(name)
+            if (called := Name.of_number(name)) is None:
+                continue
             lines = curves.setdefault((called.split, called.evaluator, called.measure), {})
             label = ", ".join(map(title, called.path))
             numbers = (row.get(name + suffix, np.nan) for suffix in (LOW, HIGH, CHANCE))
@@ -125,7 +126,9 @@ def evaluation_curves(history: list[dict]) -> list[Drawn]:
     return pictures
 
 
-def panel(heading: str, size: tuple[float, float] = (3.8, 2.6), x_label: str = "Training step"):
+def panel(
+    heading: str, size: tuple[float, float] = (3.8, 2.6), x_label: str = "Training step"
+) -> Any:
     """An empty figure of `size` inches in the style of the page: its axes."""
     figure = Figure(figsize=size, layout="constrained")
     axes = figure.add_subplot()

@@ -40,8 +40,13 @@ def declines(metrics: Mapping[str, float], split: str) -> dict[str, Decline]:
         for other, value in metrics.items():
             if match := pattern.fullmatch(other):
                 points.setdefault(match[1], []).append((int(match[2]), value))
-        beside = (metrics[name + suffix] for suffix in ("", LOW, HIGH, CHANCE))
-        found[number] = Decline(*beside, {k: np.array(sorted(v)) for k, v in points.items()})
+        found[number] = Decline(
+            clean=metrics[name],
+            low=metrics[name + LOW],
+            high=metrics[name + HIGH],
+            chance=metrics[name + CHANCE],
+            points={k: np.array(sorted(v)) for k, v in points.items()},
+        )
     return found
 
 

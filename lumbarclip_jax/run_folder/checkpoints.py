@@ -212,7 +212,7 @@ class Checkpointer:
         try:
             saved = self._manager.item_metadata(step).state.tree
             difference = state_layout.difference(saved, kept)
-            restored = difference or self._manager.restore(
+            restored: Any = difference or self._manager.restore(
                 step, args=ocp.args.Composite(state=wanted, data=ocp.args.JsonRestore())
             )
         except (MemoryError, jax.errors.JaxRuntimeError):

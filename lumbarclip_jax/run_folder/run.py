@@ -52,7 +52,7 @@ class Run:
     config: ConfigDict
     mesh: jax.sharding.Mesh
     tokenizer: Tokenizer
-    model: object  # the LumbarCLIP linen module
+    model: LumbarCLIP
     state: ModelState  # in training with what only training needs
 
     def embedder(self, dataset: Dataset) -> Embedder:

@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import jax
 import numpy as np
 
 Tree = dict[str, Any]
@@ -237,7 +238,7 @@ def match(template: str, text: str) -> tuple[str, ...] | None:
     return found.groups() if found else None
 
 
-def insert(tree: Tree, path: str, array: np.ndarray) -> None:
+def insert(tree: Tree, path: str, array: np.ndarray | jax.Array) -> None:
     *parents, name = path.split("/")
     for parent in parents:
         tree = tree.setdefault(parent, {})
