@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from lumbarclip_jax import sharding
 from lumbarclip_jax.data.dataset import Dataset
 from lumbarclip_jax.data.tasks import TASKS, UNLABELLED
 from lumbarclip_jax.finetune import initial_encoder, measuring, pixels, step, training
@@ -189,7 +190,7 @@ def test_small_resnet_halves_at_stem_and_stages():
     assert outputs["last_hidden_state"].shape == (2, 2, 3, 128)
     assert outputs["pooled"].shape == (2, 128)
     # Names and shapes that classifiers were saved with in November 2026.
-    block = variables["params"]["stage_1_block_0"]
+    block = sharding.unbox(variables)["params"]["stage_1_block_0"]
     assert {name: part["kernel"].shape for name, part in block.items() if "conv" in name} == {
         "conv_0": (3, 3, 32, 64),
         "conv_1": (3, 3, 64, 64),

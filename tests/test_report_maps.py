@@ -57,6 +57,7 @@ def hand_made():
     return make_maps(HandMade(BrightPlaces()), ConfigDict({"data": DATA}), sharding.make_mesh())
 
 
+@pytest.mark.usefixtures("annotations_off")  # a model made by hand stands in
 def test_a_bright_corner_is_found_where_it_is():
     places, _ = hand_made()
     bright = np.array([1.0, 0.0])
@@ -67,6 +68,7 @@ def test_a_bright_corner_is_found_where_it_is():
     np.testing.assert_allclose(similarity, [[low, low], [high, low]], atol=2e-3)
 
 
+@pytest.mark.usefixtures("annotations_off")  # a model made by hand stands in
 def test_saliency_equals_finite_differences():
     _, gradient = hand_made()
     rng = np.random.default_rng(0)

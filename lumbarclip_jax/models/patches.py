@@ -63,8 +63,8 @@ class PatchEmbed(nn.Module):
 
 
 def resize_positions(
-    table: Float[Array, "G D"], grid: tuple[int, int]
-) -> Float[Array, "rows_times_columns D"]:
+    table: Float[Array, "G D"] | Float[np.ndarray, "G D"], grid: tuple[int, int]
+) -> Float[Array, "rows_times_columns D"] | Float[np.ndarray, "rows_times_columns D"]:
     """Bicubic resampling of a square position table to `grid` (rows, columns).
 
     The convolution of PyTorch's `interpolate(mode="bicubic", align_corners=False)`, which the
