@@ -16,9 +16,9 @@ import jaxtyping
 import pytest
 
 # These rooms are held to their annotations under test, from before they are first imported. To
-# beartype an int is a float then, as it is to Python's type checkers. Not yet models and training,
-# whose callers also hand over arrays of NumPy.
-SHAPED = [f"lumbarclip_jax.{room}" for room in ("finetune.imbalance", "images", "losses")]
+# beartype an int is a float then, as it is to Python's type checkers. Not yet images, models and
+# training, whose callers also hand over arrays of NumPy.
+SHAPED = [f"lumbarclip_jax.{room}" for room in ("finetune.imbalance", "losses")]
 jaxtyping.install_import_hook(
     SHAPED, "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))"
 )
