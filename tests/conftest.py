@@ -12,19 +12,11 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
 
 import jax
-import jaxtyping
 import pytest
 
-# These rooms are held to their annotations under test, from before they are first imported. To
-# beartype an int is a float then, as it is to Python's type checkers. Not yet images, models and
-# training, whose callers also hand over arrays of NumPy.
-SHAPED = [f"lumbarclip_jax.{room}" for room in ("finetune.imbalance", "losses")]
-jaxtyping.install_import_hook(
-    SHAPED, "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))"
-)
-
-from tests import data_prep_cohort as cohort  # noqa: E402
-from tests import tiny_runs  # noqa: E402
+# annotations before what imports the package, which is checked from its first import on.
+from tests import annotations, tiny_runs
+from tests import data_prep_cohort as cohort
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update(
@@ -59,7 +51,5 @@ def tiny_run(tiny_dataset, tmp_path_factory):
 
 @pytest.fixture
 def annotations_off():
-    """Calls as in production: what breaks its annotation meets the package's own checks."""
-    jaxtyping.config.update("jaxtyping_disable", True)
-    yield
-    jaxtyping.config.update("jaxtyping_disable", False)
+    with annotations.off():
+        yield

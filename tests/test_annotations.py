@@ -1,4 +1,4 @@
-"""What is held to its annotations under test, see conftest.py: a wrong shape fails."""
+"""What is held to its annotations under test, see annotations.py: a wrong shape fails."""
 
 import jax
 import jax.numpy as jnp

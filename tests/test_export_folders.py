@@ -47,7 +47,7 @@ def test_the_card_begins_with_what_the_hub_reads(exported):
     format, folder = exported
     card = ModelCard.load(folder / "README.md").data
     libraries = {"hf": "transformers", "safetensors": "lumbarclip_jax", "stablehlo": "jax"}
-    assert card.library_name == libraries[format]
+    assert card.to_dict()["library_name"] == libraries[format]
     assert (card.pipeline_tag == "image-feature-extraction") == (format == "hf")
     # The licence of the code is not that of weights, which come of somebody's data.
     assert (card.license, card.license_name) == ("other", "not-stated")

@@ -1,0 +1,23 @@
+"""Holds rooms to their annotations, once this is imported before them.
+
+To beartype an int is a float then, as it is to Python's type checkers. Not yet images, models and
+training, whose callers also hand over arrays of NumPy.
+"""
+
+import contextlib
+from collections.abc import Iterator
+
+import jaxtyping
+
+SHAPED = [f"lumbarclip_jax.{room}" for room in ("finetune.imbalance", "losses")]
+jaxtyping.install_import_hook(
+    SHAPED, "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))"
+)
+
+
+@contextlib.contextmanager
+def off() -> Iterator[None]:
+    """Calls as in production: what breaks its annotation meets the package's own checks."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)
