@@ -201,7 +201,7 @@ def test_a_part_takes_a_share_of_every_devices_rows():
     def loss(params, embeds):
         return jnp.sum(embeds[0] * jnp.arange(8.0)[:, None]) * params
 
-    f = accumulation.value_and_grad(encode, loss, 2, mesh, unroll=False)
+    f = accumulation.value_and_grad(encode, loss, 2, mesh)
     rows = jax.device_put(jnp.arange(8.0), jax.NamedSharding(mesh, sharding.BATCH))
     (value, _), gradient = jax.jit(f)(jnp.float32(3.0), {}, rows, jax.random.key(0))
     # Joined in the order of the batch: 9 Σ i², of which the gradient is 2 · 3 Σ i².

@@ -15,7 +15,7 @@ from lumbarclip_jax.finetune.examples import Examples
 from lumbarclip_jax.finetune.imbalance.strategy import STRATEGIES
 from lumbarclip_jax.finetune.recipe import default_recipe, plain_recipe
 from lumbarclip_jax.models.classifier import ImageClassifier
-from lumbarclip_jax.models.small_cnn import SmallCNN, halve
+from lumbarclip_jax.models.small_cnn import SmallCNN
 
 PAIR = (TASKS["pfirrmann_ge_3"], TASKS["disc_displacement"])
 
@@ -210,11 +210,6 @@ def test_heads_see_features_and_level(cosine_scale):
     assert float(jnp.abs(logits["a"] - elsewhere["a"])[0].max()) > 1e-3
     if cosine_scale:
         assert float(jnp.abs(logits["b"]).max()) <= cosine_scale
-
-
-def test_halving_takes_maxima_of_squares():
-    x = jnp.arange(25.0).reshape(1, 5, 5, 1)
-    np.testing.assert_array_equal(halve(x)[0, :, :, 0], [[6, 8], [16, 18]])
 
 
 def test_folds_are_pooled_row_by_row(splits):

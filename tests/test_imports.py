@@ -15,8 +15,8 @@ DATA_PREP_ROOMS = ("data_prep.cli", "data_prep.process", "data_prep.records")
 ORDER = {
     "data_prep": "process cli tables records text images slices sources label_reports build verify "
     "audit phantom make_phantom bench",
-    "lumbarclip_jax": "process images sharding losses data evaluators models training run_folder "
-    "report inference finetune classifier export evaluate paired train main sweep bench",
+    "lumbarclip_jax": "process images sharding xla_cpu losses data evaluators models training "
+    "run_folder report inference finetune classifier export evaluate paired train main sweep bench",
 }
 
 

@@ -5,8 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
-from lumbarclip_jax.models.batch_norm import BatchNorm, batch_statistics
+from lumbarclip_jax.models.batch_norm import BatchNorm
 from lumbarclip_jax.models.resnet import ResNet
+from lumbarclip_jax.xla_cpu.normalisation import batch_statistics
 from tests.golden.cases import random_variables
 
 

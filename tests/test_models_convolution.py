@@ -10,8 +10,8 @@ import pytest
 from flax.core import meta
 
 from lumbarclip_jax.bench import absent
-from lumbarclip_jax.models import convolution
 from lumbarclip_jax.models.resnet import ResNet
+from lumbarclip_jax.xla_cpu import convolution
 
 
 @pytest.mark.parametrize("stride", [1, 2])
@@ -24,8 +24,8 @@ def test_the_product_is_the_convolution(stride, side):
         out, pull_back = jax.vjp(functools.partial(form, stride), kernel, x)
         return out, *pull_back(jnp.cos(out))
 
-    product = value_and_gradients(convolution._product)
-    expected = value_and_gradients(convolution._convolution)
+    product = value_and_gradients(convolution.pointwise)
+    expected = value_and_gradients(convolution.convolution)
     for found, value in zip(product, expected, strict=True):
         np.testing.assert_allclose(found, value, rtol=1e-5, atol=1e-5)
 

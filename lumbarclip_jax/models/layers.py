@@ -32,17 +32,9 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Bool, Float
 
 from lumbarclip_jax.models.attention.xla import attend
-from lumbarclip_jax.models.norms import LayerNorm, add_row
-
-
-def gelu(x: Array) -> Array:
-    """x Φ(x) by the error function (Hendrycks & Gimpel 2016), in float32.
-
-    `jax.nn.gelu` takes the complementary error function, 3 times slower with its gradient on CPU.
-    """
-    x32 = x.astype(jnp.float32)
-    return (0.5 * x32 * (1.0 + lax.erf(x32 * 0.5**0.5))).astype(x.dtype)
-
+from lumbarclip_jax.models.norms import LayerNorm
+from lumbarclip_jax.xla_cpu.activations import gelu
+from lumbarclip_jax.xla_cpu.sums import add_row, on_rows
 
 ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
     "gelu": gelu,
@@ -60,11 +52,7 @@ def partitioned(init: Callable, *axes: str | None) -> Callable:
 
 
 class Dense(nn.Module):
-    """x W + b, as linen's layer of that name, with the gradient of b by `norms.add_row`.
-
-    Of linen's sum XLA's CPU compiler makes programs of their own, 361 in a step of ViT-B and BERT,
-    each of which takes time to load. `axes` are the logical axes of the kernel [in, out].
-    """
+    """x W + b, as linen has it; `axes` are the logical axes of the kernel [in, out]."""
 
     features: int
     axes: tuple[str | None, str | None]
@@ -75,13 +63,12 @@ class Dense(nn.Module):
     def __call__(self, x: Float[Array, "*B D"]) -> Float[Array, "*B E"]:
         shape = (x.shape[-1], self.features)
         kernel = self.param("kernel", partitioned(default_init, *self.axes), shape)
-        rows = x.reshape(-1, x.shape[-1]).astype(self.dtype)
-        out = jnp.matmul(rows, kernel.astype(self.dtype))
-        if self.use_bias:
-            zeros = partitioned(nn.initializers.zeros, self.axes[1])
-            bias = self.param("bias", zeros, (self.features,))
-            out = add_row(out, bias.astype(self.dtype))
-        return out.reshape(*x.shape[:-1], self.features)
+        kernel = kernel.astype(self.dtype)
+        if not self.use_bias:
+            return on_rows(lambda rows: jnp.matmul(rows, kernel), x.astype(self.dtype))
+        zeros = partitioned(nn.initializers.zeros, self.axes[1])
+        bias = self.param("bias", zeros, (self.features,)).astype(self.dtype)
+        return on_rows(lambda rows: add_row(jnp.matmul(rows, kernel), bias), x.astype(self.dtype))
 
 
 def layer_norm(epsilon: float, *, dtype: DTypeLike, name: str) -> LayerNorm:
@@ -169,10 +156,7 @@ class SelfAttention(nn.Module):
 
 
 class MLP(nn.Module):
-    """The feed-forward block: fc2(activation(fc1(x))).
-
-    Works on one row a token: XLA's CPU gradients over three leading axes are 5 times slower.
-    """
+    """The feed-forward block: fc2(activation(fc1(x)))."""
 
     hidden: int
     activation: str = "gelu"
@@ -183,8 +167,7 @@ class MLP(nn.Module):
         width = x.shape[-1]
         hidden = Dense(self.hidden, ("embed", "mlp"), dtype=self.dtype, name="fc1")
         out = Dense(width, ("mlp", "embed"), dtype=self.dtype, name="fc2")
-        rows = x.reshape(-1, width)
-        return out(ACTIVATIONS[self.activation](hidden(rows))).reshape(x.shape)
+        return on_rows(lambda rows: out(ACTIVATIONS[self.activation](hidden(rows))), x)
 
 
 class DropPath(nn.Module):

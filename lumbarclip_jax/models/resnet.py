@@ -12,7 +12,8 @@ from jaxtyping import Array, Float
 
 from lumbarclip_jax.models.batch_norm import BatchNorm
 from lumbarclip_jax.models.block_sequence import traced_once
-from lumbarclip_jax.models.convolution import Conv, max_pool
+from lumbarclip_jax.models.convolution import Conv
+from lumbarclip_jax.xla_cpu.convolution import max_pool
 
 
 class ResNet(nn.Module):

@@ -2,12 +2,12 @@
 
 from typing import Any
 
-import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float
 
 from lumbarclip_jax.models.batch_norm import BatchNorm
 from lumbarclip_jax.models.convolution import Conv
+from lumbarclip_jax.xla_cpu.convolution import halve
 
 
 class SmallCNN(nn.Module):
@@ -24,15 +24,3 @@ class SmallCNN(nn.Module):
             x = nn.relu(BatchNorm(name=f"norm_{index}")(x, train=train))
             x = halve(x)
         return {"last_hidden_state": x, "pooled": x.mean(axis=(1, 2))}
-
-
-def halve(x: Float[Array, "B H W D"]) -> Float[Array, "B h w D"]:
-    """The maximum of each 2x2 square; an odd last row or column is left out.
-
-    Not `max_pool`, whose gradient XLA runs on CPU as a slow select-and-scatter.
-    """
-    batch, height, width, depth = x.shape
-    x = x[:, : height // 2 * 2, : width // 2 * 2]
-    squares = x.reshape(batch, height // 2, 2, width // 2, 2, depth)
-    rows = jnp.maximum(squares[:, :, 0], squares[:, :, 1])
-    return jnp.maximum(rows[:, :, :, 0], rows[:, :, :, 1])

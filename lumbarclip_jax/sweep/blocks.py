@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from lumbarclip_jax.report.tables import title
 from lumbarclip_jax.sweep.sampling import Sampled
-from lumbarclip_jax.sweep.table import CLASSIFICATION, EVALUATORS, Measure, Row, Table
+from lumbarclip_jax.sweep.table import CLASSIFICATION, IN_TABLE, Measure, Row, Table
 
 ENCODERS = {"vit": "ViT", "swin": "Swin", "resnet": "ResNet"}
 HEAD_TITLES = {"linear": "linear", "mlp": "MLP"}
@@ -100,7 +100,7 @@ def main_groups(table: Table) -> list[Group]:
             groups.setdefault(f"Retrieval {view}", []).append(measure)
         else:
             groups.setdefault(_way(measure), []).append(measure)
-    return sorted(groups.items(), key=lambda group: EVALUATORS.index(group[1][0].evaluator))
+    return sorted(groups.items(), key=lambda group: IN_TABLE.index(group[1][0].evaluator))
 
 
 def task_groups(table: Table) -> list[Group]:

@@ -5,7 +5,7 @@ import math
 
 from lumbarclip_jax.report.tables import MAIN_TABLES, Row, title
 from lumbarclip_jax.sweep.blocks import Cell, cell_of, row_label
-from lumbarclip_jax.sweep.table import EVALUATORS, Measure, Table
+from lumbarclip_jax.sweep.table import IN_TABLE, Measure, Table
 
 # What a run's own page shows first.
 DIRECTIONS = ("image_to_text", "text_to_image")
@@ -36,7 +36,7 @@ def forests(table: Table) -> list[Forest]:
     shown = [measure for measure in table.measures if _is_shown(measure, table)]
     return [
         Forest(f"{title(m.evaluator)}, {title(m.task)}: {title(m.metric)}", _lines(table, m))
-        for m in sorted(shown, key=lambda measure: EVALUATORS.index(measure.evaluator))
+        for m in sorted(shown, key=lambda measure: IN_TABLE.index(measure.evaluator))
     ]
 
 

@@ -14,7 +14,8 @@ from lumbarclip_jax.report.tables import title
 from lumbarclip_jax.sweep.results import Results
 from lumbarclip_jax.sweep.sampling import Sampled, holm, sample_predictions, sample_ranks
 
-EVALUATORS = ("retrieval", "zero_shot", "linear_probe")
+# Of the evaluators, those of which a table of many runs has columns.
+IN_TABLE = ("retrieval", "zero_shot", "linear_probe")
 RECALLS = ("recall_at_1", "recall_at_5", "recall_at_10")
 CLASSIFICATION = (
     "auroc",
@@ -117,7 +118,7 @@ def ablation(every: Sequence[Results], resamples: int) -> Table:
         kept = results.of_seed[0]
         for key, predicted in kept.predictions.items():
             name = Name.of_answers(key)
-            if name.evaluator not in EVALUATORS or name.path[-1] == LEVEL_ONLY:
+            if name.evaluator not in IN_TABLE or name.path[-1] == LEVEL_ONLY:
                 continue
             main = _main_metric(predicted)
             if key not in predicted_first:

@@ -29,9 +29,10 @@ from lumbarclip_jax.training.objective import Embeds
 PyTree = Any
 Encode = Callable[[PyTree, PyTree, PyTree, jax.Array], tuple[Embeds, PyTree]]
 Loss = Callable[[PyTree, Embeds], jax.Array]
+Loop = Callable[[Callable, PyTree, PyTree], tuple[PyTree, PyTree]]
 
 
-def value_and_grad(encode: Encode, loss: Loss, steps: int, mesh: Mesh, *, unroll: bool):
+def value_and_grad(encode: Encode, loss: Loss, steps: int, mesh: Mesh, loop: Loop = lax.scan):
     """The gradient of `loss(params, encode(params, ...))`, encoding in `steps` parts.
 
     Args:
@@ -41,7 +42,7 @@ def value_and_grad(encode: Encode, loss: Loss, steps: int, mesh: Mesh, *, unroll
       steps: number of parts.
       mesh: the devices over which the batch is sharded. Part k is the k-th part of every device's
         own rows, so that rows stay where they are.
-      unroll: repeat the program of a part instead of looping over it: longer to compile.
+      loop: `lax.scan`, or what does the same.
 
     Returns:
       `f(params, batch_stats, batch, key) -> ((loss, batch_stats), gradient)`, as
@@ -57,7 +58,7 @@ def value_and_grad(encode: Encode, loss: Loss, steps: int, mesh: Mesh, *, unroll
             embeds, batch_stats = encode(params, batch_stats, *part)
             return batch_stats, embeds
 
-        new_stats, embeds = _for_each(encode_part, batch_stats, (parts, keys), unroll)
+        new_stats, embeds = loop(encode_part, batch_stats, (parts, keys))
         embeds = jax.tree.map(lambda leaf: _join(leaf, mesh), embeds)
         # Zero but for the scalars of the loss: what the parts' gradients are added to.
         value, (gradient, by_embeds) = jax.value_and_grad(loss, argnums=(0, 1))(params, embeds)
@@ -68,7 +69,7 @@ def value_and_grad(encode: Encode, loss: Loss, steps: int, mesh: Mesh, *, unroll
             _, pull_back = jax.vjp(lambda p: encode(p, batch_stats, batch, key)[0], params)
             return jax.tree.map(jnp.add, gradient, *pull_back(by_embeds)), None
 
-        gradient, _ = _for_each(add_part, gradient, (parts, keys, by_embeds), unroll)
+        gradient, _ = loop(add_part, gradient, (parts, keys, by_embeds))
         return (value, new_stats), gradient
 
     return accumulated
@@ -100,30 +101,3 @@ def _join(parts: jax.Array, mesh: Mesh) -> jax.Array:
     steps, _, *rest = parts.shape
     leaf = parts.reshape(steps, mesh.size, -1, *rest).swapaxes(0, 1).reshape(-1, *rest)
     return lax.with_sharding_constraint(leaf, NamedSharding(mesh, sharding.BATCH))
-
-
-def _for_each(body, carry: PyTree, parts: PyTree, unroll: bool) -> tuple[PyTree, PyTree]:
-    """`lax.scan`, or the same unrolled."""
-    if not unroll:
-        return lax.scan(body, carry, parts)
-    outputs = []
-    for index in range(len(jax.tree.leaves(parts)[0])):
-        place = index + _zero_known_after(carry)
-        part = jax.tree.map(
-            lambda leaf, place=place: lax.dynamic_index_in_dim(leaf, place, keepdims=False), parts
-        )
-        carry, output = body(carry, part)
-        outputs.append(output)
-    return carry, jax.tree.map(lambda *leaves: jnp.stack(leaves), *outputs)
-
-
-def _zero_known_after(tree: PyTree) -> jax.Array:
-    """0, but XLA cannot tell before every float32 leaf of the tree is computed.
-
-    What is indexed by it waits. Without the wait XLA's CPU compiler, which drops optimization
-    barriers, runs all parts at once, and keeps from the first pass what the second is there to
-    recompute: no memory is saved.
-    """
-    last = sum(jnp.sum(leaf) for leaf in jax.tree.leaves(tree))
-    magnitude = lax.bitcast_convert_type(last, jnp.int32) & 0x7FFFFFFF
-    return jnp.minimum(magnitude, 0)

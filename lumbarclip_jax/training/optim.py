@@ -10,7 +10,7 @@ from jax import lax
 from jaxtyping import Array, Float
 from ml_collections import ConfigDict
 
-from lumbarclip_jax.models import norms
+from lumbarclip_jax.xla_cpu.sums import norm_by_columns
 
 
 def learning_rate(config: ConfigDict, step: int, total_steps: int) -> float:
@@ -57,21 +57,7 @@ def clip_by_global_norm(limit: float) -> optax.GradientTransformation:
 
 def global_norm(grads) -> Float[Array, ""]:
     """√Σ g² over all entries of all leaves."""
-    return lax.platform_dependent(grads, cpu=_norm_by_columns, default=optax.tree.norm)
-
-
-def _norm_by_columns(grads) -> Float[Array, ""]:
-    """Few sums, and one to a scalar: XLA's CPU compiler makes up to four programs of each."""
-    leaves = jax.tree.leaves(grads)
-    squares = [
-        norms.column_sums(jnp.square(leaf).reshape(-1, leaf.shape[-1]))
-        for leaf in leaves
-        if leaf.ndim > 1
-    ]
-    # The empty array is for a tree without vectors: all frozen, perhaps.
-    vectors = [jnp.zeros(0), *(leaf.ravel() for leaf in leaves if leaf.ndim <= 1)]
-    squares.append(jnp.square(jnp.concatenate(vectors)))
-    return jnp.sqrt(jnp.concatenate(squares).sum())
+    return lax.platform_dependent(grads, cpu=norm_by_columns, default=optax.tree.norm)
 
 
 def trainable(config: ConfigDict, params):

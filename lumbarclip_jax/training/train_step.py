@@ -18,6 +18,7 @@ from lumbarclip_jax.images import augment_images, prepare_images
 from lumbarclip_jax.training import accumulation, optim
 from lumbarclip_jax.training.model_state import KEY_SHAPE, ModelState, initial_state
 from lumbarclip_jax.training.objective import contrastive_loss
+from lumbarclip_jax.xla_cpu import order
 
 # By platform of the devices; docs/benchmarks/compiler_options.md says what each is worth.
 COMPILER_OPTIONS = {"gpu": {"xla_allow_excess_precision": False}}
@@ -154,14 +155,14 @@ def make_gradient(model, config: ConfigDict, mesh: Mesh, *, augment: bool = True
 
     value_and_grad = jax.value_and_grad(loss_fn, has_aux=True)
     if config.optim.accumulation_steps > 1:
-        # XLA's CPU gradients of convolutions are 16 to 48 times slower inside a loop.
         on_cpu = mesh.devices.flat[0].platform == "cpu"
+        unrolls = on_cpu and config.model.image_encoder.name == "resnet"
         value_and_grad = accumulation.value_and_grad(
             encode,
             contrast,
             config.optim.accumulation_steps,
             mesh,
-            unroll=on_cpu and config.model.image_encoder.name == "resnet",
+            loop=order.unrolled if unrolls else lax.scan,
         )
 
     def gradient(state: TrainState, batch, key):
@@ -208,8 +209,7 @@ def make_train_step(model, optimizer, config: ConfigDict, mesh: Mesh, *, augment
         grad_norm = optim.global_norm(grads)
         new = TrainState(state.step, params, batch_stats, opt_state)
         is_finite = jnp.isfinite(loss) & jnp.isfinite(grad_norm) & jnp.isfinite(lr)
-        new = lax.platform_dependent(is_finite, new, state, cpu=_pick_apart, default=_pick)
-        new = dataclasses.replace(new, step=state.step + 1)
+        new = dataclasses.replace(order.pick(is_finite, new, state), step=state.step + 1)
         metrics = {
             "loss": loss,
             "grad_norm": grad_norm,
@@ -227,18 +227,6 @@ def make_train_step(model, optimizer, config: ConfigDict, mesh: Mesh, *, augment
         out_shardings=(state_shardings, None),
         compiler_options=COMPILER_OPTIONS.get(mesh.devices.flat[0].platform),
     )
-
-
-def _pick(condition: jax.Array, new: TrainState, old: TrainState) -> TrainState:
-    return jax.tree.map(lambda new, old: jnp.where(condition, new, old), new, old)
-
-
-def _pick_apart(condition: jax.Array, new: TrainState, old: TrainState) -> TrainState:
-    """`_pick` that XLA's CPU compiler cannot fuse with the update, whose rounding that changes.
-
-    Either reads and writes the state once more on a CPU: 0.25 s of a core for 1 GB.
-    """
-    return lax.cond(condition, lambda new, old: new, lambda new, old: old, new, old)
 
 
 def skipped_steps(state: TrainState) -> jax.Array:
