@@ -187,7 +187,7 @@ for argument in ("--help", "--nosuch"):
 
 
 def test_there_are_commands():
-    assert len(COMMANDS) == 19
+    assert len(COMMANDS) == 20
 
 
 @pytest.mark.parametrize("module", COMMANDS)
@@ -203,6 +203,32 @@ def test_help_and_a_typo_are_answered_at_once(module):
     if module in ("lumbarclip_jax.main", "lumbarclip_jax.evaluate"):
         assert "--[no]distributed" in result.stdout
         assert "--peer_timeout_s" in result.stdout
+
+
+A_COMMAND = """
+import runpy, sys
+sys.argv = {argv!r}
+try:
+    runpy.run_module({argv!r}[0], run_name="__main__")
+finally:
+    print("jax" in sys.modules)
+"""
+
+
+@pytest.mark.parametrize(
+    ("module", "flag", "said"),
+    [
+        ("finetune", "--task=pfirmann", "there is no pfirmann, did you mean pfirrmann? there are"),
+        ("finetune", "--task=", "name one or more of pfirrmann_ge_3, "),
+        ("evaluate", "--evaluators=retrieval,x", "there is no x; there are retrieval, zero_shot"),
+    ],
+)
+def test_a_misspelt_name_in_a_list_is_answered_before_jax_starts(module, flag, said):
+    result = script(A_COMMAND.format(argv=[f"lumbarclip_jax.{module}", "--workdir=x", flag]))
+    assert result.returncode == 2
+    assert result.stdout == "False\n"
+    assert result.stderr.startswith(f"error: flag {flag.partition('=')[0]}=")
+    assert said in result.stderr
 
 
 @pytest.mark.parametrize("arguments", [["DIR"], ["--data", "DIR"], ["--data=DIR"]])

@@ -23,8 +23,8 @@ WORKDIR = flags.DEFINE_string(
 DATA_DIR = flags.DEFINE_string("data_dir", None, "data set folder (default: the run's own)")
 SPLIT = flags.DEFINE_string("split", "test", "split to measure")
 OUT = flags.DEFINE_string("out", None, "JSON file for the metrics; answers go beside it")
-EVALUATE = flags.DEFINE_list(
-    "evaluators", list(STANDARD), f"what to measure of a run, of {', '.join(EVALUATORS)}"
+EVALUATE = cli.define_names(
+    "evaluators", list(STANDARD), EVALUATORS, "what to measure of a run, of"
 )
 RESAMPLES = flags.DEFINE_integer("resamples", 1000, "bootstrap resamples of patients", 100)
 flags.adopt_module_key_flags(hosts)

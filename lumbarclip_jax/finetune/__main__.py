@@ -40,7 +40,7 @@ from lumbarclip_jax.process import cli
 WORKDIR = flags.DEFINE_list("workdir", [], "folder of the trained run, or one of each fold")
 FROM_SCRATCH = flags.DEFINE_boolean("from_scratch", False, "start from new weights")
 BASELINE = flags.DEFINE_enum("baseline", None, ["small_cnn", "pixels"], "measure a baseline")
-TASK = flags.DEFINE_list("task", None, f"one or more of {', '.join(TASKS)}", required=True)
+TASK = cli.define_names("task", None, TASKS, "one or more of", required=True)
 DATA_DIR = flags.DEFINE_string("data_dir", "", "data set folder (default: the run's own)")
 FOLDS = flags.DEFINE_integer("folds", 0, "folds by patient; 0 = the splits of the data set", 0)
 SPLIT = flags.DEFINE_string("split", "test", "split to measure")

@@ -57,8 +57,6 @@ def run(options: Options) -> None:
       OSError: the folder cannot be written.
     """
     name = _name(options)
-    if unknown := set(options.tasks) - set(TASKS):
-        raise ValueError(f"--task={unknown.pop()} is not one of {', '.join(TASKS)}")
     tasks = tuple(TASKS[task] for task in options.tasks)
     out = _out(options)
     several = max(len(options.workdirs), options.folds) > 1
