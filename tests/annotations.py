@@ -1,7 +1,6 @@
 """Holds rooms to their annotations, once this is imported before them.
 
-To beartype an int is a float then, as it is to Python's type checkers. Not yet images, models and
-training, whose callers also hand over arrays of NumPy.
+To beartype an int is a float then, as it is to Python's type checkers.
 """
 
 import contextlib
@@ -9,7 +8,8 @@ from collections.abc import Iterator
 
 import jaxtyping
 
-SHAPED = [f"lumbarclip_jax.{room}" for room in ("finetune.imbalance", "losses")]
+ROOMS = ("finetune.imbalance", "images", "losses", "models", "training", "xla_cpu")
+SHAPED = [f"lumbarclip_jax.{room}" for room in ROOMS]
 jaxtyping.install_import_hook(
     SHAPED, "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))"
 )

@@ -13,7 +13,7 @@ from lumbarclip_jax.models.attention import choice, xla
 from lumbarclip_jax.run_folder import attention_forms
 from tests.golden import tiny_vit
 
-QUERY = jax.ShapeDtypeStruct((8, 2, 9, 4), jnp.bfloat16)
+QUERY = jnp.zeros((8, 2, 9, 4), jnp.bfloat16)
 
 
 def other(query, key, value, bias=None, kept=None, keep_rate=1.0):
@@ -72,7 +72,7 @@ def test_a_new_process_takes_what_was_kept(trials, kept, caplog):
     before = kept.stat().st_mtime_ns
     attention_forms.keep(kept.parent)
     assert kept.stat().st_mtime_ns == before  # written once
-    wider = jax.ShapeDtypeStruct((8, 2, 9, 8), jnp.bfloat16)
+    wider = jnp.zeros((8, 2, 9, 8), jnp.bfloat16)
     assert choice.fastest(wider, None, None, 1.0, xla.attend_by_rows) is xla.attend_by_rows
     attention_forms.keep(kept.parent)
     assert sorted(json.loads(kept.read_text())["forms"].values()) == ["XLA", "other"]

@@ -217,7 +217,7 @@ def processor(tiny_run, tmp_path, monkeypatch):
 def test_the_processor_prepares_slices_of_any_shape_as_training_does(shape, processor, tiny_run):
     image = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
     stored = inference.stored_slice(image, pixels.Rendering(32))[None]
-    expected = np.asarray(prepare_images(stored, tiny_run.config.data))[..., 0]
+    expected = np.asarray(prepare_images(jnp.asarray(stored), tiny_run.config.data))[..., 0]
     coloured = PIL.Image.fromarray(image).convert("RGB")
     for form in (image, PIL.Image.fromarray(image), coloured, [image]):
         actual = processor(form, return_tensors="np")["pixel_values"]

@@ -30,7 +30,8 @@ def test_halving_takes_maxima_of_squares():
 @pytest.mark.parametrize("condition", [True, False])
 def test_all_of_one_tree_is_picked(condition):
     new, old = {"a": jnp.ones(3), "b": jnp.nan}, {"a": jnp.zeros(3), "b": jnp.array(2.0)}
-    picked = jax.jit(order.pick)(jnp.array(condition), new, old)
+    condition = jnp.array(condition)
+    picked = jax.jit(order.pick)(condition, new, old)
     jax.tree.map(np.testing.assert_array_equal, picked, new if condition else old)
     jax.tree.map(np.testing.assert_array_equal, picked, order.plain_pick(condition, new, old))
 
