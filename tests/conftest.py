@@ -50,6 +50,22 @@ def tiny_run(tiny_dataset, tmp_path_factory):
 
 
 @pytest.fixture
+def plain_page():
+    """Runs that end leave a page without figures: half of a tiny run's time."""
+    from lumbarclip_jax import train  # not above: the package comes after `annotations`
+
+    def write(folder: pathlib.Path, examples) -> pathlib.Path:
+        del examples
+        (folder / "report.html").write_text("a page")
+        return folder / "report.html"
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(train, "write_report", write)
+        patch.setattr(train, "find_examples", lambda *arguments: None)
+        yield
+
+
+@pytest.fixture
 def annotations_off():
     with annotations.off():
         yield

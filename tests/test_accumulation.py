@@ -16,6 +16,7 @@ from lumbarclip_jax.losses.siglip import siglip_loss
 from lumbarclip_jax.losses.soft_clip import soft_clip_loss
 from lumbarclip_jax.models import build_model
 from lumbarclip_jax.training import accumulation, train_step
+from tests import slow
 
 PAIRS, TOKENS, WORDS = 32, 6, 30
 IMAGE_ENCODERS = {
@@ -103,9 +104,15 @@ def assert_same(result, expected, rtol=1e-5):
     assert np.abs(gradient["logit_scale"]) > 1e-3
 
 
-@pytest.mark.parametrize("image_encoder", ["vit", "swin"])
+@pytest.mark.parametrize("image_encoder", slow.but_first(["vit", "swin"]))
 @pytest.mark.parametrize(
-    ("steps", "fsdp"), [(4, None), (16, None), (4, 1), (4, 2)], ids=["4", "16", "4@8x1", "4@4x2"]
+    ("steps", "fsdp"),
+    [
+        pytest.param(4, None, id="4"),
+        pytest.param(16, None, id="16", marks=pytest.mark.slow),
+        pytest.param(4, 1, id="4@8x1", marks=pytest.mark.slow),
+        pytest.param(4, 2, id="4@4x2"),
+    ],
 )
 def test_parts_give_the_gradient_of_the_whole_batch(image_encoder, steps, fsdp):
     """With augmentation, whose draws are those of the whole batch."""
@@ -118,8 +125,9 @@ def encoded_in_parts(image_encoder, steps, dropout, loss):
     config = tiny_config(image_encoder, steps, dropout)
     model = build_model(tiny_config(image_encoder, steps, dropout, loss).model, WORDS, jnp.float32)
     augment_key, dropout_key = jax.random.split(jax.random.key(1))
-    pixels = augment_images(augment_key, batch()["images"], config.data)
-    inputs = pixels, batch()["input_ids"], batch()["attention_mask"]
+    rows = jax.tree.map(jnp.asarray, batch())
+    pixels = augment_images(augment_key, rows["images"], config.data)
+    inputs = pixels, rows["input_ids"], rows["attention_mask"]
 
     def loss_fn(params, batch_stats):
         embeds = []
@@ -149,12 +157,14 @@ def encoded_in_parts(image_encoder, steps, dropout, loss):
 
 @pytest.mark.parametrize(
     ("image_encoder", "steps", "dropout", "loss"),
-    [
-        ("vit", 2, 0.3, "soft_clip"),
-        ("vit", 2, 0.0, "clip"),
-        ("vit", 2, 0.0, "siglip"),
-        ("resnet", 2, 0.0, "soft_clip"),
-    ],
+    slow.but_first(
+        [
+            ("vit", 2, 0.3, "soft_clip"),
+            ("vit", 2, 0.0, "clip"),
+            ("vit", 2, 0.0, "siglip"),
+            ("resnet", 2, 0.0, "soft_clip"),
+        ]
+    ),
 )
 def test_parts_are_encoded_with_their_own_keys_and_statistics(image_encoder, steps, dropout, loss):
     options = {"image_encoder": image_encoder, "steps": steps, "dropout": dropout, "loss": loss}

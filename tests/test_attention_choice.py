@@ -35,6 +35,7 @@ def winner(candidates: dict, *seconds: float, bias_shape=None, is_dropped=False)
     return trial("attention", {"XLA": PLAIN, **candidates}, inputs, clock(*seconds))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", [{}, {"bias_shape": (2, 1, 1, 5)}, {"is_dropped": True}])
 def test_the_fastest_of_equal_forms_wins(case, caplog):
     caplog.set_level("INFO", "lumbarclip_jax")

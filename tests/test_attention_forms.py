@@ -151,6 +151,7 @@ def test_all_processes_take_what_process_0_finds(trials, kept, own, tmp_path, mo
     assert trials.count == 1
 
 
+@pytest.mark.slow
 def test_training_keeps_and_adopts(trials, tiny_dataset, tmp_path):
     def train_to(steps: int) -> dict:
         trials.begin_process()

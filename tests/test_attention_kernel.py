@@ -46,12 +46,27 @@ def with_gradients(form, *case):
     [
         pytest.param((3, 2, 16, 16), None, id="no bias"),
         pytest.param((2, 3, 37, 16), (2, 1, 1, 37), id="BERT: a row for each text"),
-        pytest.param((2, 2, 130, 16), (2, 2, 1, 130), id="a row for each head, in three blocks"),
+        pytest.param(
+            (2, 2, 130, 16),
+            (2, 2, 1, 130),
+            id="a row for each head, in three blocks",
+            marks=pytest.mark.slow,
+        ),
         pytest.param((2, 2, 200, 16), None, id="four blocks"),
-        pytest.param((2, 4, 3, 49, 32), (1, 1, 3, 49, 49), id="Swin: one bias for all windows"),
+        pytest.param(
+            (2, 4, 3, 49, 32),
+            (1, 1, 3, 49, 49),
+            id="Swin: one bias for all windows",
+            marks=pytest.mark.slow,
+        ),
         pytest.param((4, 4, 3, 49, 32), (1, 4, 3, 49, 49), id="Swin: shifted windows"),
-        pytest.param((3, 1, 2, 49, 16), (1, 1, 1, 49, 49), id="one bias for all heads"),
-        pytest.param((3, 5, 2, 9, 16), (3, 5, 2, 9, 9), id="each its own"),
+        pytest.param(
+            (3, 1, 2, 49, 16),
+            (1, 1, 1, 49, 49),
+            id="one bias for all heads",
+            marks=pytest.mark.slow,
+        ),
+        pytest.param((3, 5, 2, 9, 16), (3, 5, 2, 9, 9), id="each its own", marks=pytest.mark.slow),
     ],
 )
 def test_values_and_gradients_are_those_of_the_formula(shape, bias_shape, is_dropped):
@@ -66,6 +81,7 @@ def test_values_and_gradients_are_those_of_the_formula(shape, bias_shape, is_dro
         np.testing.assert_allclose(ours, theirs, atol=2e-5, err_msg=name)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("is_dropped", [False, True])
 @pytest.mark.parametrize(
     ("shape", "bias_shape"),

@@ -5,6 +5,7 @@ import pytest
 
 from configs import resnet_mlp, swin_linear, vit_linear
 from lumbarclip_jax.bench.compare.options import EXACT_LR_SHARE, Options, prepared
+from tests import slow
 
 pytest.importorskip("torch")
 pytest.importorskip("transformers")
@@ -41,7 +42,7 @@ def tiny_config(name: str):
     return prepared(config, OPTIONS)
 
 
-@pytest.mark.parametrize("name", CONFIGS)
+@pytest.mark.parametrize("name", slow.but_first(CONFIGS))
 def test_both_follow_the_same_losses_and_reach_the_same_weights(name, tmp_path):
     config = tiny_config(name)
     ours, theirs = JaxSide(config, OPTIONS), TorchSide(config, OPTIONS)

@@ -115,6 +115,7 @@ def test_a_gpu_has_no_efforts():
         compile_step.compile_step(vit_linear.get_config("quick"), "h200:1", 100, effort=-1.0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fits", [True, False])
 def test_a_step_that_is_larger_than_a_gpu_does_not_fit(fits, monkeypatch):
     """The GPU compiler makes it all the same. Here the one of the CPU stands for it."""

@@ -194,6 +194,7 @@ def test_the_command_without_a_config_is_one_sentence(tmp_path):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not importlib.util.find_spec("torch"), reason="PyTorch is not installed")
 def test_both_sides_run_in_processes_of_their_own_and_make_a_row():
     config = vit_linear.get_config("quick")

@@ -128,6 +128,7 @@ def config(tiny_dataset):
     return config
 
 
+@pytest.mark.slow
 def test_every_rung_runs_and_is_on_the_page(config):
     row = {"command": "python -m it"} | ladder_row.measure(
         config, 100, ladder_row.Protocol(1, 1, 1)

@@ -24,6 +24,7 @@ def plan(dataset, *, scan_layers: bool, fsdp: int):
     return build_model(config.model, VOCABULARY_SIZE, np.float32), config, mesh
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scanned_first", [False, True])
 def test_a_run_continues_on_another_mesh_with_another_layout(tiny_dataset, tmp_path, scanned_first):
     saved = plan(tiny_dataset, scan_layers=scanned_first, fsdp=1)

@@ -93,6 +93,7 @@ def config(tiny_dataset, monkeypatch):
     config.optim.warmup_steps = 2
     config.checkpoint.update(every_steps=4, keep=1)
     config.eval.update(every_steps=2, choose_by=METRIC, bootstrap_resamples=20)
+    config.eval.at_the_end = ("retrieval",)
     monkeypatch.setattr(train, "validation_metrics", validation)
     return config
 
@@ -105,6 +106,7 @@ def saved_steps(workdir) -> set[str]:
     return {path.name for path in (workdir / "checkpoints").iterdir()}
 
 
+@pytest.mark.slow
 def test_the_chosen_step_is_kept_measured_and_loaded(config, tmp_path):
     metrics = train.train_and_evaluate(config, tmp_path / "run")
     assert saved_steps(tmp_path / "run") == {"4", "8"}
@@ -134,6 +136,8 @@ def test_the_chosen_step_is_kept_measured_and_loaded(config, tmp_path):
     assert (tmp_path / "run" / "report.html").stat().st_mtime_ns == before
 
 
+@pytest.mark.slow
+@pytest.mark.usefixtures("plain_page")
 def test_a_run_stopped_in_between_chooses_the_same(config, tmp_path, monkeypatch):
     expected = train.train_and_evaluate(config, tmp_path / "undisturbed")
 
@@ -152,6 +156,8 @@ def test_a_run_stopped_in_between_chooses_the_same(config, tmp_path, monkeypatch
     assert choice.read(tmp_path / "run") == choice.read(tmp_path / "undisturbed")
 
 
+@pytest.mark.slow
+@pytest.mark.usefixtures("plain_page")
 def test_patience_ends_a_run_and_more_of_it_goes_on(config, tmp_path):
     config.eval.patience = 1
     metrics = train.train_and_evaluate(config, tmp_path)
@@ -170,6 +176,8 @@ def test_patience_ends_a_run_and_more_of_it_goes_on(config, tmp_path):
     assert read_metrics(tmp_path / "metrics.json").keys() == metrics.keys()
 
 
+@pytest.mark.slow
+@pytest.mark.usefixtures("plain_page")
 def test_a_chosen_checkpoint_that_is_damaged_or_gone_is_named(config, tmp_path):
     train.train_and_evaluate(config, tmp_path)
     change_an_array(tmp_path / "checkpoints" / "4")

@@ -94,6 +94,7 @@ def tuned(tiny_run, tmp_path_factory):
     return run, run / "finetune" / "+".join(TASK_NAMES)
 
 
+@pytest.mark.slow
 def test_fresh_processes_repeat_what_was_measured(tuned, slices, tmp_path):
     """On one device, where training had eight."""
     _, folder = tuned
@@ -119,6 +120,7 @@ def test_fresh_processes_repeat_what_was_measured(tuned, slices, tmp_path):
         close(said.probabilities, expected.probabilities)
 
 
+@pytest.mark.slow
 def test_the_page_of_a_run_with_a_classifier_in_it(tuned):
     run, _ = tuned
     result = run_module("report", f"--workdir={run}", "--data_dir=")

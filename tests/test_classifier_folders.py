@@ -263,6 +263,7 @@ def test_its_own_data_set_has_no_caution_unless_its_run_had_other_data(copied, d
     assert train["TRAINED_ON_MEASURED_PATIENTS"] == len(set(dataset.columns("train").patient_id))
 
 
+@pytest.mark.slow
 def test_folds_keep_a_classifier_each(tiny_dataset, tmp_path):
     arguments = [f"--data_dir={tiny_dataset}", "--folds=2", "--task=pfirrmann_ge_3"]
     arguments += ["--resamples=100", f"--out={tmp_path}"]

@@ -28,6 +28,7 @@ def lowered_step():
     return step.lower(state, batch, jnp.float32(1e-4), jax.random.key(0))
 
 
+@pytest.mark.slow
 def test_the_step_takes_those_of_its_devices(monkeypatch):
     monkeypatch.setattr(train_step, "COMPILER_OPTIONS", {"cpu": {"xla_no_such_option": True}})
     with pytest.raises(jax.errors.JaxRuntimeError, match="xla_no_such_option"):

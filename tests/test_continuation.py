@@ -241,6 +241,7 @@ def test_an_export_knows_whom_it_was_trained_on(run, rebuilt, tmp_path):
     assert known["TRAINED_ON_MEASURED_PATIENTS"] > 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "command",
     [

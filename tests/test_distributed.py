@@ -19,6 +19,8 @@ from lumbarclip_jax.evaluators.metrics_file import read_metrics
 from lumbarclip_jax.run_folder import metric_writer
 from tests import distributed_config
 
+pytestmark = pytest.mark.slow
+
 REPOSITORY = pathlib.Path(__file__).resolve().parents[1]
 TIMEOUT_S = 400
 STEPS = list(range(1, 21))

@@ -71,6 +71,7 @@ def test_every_bit_of_its_state_is_restored():
     assert digest(opened) == digest(ModelState(state.step, state.params, state.batch_stats))
 
 
+@pytest.mark.slow
 def test_it_goes_on_training(resumed):
     assert len(SAID["losses"]) == 6
     np.testing.assert_allclose(losses(resumed), SAID["losses"], rtol=1e-3)

@@ -18,6 +18,7 @@ from lumbarclip_jax.models.pretrained.weights_hf import LAYOUTS
 from lumbarclip_jax.models.resnet import ResNet
 from lumbarclip_jax.models.swin import Swin
 from lumbarclip_jax.models.vit import ViT
+from tests import slow
 from tests.tiny_runs import make_run, tiny_config
 
 pytest.importorskip("torch")
@@ -169,7 +170,7 @@ RUNS = {
 TEXTS = ["disc protrusion touching the thecal sac", "normal study of the discs . ", "disc"]
 
 
-@pytest.mark.parametrize("name", RUNS)
+@pytest.mark.parametrize("name", slow.but_first(RUNS))
 def test_the_code_of_the_card_gives_our_embeddings(name, tiny_dataset, tmp_path, monkeypatch):
     config = tiny_config(tiny_dataset)
     config.model.update(RUNS[name])

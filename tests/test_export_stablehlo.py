@@ -92,6 +92,7 @@ def test_vit_and_bert(tiny_run, packages, tmp_path):
     check(tiny_run, tmp_path / "out", packages, sizes=(1, 5))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("encoder", ["resnet", "swin"])
 def test_other_encoders(encoder, tiny_dataset, packages, tmp_path):
     config = tiny_config(tiny_dataset)

@@ -20,6 +20,7 @@ def finetune(*arguments: str) -> subprocess.CompletedProcess:
     return subprocess.run(command, capture_output=True, text=True, timeout=300)
 
 
+@pytest.mark.slow
 def test_a_run_is_fine_tuned_and_its_page_shows_it(tiny_run, tmp_path):
     run = shutil.copytree(tiny_run.folder, tmp_path / "run")
     arguments = (

@@ -105,6 +105,7 @@ def test_training_looks_at_train_and_validation_alone(dataset):
     assert spy.seen == {"train", "validation"}
 
 
+@pytest.mark.slow
 def test_a_label_that_can_be_seen_is_learnt(splits):
     """Planted: pixels are bright where the label is 1; a network must find it, on new patients."""
 

@@ -5,22 +5,25 @@ import pathlib
 import subprocess
 import sys
 
+import pytest
+
 REPOSITORY = pathlib.Path(__file__).resolve().parents[1]
 
 
-def test_two_thousand_mutants():
-    command = [sys.executable, "tests/fuzz_dicom.py", "--mutants=2000", "--seed=0"]
+@pytest.mark.parametrize("mutants", [300, pytest.param(2000, marks=pytest.mark.slow)])
+def test_mutants(mutants):
+    command = [sys.executable, "tests/fuzz_dicom.py", f"--mutants={mutants}", "--seed=0"]
     run = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True)
     assert run.stdout, run.stderr[-2000:]
     summary = json.loads(run.stdout)
     assert summary["passed"], run.stdout
     assert run.returncode == 0
     assert summary["syntaxes"] >= 8
-    assert sum(summary["classes"].values()) == 2000
+    assert sum(summary["classes"].values()) == mutants
     outcomes = {
         name: count for name, count in summary["outcomes"].items() if name.startswith("pixels: ")
     }
-    assert sum(outcomes.values()) == 2000
+    assert sum(outcomes.values()) == mutants
     # Were nothing damaged, or all of it beyond reading, the run would show little.
-    assert 200 < outcomes["pixels: decoded"] < 1500
+    assert mutants / 10 < outcomes["pixels: decoded"] < 3 * mutants / 4
     assert len(outcomes) >= 5

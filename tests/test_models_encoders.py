@@ -40,6 +40,7 @@ def assert_close(actual, expected, tolerance=1e-5):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("module", "backbone", "with_head"),
     [
@@ -188,6 +189,7 @@ def test_dropout_acts_in_training_alone():
     assert not np.allclose(noisy(first), quiet)
 
 
+@pytest.mark.slow
 def test_a_training_program_grows_with_depth_alone():
     """Not with its square, as where every block computes the sums of those before it again."""
 

@@ -30,6 +30,8 @@ from transformers import (
 from tests.golden import reference
 from tests.golden.cases import probe
 
+pytestmark = pytest.mark.slow
+
 IMAGES = {"images": np.random.default_rng(0).normal(size=(1, 224, 224, 3)).astype(np.float32)}
 TEXTS = {
     "input_ids": np.random.default_rng(0).integers(1, 30522, (2, 20), dtype=np.int32),

@@ -75,6 +75,7 @@ def relative_error(actual, expected) -> float:
     return float(np.linalg.norm(np.asarray(actual) - expected) / np.linalg.norm(expected))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("vision", "text", "bias"),
     [

@@ -74,6 +74,7 @@ def test_every_level_of_a_tiny_model(tmp_path, family):
     compare(tmp_path, make_model(tmp_path, name, arguments), arguments.get("img_size", 40))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_every_level_of_a_published_size(tmp_path, name):
     variables = compare(tmp_path, make_model(tmp_path, name, {}, scale=0.02), 224)

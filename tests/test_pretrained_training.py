@@ -18,6 +18,8 @@ from lumbarclip_jax.run_folder.run import load_run
 from lumbarclip_jax.training import train_step, warm_start
 from tests.pretrained_folders import recorded, write, write_vocabulary
 
+pytestmark = pytest.mark.usefixtures("plain_page")
+
 
 def text_checkpoint(folder, vocabulary: int = 40, **tokenizer_config):
     write_vocabulary(write(folder, "bert") / "vocab.txt", vocabulary)
@@ -46,6 +48,7 @@ def flat(tree) -> dict[str, np.ndarray]:
     return {jax.tree_util.keystr(path): np.asarray(leaf) for path, leaf in leaves}
 
 
+@pytest.mark.slow
 def test_a_frozen_published_text_encoder_keeps_every_bit(tiny_dataset, tmp_path, caplog):
     image, text = write(tmp_path / "vit", "vit"), text_checkpoint(tmp_path / "bert")
     config = tiny_config(tiny_dataset, image, text)

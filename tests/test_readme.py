@@ -35,6 +35,7 @@ TINY = {
 # What cannot be run here, by the words that tell it, with the reason.
 ELSEWHERE = {
     "pip install": "run by the tests' own beginning",
+    "pytest -n": "these tests",
     "google/vit-base-patch16-224": "fetches weights; test_pretrained_training has small ones",
     "bench.aot": "needs a TPU's or GPU's compiler; test_bench_aot_table",
     "bench.compare": "takes minutes; test_bench_compare",
@@ -111,6 +112,7 @@ def prepare(command: str, place: pathlib.Path) -> None:
         shutil.copytree(place / "data" / "lumbar", place / "data" / "other")
 
 
+@pytest.mark.slow
 def test_every_line_runs_and_the_page_has_no_empty_part(place):
     ran = 0
     for command in commands():

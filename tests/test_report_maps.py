@@ -90,6 +90,7 @@ def test_saliency_equals_finite_differences():
         assert slope[i, row, column, 0] == pytest.approx(slope_there, rel=1e-3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("config", "side", "side_px"),
     [(vit_linear, 4, 8), (swin_linear, 2, 16), (resnet_linear, 2, 16)],

@@ -129,6 +129,7 @@ def test_without_the_data_set_the_page_says_what_is_missing(tmp_path):
     assert "need the data set" in write(tmp_path).text
 
 
+@pytest.mark.slow
 def test_the_command_draws_a_run_again(tiny_run, tmp_path):
     out = tmp_path / "page.html"
     command = [sys.executable, "-m", "lumbarclip_jax.report", f"--workdir={tiny_run.folder}"]

@@ -14,13 +14,17 @@ from lumbarclip_jax.run_folder.checkpoints import Checkpointer
 from lumbarclip_jax.training import train_step
 from lumbarclip_jax.training.finite import is_finite
 from lumbarclip_jax.training.skipped_steps import SkippedSteps
-from tests import test_trajectories
+from tests import slow, test_trajectories
 from tests.test_train import tiny_config
+
+pytestmark = pytest.mark.usefixtures("plain_page")
 
 KEY = jax.random.key(1)
 
 
-@pytest.fixture(scope="module", params=[(1, 1), (2, 2)], ids=["plain", "two parts, fsdp"])
+@pytest.fixture(
+    scope="module", params=slow.but_first([((1, 1),), ((2, 2),)]), ids=["plain", "two parts, fsdp"]
+)
 def setting(request):
     """(mesh, jitted step, initial state as host arrays) of a ResNet, with running statistics."""
     parts, fsdp = request.param
@@ -104,6 +108,7 @@ class Spoiled:
         return np.inf if step + 1 in self.steps else self.learning_rate(config, step, total_steps)
 
 
+@pytest.mark.slow
 def test_a_few_skipped_steps_are_counted_and_the_run_goes_on(tiny_dataset, tmp_path, monkeypatch):
     Spoiled(monkeypatch, steps=(2, 4))
     config = tiny_config(tiny_dataset)
@@ -114,6 +119,7 @@ def test_a_few_skipped_steps_are_counted_and_the_run_goes_on(tiny_dataset, tmp_p
     assert counts == {1: 0, 2: 1, 3: 1, 4: 2, 5: 2, 6: 2}
 
 
+@pytest.mark.slow
 def test_many_in_a_row_stop_the_run_at_the_last_good_checkpoint(
     tiny_dataset, tmp_path, monkeypatch
 ):

@@ -269,6 +269,7 @@ def test_splits_may_share_the_text_of_equal_grades(tmp_path):
     assert verify(tmp_path / "set")[0] == []
 
 
+@pytest.mark.slow
 def test_a_model_trains_on_it_and_is_measured(dataset, tmp_path):
     config = vit_linear.get_config("quick")
     config.total_steps = 5

@@ -11,6 +11,8 @@ import time
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 STEPS = 160  # four seconds: long enough to be stopped on a busy machine
 TINY = (
     f"--config.total_steps={STEPS}",

@@ -145,6 +145,7 @@ def test_cut_padding_changes_no_embedding():
     np.testing.assert_allclose(cut, padded, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_a_step_is_compiled_once_for_each_bucket(dataset, tokenizer, buckets):
     config = vit_linear.get_config("quick")
     config.data.update(image_size_px=16, crop_px=16, max_tokens=TOKENS, global_batch_size=BATCH)

@@ -19,6 +19,8 @@ from lumbarclip_jax.run_folder import metric_writer
 from lumbarclip_jax.run_folder.run import load_run
 from tests.damage_checkpoints import change_an_array
 
+pytestmark = pytest.mark.usefixtures("plain_page")
+
 STEPS = 6
 
 
@@ -32,6 +34,7 @@ def tiny_config(folder):
     config.model.embed_dim = 16
     config.optim.warmup_steps = 2
     config.eval.update(every_steps=4, batch_size=8, bootstrap_resamples=20)
+    config.eval.at_the_end = ("retrieval",)
     config.checkpoint.every_steps = 4
     return config
 
@@ -67,6 +70,7 @@ def test_the_same_seed_gives_the_same_bits(finished, tiny_dataset, tmp_path):
     assert training_rows(tmp_path) == training_rows(finished[0])
 
 
+@pytest.mark.slow
 def test_another_seed_gives_another_run(finished, tiny_dataset, tmp_path):
     config = tiny_config(tiny_dataset)
     config.seed = 1
@@ -92,6 +96,7 @@ def test_a_run_stopped_by_sigterm_continues_as_if_it_had_not(
     np.testing.assert_equal(metrics, finished[1])
 
 
+@pytest.mark.slow
 def test_a_run_stopped_in_a_validation_goes_on_with_it(
     finished, tiny_dataset, tmp_path, monkeypatch
 ):
@@ -109,6 +114,7 @@ def test_a_run_stopped_in_a_validation_goes_on_with_it(
     np.testing.assert_equal(metrics, finished[1])
 
 
+@pytest.mark.slow
 def test_all_is_saved_once_a_signal_is_no_longer_only_noted(tiny_dataset, tmp_path, monkeypatch):
     statuses = []
     leave = preemption.StopRequest.__exit__
@@ -131,6 +137,7 @@ def measured(workdir):
     ]
 
 
+@pytest.mark.slow
 def test_resuming_an_older_checkpoint_leaves_no_row_twice(finished, tiny_dataset, tmp_path):
     for name in ("config.json", "vocab.txt", "metrics.jsonl"):
         (tmp_path / name).write_bytes((finished[0] / name).read_bytes())
@@ -140,6 +147,7 @@ def test_resuming_an_older_checkpoint_leaves_no_row_twice(finished, tiny_dataset
     assert training_rows(tmp_path) == training_rows(finished[0])
 
 
+@pytest.mark.slow
 def test_a_damaged_checkpoint_costs_the_steps_since_the_one_before(
     finished, tiny_dataset, tmp_path, caplog
 ):
@@ -190,6 +198,7 @@ def test_a_finished_run_is_left_as_it_is(finished, tiny_dataset, caplog):
     assert {path: path.read_bytes() for path in workdir.iterdir() if path.is_file()} == before
 
 
+@pytest.mark.slow
 def test_a_finished_run_is_trained_further(finished, tiny_dataset, tmp_path):
     workdir = shutil.copytree(finished[0], tmp_path / "run")
     config = tiny_config(tiny_dataset)

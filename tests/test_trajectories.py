@@ -10,6 +10,8 @@ from lumbarclip_jax import sharding
 from lumbarclip_jax.models import build_model
 from lumbarclip_jax.training import train_step
 
+pytestmark = pytest.mark.slow
+
 CONFIGS = {
     "vit": (vit_linear, {"width": 32, "depth": 2, "heads": 2, "mlp_width": 64, "patch_size": 8}),
     "swin": (swin_linear, {"width": 16, "stage_depths": [1, 2], "stage_heads": [1, 2]}),

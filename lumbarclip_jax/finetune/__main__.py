@@ -34,6 +34,7 @@ from ml_collections import config_flags
 
 from lumbarclip_jax.data.tasks import TASKS
 from lumbarclip_jax.finetune.imbalance import NAMES
+from lumbarclip_jax.finetune.options import Options
 from lumbarclip_jax.finetune.recipe import default_recipe
 from lumbarclip_jax.process import cli
 
@@ -58,26 +59,25 @@ RESAMPLES = flags.DEFINE_integer("resamples", 1000, "bootstrap resamples of pati
 
 
 def main() -> None:
-    # Imported here, after the flags are read: neither --help nor a typo should wait for JAX.
+    options = Options(
+        workdirs=WORKDIR.value,
+        from_scratch=FROM_SCRATCH.value,
+        baseline=BASELINE.value,
+        tasks=TASK.value,
+        data_dir=DATA_DIR.value,
+        folds=FOLDS.value,
+        split=SPLIT.value,
+        strategy=STRATEGY.value,
+        label_fraction=LABEL_FRACTION.value,
+        seed=SEED.value,
+        recipe=RECIPE.value,
+        out=OUT.value,
+        resamples=RESAMPLES.value,
+    )
+    # Imported here: neither --help nor a mistake in the flags should wait for JAX.
     from lumbarclip_jax.finetune import command
 
-    command.run(
-        command.Options(
-            workdirs=WORKDIR.value,
-            from_scratch=FROM_SCRATCH.value,
-            baseline=BASELINE.value,
-            tasks=TASK.value,
-            data_dir=DATA_DIR.value,
-            folds=FOLDS.value,
-            split=SPLIT.value,
-            strategy=STRATEGY.value,
-            label_fraction=LABEL_FRACTION.value,
-            seed=SEED.value,
-            recipe=RECIPE.value,
-            out=OUT.value,
-            resamples=RESAMPLES.value,
-        )
-    )
+    command.run(options)
 
 
 if __name__ == "__main__":

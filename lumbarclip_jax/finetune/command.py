@@ -15,7 +15,8 @@ from lumbarclip_jax.evaluators.metrics_file import TRAINED_STEPS, save_metrics
 from lumbarclip_jax.finetune import initial_encoder, measuring, pixels, saved, training
 from lumbarclip_jax.finetune.examples import Examples
 from lumbarclip_jax.finetune.network import Ensemble
-from lumbarclip_jax.finetune.recipe import default_recipe, plain_recipe
+from lumbarclip_jax.finetune.options import Options
+from lumbarclip_jax.finetune.recipe import plain_recipe
 from lumbarclip_jax.report.console import log_summary
 from lumbarclip_jax.run_folder import trained_patients
 from lumbarclip_jax.run_folder.run import (
@@ -29,34 +30,15 @@ from lumbarclip_jax.run_folder.run import (
 log = logging.getLogger("lumbarclip_jax.finetune")
 
 
-@dataclasses.dataclass(frozen=True)
-class Options:
-    """The flags of the command, by what they mean."""
-
-    workdirs: list[str]
-    from_scratch: bool
-    baseline: str | None
-    tasks: list[str]
-    data_dir: str
-    folds: int
-    split: str
-    strategy: str
-    label_fraction: float
-    seed: int
-    recipe: ConfigDict
-    out: str | None
-    resamples: int
-
-
 def run(options: Options) -> None:
     """Trains, measures and saves; see `lumbarclip_jax.finetune`.
 
     Raises:
       FileNotFoundError: a run or data set is missing.
-      ValueError: the options contradict each other, or the data cannot be learnt from.
+      ValueError: the folder is another's, or the data cannot be learnt from.
       OSError: the folder cannot be written.
     """
-    name = _name(options)
+    name = options.name
     tasks = tuple(TASKS[task] for task in options.tasks)
     out = _out(options)
     several = max(len(options.workdirs), options.folds) > 1
@@ -104,21 +86,6 @@ def _save_numbers(
     return metrics
 
 
-def _name(options: Options) -> str:
-    """What the numbers are filed under."""
-    if options.baseline and (options.workdirs or options.from_scratch):
-        raise ValueError("--baseline is trained by itself: leave out --workdir and --from_scratch")
-    if options.baseline and options.recipe != default_recipe():
-        raise ValueError("--recipe is not for --baseline, which has settings of its own")
-    if not (options.workdirs or options.from_scratch or options.baseline):
-        raise ValueError("pass --workdir, --from_scratch or --baseline, to say what to start from")
-    if options.workdirs and options.folds:
-        raise ValueError("--folds is not for --workdir: name the runs of all folds instead")
-    if not (options.workdirs or options.data_dir):
-        raise ValueError("--data_dir is missing: without --workdir there is no run that knows it")
-    return options.baseline or ("from_scratch" if options.from_scratch else "finetune")
-
-
 def _out(options: Options) -> pathlib.Path:
     """--out, or the folder of these tasks in the run's own."""
     if options.out:
@@ -129,11 +96,6 @@ def _out(options: Options) -> pathlib.Path:
                 f"{out / FINETUNE_FOLDER / '+'.join(options.tasks)}"
             )
         return out
-    if len(options.workdirs) != 1 or options.from_scratch:
-        raise ValueError(
-            "--out is missing: only what starts from the weights of one --workdir has a folder "
-            "there by default"
-        )
     out = pathlib.Path(options.workdirs[0]) / FINETUNE_FOLDER / "+".join(options.tasks)
     if (out / METRICS_FILE).exists():
         raise ValueError(
