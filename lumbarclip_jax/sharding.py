@@ -97,7 +97,8 @@ def filled_batches(
     """Rows 0 to `count` in batches that divide over the mesh, each filled with its last row.
 
     A batch has at most `batch_size` rows, rounded up to the devices. Every size is compiled: with
-    `one_shape` all have this one, without it smaller ones have a power of two times the devices.
+    `one_shape` it is always this; else a batch that is not full has the next power of two times the
+    devices.
 
     Yields:
       (rows [size], how many of them count).

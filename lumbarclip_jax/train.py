@@ -136,6 +136,7 @@ def train_and_evaluate(config: ConfigDict, workdir: str | pathlib.Path) -> dict[
             if is_best or not (in_between and skipped.in_a_row):
                 require_finite(state, step, checkpointer.latest_step)
                 position = batches.get_state() | ({"unvalidated": True} if unvalidated else {})
+                attention_forms.keep(workdir)  # of all that this checkpoint came of
                 checkpointer.save(step, state, position)
 
         def validate() -> None:
@@ -144,7 +145,6 @@ def train_and_evaluate(config: ConfigDict, workdir: str | pathlib.Path) -> dict[
             with contextlib.suppress(Stopped), progress.paused():
                 with stop.at_once():
                     values = validation_metrics(embedder, state, config.eval.on_the_way)
-                attention_forms.keep(workdir)
                 writer.write(step, values)
                 log_validation(step, values)
                 unvalidated = False
@@ -178,7 +178,6 @@ def train_and_evaluate(config: ConfigDict, workdir: str | pathlib.Path) -> dict[
             step += 1
             if step == first_step + 1:
                 jax.block_until_ready(metrics)
-                attention_forms.keep(workdir)
                 progress.compiled(step)
             set_unsaved(True)
             # The order below is an invariant: a checkpoint is saved last, so that every row up to

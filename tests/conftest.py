@@ -5,9 +5,14 @@ import pathlib
 import tempfile
 
 os.environ["JAX_PLATFORMS"] = "cpu"
-os.environ["XLA_FLAGS"] = (
-    os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=8"
-).strip()
+os.environ["XLA_FLAGS"] = " ".join(
+    [
+        # Most of what tests do is to compile, which so takes two thirds of the time.
+        "--xla_backend_optimization_level=0",
+        "--xla_force_host_platform_device_count=8",
+        os.environ.get("XLA_FLAGS", ""),  # `.ci/run` has level 3, as runs have
+    ]
+)
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
 
@@ -49,7 +54,7 @@ def tiny_run(tiny_dataset, tmp_path_factory):
     return tiny_runs.write_run(folder, tiny_runs.tiny_config(tiny_dataset))
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def plain_page():
     """Runs that end leave a page without figures: half of a tiny run's time."""
     from lumbarclip_jax import train  # not above: the package comes after `annotations`

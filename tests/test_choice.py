@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import re
 import signal
 
 import numpy as np
@@ -131,6 +132,8 @@ def test_the_chosen_step_is_kept_measured_and_loaded(config, tmp_path):
     np.testing.assert_equal({name: metrics[name] for name in found}, found)
     page = (tmp_path / "run" / "report.html").read_text()
     assert f"step 4 is measured, which {METRIC} chose" in page
+    assert "vit_linear_quick" in page
+    assert not re.search(r"""(src|href)=["']https?:""", page)
     before = (tmp_path / "run" / "report.html").stat().st_mtime_ns
     np.testing.assert_equal(train.train_and_evaluate(config, tmp_path / "run"), metrics)
     assert (tmp_path / "run" / "report.html").stat().st_mtime_ns == before

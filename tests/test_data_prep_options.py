@@ -87,6 +87,18 @@ def test_a_value_out_of_bounds_is_refused_before_anything_is_read(asked, sentenc
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("stage", ["convert", "commit"])
+def test_a_later_stage_is_no_build(stage, tmp_path):
+    with pytest.raises(ValueError, match=f"stage '{stage}' works on a plan that is there"):
+        build(tmp_path, None, tmp_path / "out", stage=stage)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_default_is_all_cores_but_no_more_than_may_be(monkeypatch):
+    monkeypatch.setattr("os.cpu_count", lambda: 384)
+    assert options.all_cores() == options.MAX_WORKERS == 256
+
+
 def test_an_option_that_there_is_not(tmp_path):
     with pytest.raises(TypeError, match="keep_nothing_doubtful"):
         build(tmp_path, None, tmp_path / "set", keep_nothing_doubtful=True)

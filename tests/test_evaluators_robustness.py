@@ -145,7 +145,7 @@ def test_a_probe_crosses_to_the_other_sequence():
         assert found[f"{crosses}_gain_over_own"] == pytest.approx(found[crosses] - back)
         assert found[f"{crosses}_gain_over_own_ci_high"] < 0
         assert f"{stays}_gain_over_own" not in found
-        images = kept.predictions[f"{prefix}/{own}_to_{other}/pfirrmann_ge_3"].image_id
+        images = kept.predictions[f"{prefix}/linear_probe/{own}_to_{other}/pfirrmann_ge_3"].image_id
         split = embedder(None, "test")
         np.testing.assert_array_equal(images, split.image_id[split.sequence == other])
     recall = f"{prefix}/retrieval/{{}}/image_to_text_recall_at_1".format
@@ -167,7 +167,7 @@ def test_what_a_sequence_lacks_is_said_once(caplog):
     found, kept = evaluator.run(None)
     crossed = {"T1_to_T1", "T1_to_T2", "T2_to_T1", "T2_to_T2"}
     expected = {f"{name}/disc_displacement" for name in crossed} | {"T1_to_T1/pfirrmann_ge_3"}
-    assert kept.predictions.keys() == {f"test/cross_sequence/{name}" for name in expected}
+    assert kept.predictions.keys() == {f"test/cross_sequence/linear_probe/{x}" for x in expected}
     assert "test/cross_sequence/linear_probe/T1_to_T1/pfirrmann_ge_3/auroc" in found
     (warning,) = caplog.messages
     assert warning.startswith("test/cross_sequence: 1 of 4 tasks skipped")

@@ -1,7 +1,6 @@
 """The real `train_and_evaluate` on a tiny data set: to the end, twice the same, and resumed."""
 
 import os
-import re
 import shutil
 import signal
 
@@ -40,7 +39,7 @@ def tiny_config(folder):
 
 
 @pytest.fixture(scope="module")
-def finished(tiny_dataset, tmp_path_factory):
+def finished(plain_page, tiny_dataset, tmp_path_factory):
     """A run that was never stopped, and the metrics it returned."""
     workdir = tmp_path_factory.mktemp("finished")
     return workdir, train.train_and_evaluate(tiny_config(tiny_dataset), workdir)
@@ -51,14 +50,11 @@ def training_rows(workdir):
     return [(row["step"], row["loss"], row["grad_norm"], row["lr"]) for row in rows]
 
 
-def test_a_run_leaves_its_report_metrics_and_definition(finished):
+def test_a_run_leaves_its_metrics_and_definition(finished):
     workdir, metrics = finished
     # As ==, but a number that is not defined equals itself.
     np.testing.assert_equal(read_metrics(workdir / "metrics.json"), metrics)
     assert "test/retrieval/image_to_text_recall_at_1" in metrics
-    page = (workdir / "report.html").read_text()
-    assert "vit_linear_quick" in page
-    assert not re.search(r"""(src|href)=["']https?:""", page)
     kept = {"config.json", "vocab.txt", "data_manifest.json", "trained_patients.txt", "checkpoints"}
     assert kept <= {p.name for p in workdir.iterdir()}
     steps = [row[0] for row in training_rows(workdir)]

@@ -51,5 +51,5 @@ def test_every_form_is_timed_and_on_the_page():
     page = forms.render(row)
     assert page.count("\n| ") == 1 + len(PAIRS)
     gelu = next(line for line in page.splitlines() if line.startswith("| GELU |"))
-    assert gelu.endswith("| 1.05 | may go |")
+    assert gelu.endswith("| 1.05 | try a step without it |")
     assert "jaxlib 0.10.2" in page

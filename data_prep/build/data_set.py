@@ -15,7 +15,7 @@ from data_prep.records.pseudonyms import Pseudonyms, load_or_create_key
 from data_prep.records.scan import Inputs
 from data_prep.sources import SOURCES
 
-# Run with -m, this module is called __main__.
+# Logs under the name of the command.
 log = logging.getLogger("data_prep.build")
 
 
@@ -54,6 +54,10 @@ def _build(
     out_dir: pathlib.Path,
     options: Options,
 ) -> dict | None:
+    if options.stage not in ("all", "plan"):
+        raise ValueError(
+            f"stage {options.stage!r} works on a plan that is there: stages.convert_one, publish"
+        )
     key_file = pathlib.Path(os.path.abspath(options.key_file or f"{out_dir}.key"))
     _check_places(out_dir, key_file)
     _warn_of_git(out_dir, key_file)

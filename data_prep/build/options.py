@@ -46,6 +46,14 @@ def _flag(
     }
 
 
+MAX_WORKERS = 256
+
+
+def all_cores() -> int:
+    """Worker processes for the whole machine, as many as are allowed."""
+    return min(os.cpu_count() or 1, MAX_WORKERS)
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Options:
     """How a data set is built.
@@ -108,7 +116,7 @@ class Options:
         default=None, metadata=_flag("table of patient, split, instead of --splits")
     )
     workers: int = field(
-        default=1, metadata=_flag("worker processes", at_most=256, default=os.cpu_count())
+        default=1, metadata=_flag("worker processes", at_most=MAX_WORKERS, default=all_cores())
     )
     runner: str = field(default="local", metadata=_flag("who converts the shards", choices=RUNNERS))
     beam_options: str = field(default="", metadata=_flag("flags of Apache Beam, for --runner=beam"))

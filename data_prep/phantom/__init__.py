@@ -28,5 +28,5 @@ The map: `anatomy` parameters and priors, `shapes` distances and random fields, 
 `surround` and `spine` the drawing, `render` one block of slices, `sagittal` the other views,
 `acquisition` the scanner, `geometry` planes in the patient, `identities` planted names,
 `dicom_files` and `study` the files, `reader`, `reports` and `phrases` the notes, `tables` the
-sheets, `generate` the set.
+sheets, `generate` the set, `embedded` the data set in the cache.
 """

@@ -3,7 +3,6 @@
 import contextlib
 import fcntl
 import hashlib
-import os
 import pathlib
 import shutil
 import tempfile
@@ -12,6 +11,7 @@ from collections.abc import Iterator
 from typing import TextIO
 
 from data_prep.build import build, commit
+from data_prep.build.options import all_cores
 from data_prep.phantom import tables
 from data_prep.phantom.generate import generate
 from data_prep.process.progress import Progress
@@ -55,7 +55,7 @@ def ensure_phantom(
 
 def _build(folder: pathlib.Path, *, patients: int, seed: int, difficulty: float) -> None:
     print(f"building the embedded phantom of {patients} patients, once, in {folder}", flush=True)
-    workers = os.cpu_count() or 1
+    workers = all_cores()
     key_file = folder.with_name(folder.name + ".key")
     key_file.write_text(PHANTOM_KEY + "\n")
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".phantom-studies-") as studies:

@@ -1,4 +1,4 @@
-"""Every form of `xla_cpu` with the plain one, and the shapes at which a model meets it."""
+"""Forms of `xla_cpu` that can be timed alone, the plain ones, and the shapes a model has."""
 
 import dataclasses
 from collections.abc import Callable
@@ -82,11 +82,11 @@ def _convolutions(loop: Callable) -> Callable:
     return in_parts
 
 
-ONE_HEAD = (8, 12, 197, 64)
-TINY_HEAD = (2, 3, 5, 4)
+HEADS = (8, 12, 197, 64)
+TINY_HEADS = (2, 3, 5, 4)
 PAIRS = {
     "attention, 197 tokens": Pair(
-        _attention(_by_columns), _attention(attend_by_rows), (ONE_HEAD,) * 3, (TINY_HEAD,) * 3
+        _attention(_by_columns), _attention(attend_by_rows), (HEADS,) * 3, (TINY_HEADS,) * 3
     ),
     "layer normalisation": Pair(
         _layer_norm(normalisation.layer_norm),
@@ -149,7 +149,7 @@ def arguments(shapes: tuple[Shape, ...]) -> tuple[jax.Array, ...]:
     return tuple(jax.random.normal(key, shape) for key, shape in zip(keys, shapes, strict=True))
 
 
-def with_gradients(function: Callable) -> Callable:
+def with_gradients(function: Callable) -> jax.stages.Wrapped:
     """Compiled `f(*arrays)` that returns the value and the gradients of Σ value²/2."""
 
     def value_and_gradients(*arrays):

@@ -1,13 +1,15 @@
 """python -m lumbarclip_jax.bench.forms --out=forms
 
 Times every operation that is written for XLA's CPU compiler (`lumbarclip_jax/xla_cpu`) beside the
-plain one, each with its gradient and in turn, and says which form the installed jaxlib no longer
-needs. Writes forms.json and forms.md.
+plain one, each with its gradient and in turn, and says which forms the installed jaxlib may no
+longer need. Writes forms.json and forms.md.
 """
 
+import functools
 import json
 import logging
 import pathlib
+from collections.abc import Callable
 from importlib import metadata
 from typing import Any
 
@@ -72,14 +74,11 @@ def measure(calls: int, repeats: int, *, tiny: bool = False) -> dict[str, dict[s
             for form, function in (("written", pair.written), ("plain", pair.plain))
         }
 
-        def task(calls: int, run, arrays=arrays) -> None:
+        def task(run: Callable, arrays: tuple[jax.Array, ...], calls: int) -> None:
             for _ in range(calls):
                 jax.block_until_ready(run(*arrays))
 
-        tasks = {
-            form: lambda calls, run=run, task=task: task(calls, run)
-            for form, run in compiled.items()
-        }
+        tasks = {form: functools.partial(task, run, arrays) for form, run in compiled.items()}
         for warm_up in tasks.values():
             warm_up(1)
         times = interleaved(tasks, calls, repeats)
@@ -105,15 +104,16 @@ def render(row: dict[str, Any]) -> str:
         f"{row['calls']} calls; shapes of a model of full size at 8 pairs (`bench/form_pairs.py`). "
         f"{versions}. {machine.sentence(row['machine'])}.",
         "",
-        f"A form may go once the plain one takes less than {WORTH_IT} of its time, here and in a "
-        "whole step.",
+        f"A form may go once the plain one takes less than {WORTH_IT} of its time here, and a "
+        "whole step without it is neither slower nor longer to compile. That of the bias is there "
+        "for the compiler: 361 programs fewer in a step of ViT-B and BERT.",
         "",
         "| operation | as written, ms | plain, ms | plain / written | |",
         "|---|---|---|---|---|",
     ]
     for name, times in row["forms"].items():
         ratio = times["plain_of_written"]
-        verdict = "needed" if ratio >= WORTH_IT else "may go"
+        verdict = "needed" if ratio >= WORTH_IT else "try a step without it"
         lines.append(
             f"| {name} | {times['written_ms']:.2f} | {times['plain_ms']:.2f} | {ratio:.2f} | "
             f"{verdict} |"

@@ -16,10 +16,12 @@ class) is skipped; its counts show why, and one warning of the evaluator names a
 embeddings, texts and labels, `embedder.columns(split)` texts and labels without encoding anything,
 `embedder.encode_text(state, texts)` embeds other text, `embedder.logit_scale(state)` is the log of
 1 / temperature, `embedder.level_prefix` says whether texts begin with a disc level, and
-`embedder.splits` names the splits there are. Everything here is numpy on the host.
+`embedder.splits` names the splits there are, and `embedder.images` and `embedder.changed` give and
+change pixels. All but `embedder` is numpy on the host.
 
-Whatever is fitted sees the train and validation splits alone, and before the measured split is
-opened.
+Whatever is fitted sees the train and validation splits alone. Probes are fitted before the measured
+split is opened, where the evaluator need not look there first for what to fit: robustness for the
+tasks that it can measure, cross-sequence for the sequences.
 """
 
 import importlib

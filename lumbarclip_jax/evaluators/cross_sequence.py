@@ -121,7 +121,7 @@ class CrossSequence:
             test = rows[measured][self.split]
             predicted = test.predicted(probes[fitted](test.features("image_features")))
             name = f"{fitted}_to_{measured}/{task}"
-            kept.predictions[f"{self.split}/cross_sequence/{name}"] = predicted
+            kept.predictions[f"{prefix}/{name}"] = predicted
             found = estimates(_ranking(predicted), predicted.patient_id, **self.bootstrap)
             for metric, estimate in found.items():
                 yield from estimate.named(f"{prefix}/{name}/{metric}", 0.5)

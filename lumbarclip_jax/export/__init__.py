@@ -1,6 +1,7 @@
-"""Trained models in the formats that others read, one module each; `export` calls them.
+"""Trained models in the formats that others read; `export` makes the folder and calls them.
 
-Every module has `write(run, folder)`, which fills an empty folder; `classifier` takes a classifier.
+`huggingface`, `safetensors` and `stablehlo` have `write(run, folder)`, `classifier` has
+`write(classifier, folder)`: each fills an empty folder.
 """
 
 from lumbarclip_jax.export.folder import FORMATS, export

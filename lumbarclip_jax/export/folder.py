@@ -2,7 +2,6 @@
 
 import contextlib
 import dataclasses
-import logging
 import os
 import pathlib
 import shutil
@@ -19,9 +18,6 @@ if TYPE_CHECKING:
 
 FORMATS = ("hf", "safetensors", "stablehlo")
 
-# Run with -m, this module is called __main__.
-log = logging.getLogger("lumbarclip_jax.export")
-
 
 def export(workdir: str | pathlib.Path, format: str, out: str | pathlib.Path) -> None:
     """Writes the trained model of `workdir` to the new folder `out`.
@@ -33,10 +29,12 @@ def export(workdir: str | pathlib.Path, format: str, out: str | pathlib.Path) ->
 
     Raises:
       FileNotFoundError: `workdir` holds no trained model.
-      ValueError: `out` is taken, the model has no form in this format, or the newest checkpoint is
-        damaged: what was measured was measured on that one.
+      ValueError: `out` is taken, the format is none or none of this model's, or the newest
+        checkpoint is damaged: what was measured was measured on that one.
     """
-    # Imported here, after the flags are read: neither --help nor a typo should wait for JAX.
+    if format not in FORMATS:
+        raise ValueError(f"there is no format {format}: choose from {', '.join(FORMATS)}")
+    # Imported here: `FORMATS` is read where JAX must not start.
     from lumbarclip_jax.classifier import Classifier
     from lumbarclip_jax.export import classifier, huggingface, model_card, safetensors, stablehlo
     from lumbarclip_jax.finetune import saved

@@ -14,9 +14,9 @@ Without --workdir a --data_dir is needed, and --folds=5 repeats all on five fold
 test splits are measured as one.
 
 Several tasks share one encoder, with a head each: --task=pfirrmann_ge_3,disc_displacement. Classes
-of unequal size are dealt with by --strategy, see finetune/imbalance. Hyper-parameters are set
-as --recipe.epochs=60, see lumbarclip_jax/finetune/recipe.py. The epoch is chosen on the
-validation split, which --label_fraction leaves whole.
+of unequal size are dealt with by --strategy, see lumbarclip_jax/finetune/imbalance.
+Hyper-parameters are set as --recipe.epochs=60, see lumbarclip_jax/finetune/recipe.py. The epoch is
+chosen on the validation split, which --label_fraction leaves whole.
 
 --out gets metrics.json, with intervals over patients, predictions.npz, and the
 classifier: classifier.json, classifier.safetensors and trained_patients.txt. It is used with

@@ -79,7 +79,7 @@ def defined(definition: Mapping[str, Any], dtype: str) -> Any:
         k: tuple(x) if isinstance(x, list) else x for k, x in definition.items() if k != "name"
     }
     name = definition["name"]
-    if name == "small_resnet":  # a class of its own in classifiers of November 2026
+    if name == "small_resnet":  # so called before ResNet had basic blocks
         name, width = "resnet", sizes.pop("width")
         widths = tuple(width * 2**stage for stage in range(len(sizes["stage_depths"])))
         sizes.update(stem_width=width, stage_widths=widths, block="basic", in_channels=1)

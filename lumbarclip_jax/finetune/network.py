@@ -50,8 +50,8 @@ class Network:
     ) -> dict[str, np.ndarray]:
         """Probabilities float64 [M, K] by task, of images at `levels` [M, L], the members' mean.
 
-        All that is ever said of an image goes this way, in batches of the same sizes, so that a
-        classifier in use repeats what was measured.
+        All that is ever said of an image goes this way, in batches that are filled in the same
+        way, so that a classifier in use repeats what was measured, up to rounding.
         """
         parts = []
         batches = sharding.filled_batches(len(levels), self.recipe.batch_size, self.mesh)

@@ -132,7 +132,7 @@ class SelfAttention(nn.Module):
     ) -> Float[Array, "*B T D"]:
         """Attends within the T tokens; `bias` is added to the logits and must have their rank."""
         width = x.shape[-1]
-        rows = x.reshape(-1, width)  # see `MLP`
+        rows = x.reshape(-1, width)  # see `on_rows`
 
         def heads_of(name: str) -> Float[Array, "*B N T H"]:
             project = Dense(width, ("embed", "heads"), self.use_qkv_bias, self.dtype, name=name)

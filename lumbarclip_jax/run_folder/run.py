@@ -53,7 +53,7 @@ class Run:
     mesh: jax.sharding.Mesh
     tokenizer: Tokenizer
     model: LumbarCLIP
-    state: ModelState  # in training with what only training needs
+    state: ModelState  # a `TrainState` while training
 
     def embedder(self, dataset: Dataset) -> Embedder:
         encode_image, encode_text = train_step.make_encoders(self.model, self.config, self.mesh)

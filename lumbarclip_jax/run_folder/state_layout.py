@@ -18,8 +18,8 @@ def in_layout_of(wanted, state, convert):
 def difference(saved, wanted) -> str:
     """The first array of two states that differs in name or shape, "" where none does.
 
-    Fields that only the saved one has are no difference: to use a model takes no moments. Asked
-    before a restore, because one that Orbax refuses leaves unfinished reads behind.
+    Fields that only the saved one has are no difference: a model is used without the optimizer's
+    moments. Asked before a restore, because one that Orbax refuses leaves unfinished reads behind.
     """
     saved, wanted = _fields(saved), _fields(wanted)
     saved, wanted = _shapes({name: saved.get(name) for name in wanted}), _shapes(wanted)

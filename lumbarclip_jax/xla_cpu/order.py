@@ -41,8 +41,8 @@ def _zero_known_after(tree: PyTree) -> Array:
 def pick(condition: Bool[Array, ""], new: Tree, old: Tree) -> Tree:
     """`new` where `condition`, else `old`, leaf by leaf; on CPU not fused with what makes `new`.
 
-    There the fusion would change how the update of a step is rounded. Either reads and writes the
-    trees once more on a CPU: 0.25 s of a core for 1 GB.
+    There the fusion would change how the update of a step is rounded. Both forms read and write
+    the trees once more on a CPU: 0.25 s of a core for 1 GB.
     """
     return lax.platform_dependent(condition, new, old, cpu=_pick_apart, default=plain_pick)
 

@@ -80,7 +80,7 @@ def attend_by_cudnn(
 
 
 def attend_by_kernel(*arguments, **options) -> Heads:
-    """That of `attention_kernel`, imported when it is wanted.
+    """`kernel.attend_by_kernel`, imported when it is wanted.
 
     JAX 0.11 says that a later version will have no Triton backend: its absence is a lost trial.
     """
@@ -98,7 +98,7 @@ def fastest(
     """One of `CANDIDATES` where it wins the trial, else `plain`; the arguments may be traced.
 
     There is a trial only in a process that is alone: the programs of several must be equal, and
-    their trials may not be. They compute by `plain`, or by what all have adopted.
+    their trials may not be. Several processes compute by `plain`, or by what all have adopted.
     """
     is_chosen = jax.default_backend() == "gpu" and query.dtype in (jnp.bfloat16, jnp.float16)
     if not is_chosen:

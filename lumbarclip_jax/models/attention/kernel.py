@@ -36,7 +36,7 @@ def attend_by_kernel(
     *,
     interpret: bool = False,
 ) -> Heads:
-    """What `attention.attend_by_rows` is. `interpret` runs it without a GPU, slowly.
+    """What `xla.attend_by_rows` is. `interpret` runs it without a GPU, slowly.
 
     Devices that share the sequences of a batch take their own ones.
 

@@ -33,7 +33,9 @@ def attend(
     The softmax is float32 whatever the type of the arguments.
     """
     by_rows = functools.partial(attend_by_rows, keep_rate=keep_rate)
-    fastest = choice.fastest(query, bias, kept, keep_rate, attend_by_rows)
+    fastest = attend_by_rows
+    if key.shape == query.shape:  # the other forms are of as many keys as queries
+        fastest = choice.fastest(query, bias, kept, keep_rate, attend_by_rows)
     return lax.platform_dependent(
         query,
         key,
