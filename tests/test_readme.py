@@ -132,6 +132,7 @@ def test_every_line_runs_and_the_page_has_no_empty_part(place):
     for title, part in zip(PARTS, parts, strict=True):
         assert part.startswith(title)
         assert re.search("<(table|svg|img|dl|li|div)", part), f"{title} is empty"
+    assert not re.findall(r"<tr>\s*<th[^>]*>[^<]*</th>\s*</tr>", page), "a row without a number"
     shutil.copy(next((place / "DIR").rglob("*.png")), place / "slice.png")
     for code in python_blocks():
         code = code.replace("slice.dcm", "slice.png")

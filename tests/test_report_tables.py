@@ -4,6 +4,7 @@ import pytest
 
 from lumbarclip_jax.report.order import ordered
 from lumbarclip_jax.report.tables import Row, headlines, sections
+from lumbarclip_jax.report.tasks import task_parts
 
 METRICS = {
     "test/retrieval/images": 30.0,
@@ -121,6 +122,13 @@ def test_what_is_not_defined_is_said_so():
     (row,) = section.tasks["compression"].tables["compression"].rows
     assert row.show(row.value) == "not defined"
     assert (row.low, row.has_strip, row.verdict) == (None, False, "")
+
+
+def test_every_task_has_a_column_in_its_overview():
+    """Also the mean over findings, whose numbers have names of their own."""
+    metrics = {f"test/zero_shot/{x}": 0.6 for x in ("compression/auroc", "findings/macro_auroc")}
+    parts = task_parts(sections(metrics), {}, metrics)
+    assert [[row.title for row in part.measures] for part in parts] == [["AUROC"], ["Mean AUROC"]]
 
 
 def test_a_count_is_a_fact_and_no_result():

@@ -57,6 +57,8 @@ TITLES = {
     "auroc": "AUROC",
     "auroc_within_level": "AUROC within level",
     "macro_f1": "Macro F1",
+    "macro_auroc": "Mean AUROC",
+    "macro_average_precision": "Mean average precision",
     "balanced_accuracy": "Balanced accuracy",
     "auroc_gain_over_level": "AUROC gained over level alone",
     "average_precision": "Average precision",

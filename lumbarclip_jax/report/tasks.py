@@ -14,6 +14,7 @@ OVERVIEW = (
     "auroc",
     "auroc_within_level",
     "average_precision",
+    *("macro_auroc", "macro_average_precision"),  # of the findings' mean, which has these alone
     "balanced_accuracy",
     "macro_f1",
     "quadratic_kappa",
