@@ -24,12 +24,24 @@ PyTree = Any
 Fold = Callable[[PyTree, PyTree, PyTree], PyTree]  # (carry, rows, keys) -> carry
 
 
+class Constants(NamedTuple):
+    """What is known of the pairs besides their embeddings; no gradient is taken of it.
+
+    Without groups every pair is alone; a likeness is features of the images and of the texts, see
+    `soft_clip`.
+    """
+
+    groups: Int[Array, "B"] | None = None
+    likeness: tuple[Float[Array, "B F"], Float[Array, "B F"]] | None = None
+
+
 class Pairs(NamedTuple):
     """Image-text pairs, one a row, numbered from 1 over the global batch; 0 marks padding."""
 
     image_embeds: Float[Array, "B E"]
     text_embeds: Float[Array, "B E"]
     number: Int[Array, "B"]
+    constants: Constants
 
     def is_real(self) -> Array:
         """[1, B]: False for the keys that only fill the last block."""
@@ -38,6 +50,13 @@ class Pairs(NamedTuple):
     def matches(self, keys: "Pairs") -> Array:
         """[rows, keys]: True where row and key are the same pair."""
         return self.number[:, None] == keys.number[None, :]
+
+    def are_equal(self, keys: "Pairs") -> Array:
+        """[rows, keys]: True where row and key are of one group, and the key is real."""
+        of_rows, of_keys = self.constants.groups, keys.constants.groups
+        if of_rows is None or of_keys is None:
+            return self.matches(keys)
+        return (of_rows[:, None] == of_keys[None, :]) & keys.is_real()
 
 
 @runtime_checkable
@@ -97,22 +116,23 @@ def streamed(
     image_embeds: Float[Array, "B E"],
     text_embeds: Float[Array, "B E"],
     scalars: tuple[Float[Array, ""], ...],
+    constants: Constants,
 ) -> Float[Array, ""]:
     """The sum of `objective` over the batch, with gradients for embeddings and scalars.
 
     The gradient is defined outside the mesh program: no collective is ever transposed.
     """
-    return _streamed(objective, exchange, image_embeds, text_embeds, scalars)
+    return _streamed(objective, exchange, image_embeds, text_embeds, scalars, constants)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1))
-def _streamed(objective, exchange, image_embeds, text_embeds, scalars):
-    return _forward(objective, exchange, image_embeds, text_embeds, scalars)[0]
+def _streamed(objective, exchange, image_embeds, text_embeds, scalars, constants):
+    return _forward(objective, exchange, image_embeds, text_embeds, scalars, constants)[0]
 
 
-def _forward(objective, exchange, image_embeds, text_embeds, scalars):
+def _forward(objective, exchange, image_embeds, text_embeds, scalars, constants):
     number = jnp.arange(1, len(image_embeds) + 1, dtype=jnp.int32)
-    pairs = Pairs(image_embeds, text_embeds, number)
+    pairs = Pairs(image_embeds, text_embeds, number, constants)
     forward = exchange.run(
         functools.partial(objective.forward, exchange),
         inputs=("rows", "same"),
@@ -136,6 +156,7 @@ def _backward(objective, exchange, residuals, cotangent):
         image_gradient.astype(pairs.image_embeds.dtype),
         text_gradient.astype(pairs.text_embeds.dtype),
         scalar_gradients,
+        None,
     )
 
 

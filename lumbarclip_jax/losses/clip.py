@@ -1,7 +1,7 @@
-"""Plain CLIP (arXiv 2103.00020, figure 3): soft CLIP with one-hot targets only."""
+"""Plain CLIP (arXiv 2103.00020, figure 3): soft CLIP with hard targets only."""
 
 from jax.sharding import Mesh
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from lumbarclip_jax.losses import Method
 from lumbarclip_jax.losses.forms import BLOCK_SIZE
@@ -13,6 +13,7 @@ def clip_loss(
     text_embeds: Float[Array, "B E"],
     logit_scale: float | Float[Array, ""],
     *,
+    groups: Int[Array, "B"] | None = None,
     method: Method = "auto",
     mesh: Mesh | None = None,
     block_size: int = BLOCK_SIZE,
@@ -28,6 +29,7 @@ def clip_loss(
         logit_scale,
         target_scale=0.0,
         hard_weight=1.0,
+        groups=groups,
         method=method,
         mesh=mesh,
         block_size=block_size,

@@ -2,7 +2,8 @@
 
     loss = 1/B Σ_ij softplus(-z_ij L_ij),   L_ij = exp(logit_scale) T_i·I_j + logit_bias,
 
-z = 1 on the diagonal and -1 elsewhere. The sum over B² pairings is divided by B, as in the paper.
+z = 1 on the diagonal, and where `groups` say that two pairs have one report, and -1 elsewhere. The
+sum over B² pairings is divided by B, as in the paper.
 The gradient with respect to a logit is that pairing's alone, gL_ij = -z_ij sigmoid(-z_ij L_ij), so
 the blockwise form needs no statistics of rows.
 """
@@ -13,10 +14,10 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 from jax.sharding import Mesh
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from lumbarclip_jax.losses import Method
-from lumbarclip_jax.losses.blockwise import Pairs, streamed
+from lumbarclip_jax.losses.blockwise import Constants, Pairs, streamed
 from lumbarclip_jax.losses.forms import BLOCK_SIZE, choose_exchange
 from lumbarclip_jax.losses.similarity import product, similarity
 
@@ -27,6 +28,7 @@ def siglip_loss(
     logit_scale: float | Float[Array, ""],
     logit_bias: float | Float[Array, ""],
     *,
+    groups: Int[Array, "B"] | None = None,
     method: Method = "auto",
     mesh: Mesh | None = None,
     block_size: int = BLOCK_SIZE,
@@ -38,6 +40,7 @@ def siglip_loss(
       text_embeds: the text of the same pair on the same row.
       logit_scale: log of 1 / temperature; the paper starts at log 10.
       logit_bias: added to every logit; the paper starts at -10, since most pairings are negative.
+      groups: as in `soft_clip_loss`.
       method: as in `soft_clip_loss`.
       mesh: as in `soft_clip_loss`.
       block_size: as in `soft_clip_loss`.
@@ -52,8 +55,9 @@ def siglip_loss(
     exchange = choose_exchange(method, mesh, block_size, image_embeds, text_embeds)
     scalars = Scalars(jnp.float32(logit_scale), jnp.float32(logit_bias))
     if exchange is None:
-        return _dense(image_embeds, text_embeds, scalars)
-    return streamed(SigLip(), exchange, image_embeds, text_embeds, scalars) / len(image_embeds)
+        return _dense(image_embeds, text_embeds, scalars, groups)
+    summed = streamed(SigLip(), exchange, image_embeds, text_embeds, scalars, Constants(groups))
+    return summed / len(image_embeds)
 
 
 class Scalars(NamedTuple):
@@ -63,10 +67,11 @@ class Scalars(NamedTuple):
     logit_bias: Float[Array, ""]
 
 
-def _dense(image_embeds, text_embeds, scalars: Scalars):
+def _dense(image_embeds, text_embeds, scalars: Scalars, groups):
     similarities = similarity(text_embeds, image_embeds)
     logits = jnp.exp(scalars.logit_scale) * similarities + scalars.logit_bias
-    signs = 2 * jnp.eye(len(logits), dtype=jnp.float32) - 1
+    equal = jnp.eye(len(logits)) if groups is None else groups[:, None] == groups[None, :]
+    signs = 2 * equal.astype(jnp.float32) - 1
     return jnp.sum(jax.nn.softplus(-signs * logits)) / len(logits)
 
 
@@ -76,7 +81,7 @@ class SigLip:
 
     def forward(self, exchange, pairs: Pairs, scalars: Scalars):
         def fold(loss, rows: Pairs, keys: Pairs):
-            signs = jnp.where(rows.matches(keys), 1.0, -1.0)
+            signs = jnp.where(rows.are_equal(keys), 1.0, -1.0)
             logits = jnp.exp(scalars.logit_scale) * similarity(rows.text_embeds, keys.image_embeds)
             costs = jax.nn.softplus(-signs * (logits + scalars.logit_bias))
             return loss + jnp.sum(jnp.where(keys.is_real(), costs, 0.0), axis=1)
@@ -94,7 +99,7 @@ class SigLip:
 
         def fold(gradients, rows: Pairs, keys: Pairs):
             dI, dT, dlogit_scale, dlogit_bias = gradients
-            signs = jnp.where(rows.matches(keys), 1.0, -1.0)
+            signs = jnp.where(rows.are_equal(keys), 1.0, -1.0)
             scaled = alpha * similarity(rows.text_embeds, keys.image_embeds)
             gL = jnp.where(keys.is_real(), logit_gradient(signs, scaled), 0.0)
             scaled_back = alpha * similarity(rows.image_embeds, keys.text_embeds)

@@ -41,6 +41,19 @@ So the gradients of row i are sums over keys of what the row and five numbers of
     dT_i = Σ_k α gL_ik I_k + β/2 gA_ik T_k      dlogit_scale  = Σ_ik gL_ik L_ik
     dI_i = Σ_k α gM_ik T_k + β/2 gA_ik I_k      dtarget_scale = 1/2 Σ_ik G_ik (S_ik - S_ii).
 
+Two things may be given besides the embeddings. Groups g make hard targets H_ik = [g_i = g_k] / n_i
+of one-hot ones, which adds two numbers a row, both of the first walk, and subtracts
+h Σ_k H_ik V_ik from the loss; H is symmetric. A likeness of constant features f of images and t of
+texts has two kinds of targets instead of one,
+
+    A_ik = β t_i·f_k of a text i,  with a_i      B_ik = β f_i·t_k = A_ki of an image i,  with b_i,
+
+credited with L_ik - x_i and M_ik - x_i; then, with P of texts and Q of images,
+
+    D_ik = P_ik + Q_ki for L_ik      D'_ik = Q_ik + P_ki for M_ik,
+
+of which the rest of this page is the case P = Q. Nothing is differentiated by A or B.
+
 FLOPs in units of B² E: forward 8 (12 transposed), backward 16 (12 detached). With h = 1 nothing of
 A exists: plain CLIP, 4 forward and 8 backward.
 """
@@ -53,6 +66,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from lumbarclip_jax.losses.blockwise import Pairs
+from lumbarclip_jax.losses.online import OfGroup, OnlineMean, OnlineSoftmax
 from lumbarclip_jax.losses.similarity import product, similarity, similarity_of_pairs
 
 # Stands for minus infinity at padded keys: its exp is exactly 0, and 0 times it is 0, not NaN.
@@ -66,42 +80,24 @@ class Scales(NamedTuple):
     target_scale: Float[Array, ""]
 
 
-class OnlineSoftmax(NamedTuple):
-    """Running log-sum-exp of rows, as two numbers so that many blocks cost no precision."""
-
-    peak: Float[Array, "B"]
-    mass: Float[Array, "B"]
-
-    @classmethod
-    def of_nothing(cls, rows: int) -> "OnlineSoftmax":
-        return cls(jnp.full(rows, -jnp.inf, jnp.float32), jnp.zeros(rows, jnp.float32))
-
-    def add(self, logits: Float[Array, "B K"]) -> "OnlineSoftmax":
-        peak = jnp.maximum(self.peak, jnp.max(logits, axis=1))
-        mass = self.mass * jnp.exp(self.peak - peak)
-        return OnlineSoftmax(peak, mass + jnp.sum(jnp.exp(logits - peak[:, None]), axis=1))
-
-    def logsumexp(self) -> Float[Array, "B"]:
-        return self.peak + jnp.log(self.mass)
-
-
 class Sums(NamedTuple):
-    """What the first walk carries for each row; the last two are None when h = 1."""
+    """What the first walk carries for each row."""
 
     text: OnlineSoftmax
     image: OnlineSoftmax
-    target: OnlineSoftmax | None
-    credit: Float[Array, "B"] | None  # of V, weighted as in `target`
+    soft: tuple[OnlineMean, ...]  # of credits: none when h = 1, of texts and images by a likeness
+    hard: OfGroup | None  # of credits, where there are groups
 
 
 class Statistics(NamedTuple):
-    """The five numbers of each row; a and u are None when h = 1."""
+    """The numbers of each row; `a` holds those of `Sums.soft`, u is None when h = 1."""
 
     r: Float[Array, "B"]
     c: Float[Array, "B"]
     w: Float[Array, "B"]
-    a: Float[Array, "B"] | None
+    a: tuple[Float[Array, "B"], ...]
     u: Float[Array, "B"] | None
+    n: Float[Array, "B"] | None  # rows of the own group, where there are groups
 
 
 class Logits(NamedTuple):
@@ -124,31 +120,40 @@ class SoftClip:
     def forward(self, exchange, pairs: Pairs, scales: Scales):
         def fold(sums: Sums, rows: Pairs, keys: Pairs) -> Sums:
             L, M = _logits(rows, keys, scales)
-            target, credit = sums.target, sums.credit
-            if target is not None and credit is not None:
+            soft, hard = sums.soft, sums.hard
+            if self._is_soft:
                 A = _target_logits(rows, keys, scales)
-                before, target = target, target.add(A.from_row)
-                credit *= jnp.exp(before.peak - target.peak)
-                weights = jnp.exp(A.from_row - target.peak[:, None])
-                credit += jnp.sum(weights * self._credits(L, M)[0], axis=1)
-            return Sums(sums.text.add(L.from_row), sums.image.add(M.from_row), target, credit)
+                credits = (self._credits(L, M)[0],) if len(A) == 1 else (L.from_row, M.from_row)
+                soft = tuple(
+                    mean.add(logits.from_row, values)
+                    for mean, logits, values in zip(soft, A, credits, strict=True)
+                )
+            if hard is not None:
+                hard = hard.add(rows.are_equal(keys), self._credits(L, M)[0])
+            return Sums(sums.text.add(L.from_row), sums.image.add(M.from_row), soft, hard)
 
         keys = exchange.share(pairs)
-        zeros = jnp.zeros(len(pairs.number), jnp.float32)
-        nothing = OnlineSoftmax.of_nothing(len(zeros))
-        start = Sums(nothing, nothing, nothing, zeros)
-        if not self._is_soft:
-            start = start._replace(target=None, credit=None)
+        count, constants = len(pairs.number), pairs.constants
+        nothing = OnlineSoftmax.of_nothing(count)
+        kinds = (1 if constants.likeness is None else 2) if self._is_soft else 0
+        hard = None if constants.groups is None else OfGroup.of_nothing(count)
+        start = Sums(nothing, nothing, (OnlineMean.of_nothing(count),) * kinds, hard)
         sums = exchange.sweep(fold, start, pairs, keys)
 
-        r, c, w = sums.text.logsumexp(), sums.image.logsumexp(), jnp.ones_like(zeros)
-        if not self._is_soft:
-            return exchange.total(jnp.sum(r + c)), keys, Statistics(r, c, w, None, None)
-        expected = sums.credit / sums.target.mass
-        statistics = Statistics(r, c, w, sums.target.logsumexp(), -expected)
-        if not self._by_row:
-            statistics = self._second_walk(exchange, pairs, keys, statistics, scales)
-        loss = r + statistics.w * c - (1.0 - self.hard_weight) * expected
+        r, c = sums.text.logsumexp(), sums.image.logsumexp()
+        statistics = Statistics(r, c, jnp.ones_like(r), (), None, None)
+        if self._is_soft:
+            expected = sum((mean.mean() for mean in sums.soft), start=jnp.zeros_like(r))
+            a = tuple(mean.weights.logsumexp() for mean in sums.soft)
+            statistics = statistics._replace(a=a, u=-expected)
+            if not self._by_row:
+                statistics = self._second_walk(exchange, pairs, keys, statistics, scales)
+        loss = r + statistics.w * c
+        if self._is_soft:
+            loss -= (1.0 - self.hard_weight) * expected
+        if sums.hard is not None:
+            statistics = statistics._replace(n=sums.hard.count)
+            loss -= self.hard_weight * sums.hard.total / sums.hard.count
         return exchange.total(jnp.sum(loss)), keys, statistics
 
     def _second_walk(self, exchange, pairs: Pairs, keys, statistics: Statistics, scales: Scales):
@@ -157,7 +162,7 @@ class SoftClip:
         def fold(carry, rows, keys):
             mass, u = carry
             (rows, a_i), (keys, a_k, c_k) = rows, keys
-            A = _target_logits(rows, keys, scales)
+            (A,) = _target_logits(rows, keys, scales)
             mass += jnp.sum(jnp.exp(A.from_key - a_k[None, :]), axis=1)
             u += jnp.sum(jnp.exp(A.from_row - a_i[:, None]) * c_k[None, :], axis=1)
             return mass, u
@@ -165,8 +170,8 @@ class SoftClip:
         mass, u = exchange.sweep(
             fold,
             (jnp.zeros_like(statistics.r), statistics.u),
-            (pairs, statistics.a),
-            (keys, *exchange.share((statistics.a, statistics.c))),
+            (pairs, *statistics.a),
+            (keys, *exchange.share((*statistics.a, statistics.c))),
         )
         return statistics._replace(w=self.hard_weight + (1.0 - self.hard_weight) * mass, u=u)
 
@@ -180,13 +185,20 @@ class SoftClip:
             i = jax.tree.map(lambda leaf: leaf[:, None], i)
             k = jax.tree.map(lambda leaf: leaf[None, :], k)
             L, M = _logits(rows, keys, scales)
-            P_ik = P_ki = self.hard_weight * rows.matches(keys)
+            # Of text i and image k, and back; of a text the letter is P, of an image Q.
+            P_ik = P_ki = self.hard_weight * rows.are_equal(keys)
+            if i.n is not None:
+                P_ik = P_ki = P_ik / i.n  # rows of one group have one n
+            Q_ik, Q_ki = P_ik, P_ki
             if self._is_soft:
-                A = _target_logits(rows, keys, scales)
-                p_ik, p_ki = jnp.exp(A.from_row - i.a), jnp.exp(A.from_key - k.a)
+                kinds = _target_logits(rows, keys, scales)
+                (A, B), (a_i, b_i), (a_k, b_k) = map(_both, (kinds, i.a, k.a))
+                p_ik, q_ik = jnp.exp(A.from_row - a_i), jnp.exp(B.from_row - b_i)
+                p_ki, q_ki = jnp.exp(B.from_key - a_k), jnp.exp(A.from_key - b_k)
                 P_ik, P_ki = P_ik + soft_weight * p_ik, P_ki + soft_weight * p_ki
+                Q_ik, Q_ki = Q_ik + soft_weight * q_ik, Q_ki + soft_weight * q_ki
             if self._by_row:
-                D_ik = D_ki = P_ik + P_ki
+                D_ik, D_ki = P_ik + Q_ki, Q_ik + P_ki
             else:
                 D_ik, D_ki = 2 * P_ik, 2 * P_ki
 
@@ -231,6 +243,11 @@ class SoftClip:
         return L.from_row + L.from_key, M.from_key + M.from_row
 
 
+def _both(kinds: tuple) -> tuple:
+    """What is of texts and what is of images, which may be one."""
+    return kinds if len(kinds) == 2 else kinds * 2
+
+
 def _logits(rows: Pairs, keys: Pairs, scales: Scales) -> tuple[Logits, Logits]:
     """L and M."""
     own_of_rows, own_of_keys = (
@@ -248,16 +265,25 @@ def _logits(rows: Pairs, keys: Pairs, scales: Scales) -> tuple[Logits, Logits]:
     return L, M
 
 
-def _target_logits(rows: Pairs, keys: Pairs, scales: Scales) -> Logits:
-    """A."""
-    own_of_rows, own_of_keys = (
-        similarity_of_pairs(pairs.image_embeds, pairs.image_embeds)
-        + similarity_of_pairs(pairs.text_embeds, pairs.text_embeds)
-        for pairs in (rows, keys)
+def _target_logits(rows: Pairs, keys: Pairs, scales: Scales) -> tuple[Logits, ...]:
+    """A, and of a likeness of constant features B as well."""
+    of_rows, of_keys = rows.constants.likeness, keys.constants.likeness
+    if of_rows is None or of_keys is None:
+        own_of_rows, own_of_keys = (
+            similarity_of_pairs(pairs.image_embeds, pairs.image_embeds)
+            + similarity_of_pairs(pairs.text_embeds, pairs.text_embeds)
+            for pairs in (rows, keys)
+        )
+        likeness = similarity(rows.image_embeds, keys.image_embeds)
+        likeness += similarity(rows.text_embeds, keys.text_embeds)
+        scale = scales.target_scale / 2
+        return (_scale_and_mask(scale, likeness, own_of_rows, own_of_keys, rows, keys),)
+    (images, texts), (images_of_keys, texts_of_keys) = of_rows, of_keys
+    own_of_rows, own_of_keys = similarity_of_pairs(*of_rows), similarity_of_pairs(*of_keys)
+    return tuple(
+        _scale_and_mask(scales.target_scale, likeness, own_of_rows, own_of_keys, rows, keys)
+        for likeness in (similarity(texts, images_of_keys), similarity(images, texts_of_keys))
     )
-    likeness = similarity(rows.image_embeds, keys.image_embeds)
-    likeness += similarity(rows.text_embeds, keys.text_embeds)
-    return _scale_and_mask(scales.target_scale / 2, likeness, own_of_rows, own_of_keys, rows, keys)
 
 
 def _scale_and_mask(scale, similarities, own_of_rows, own_of_keys, rows, keys) -> Logits:
