@@ -78,6 +78,8 @@ def get_config() -> ConfigDict:
     config.loss = loss = ConfigDict()
     loss.name = "soft_clip"  # soft_clip | clip | siglip (needs model.logit_bias_init)
     loss.method = "auto"  # auto | dense | blockwise | gather | ring: the same numbers, other memory
+    # Pairs of a batch whose reports are equal are each other's positives, instead of negatives.
+    loss.group_reports = False
     # The rest is for soft_clip; clip and siglip do not read it.
     loss.target_scale = 10.0  # sharpness of the soft targets; 0 = uniform
     loss.targets = "row"  # row (both directions normalised) | transposed (as the public tutorial)

@@ -54,6 +54,9 @@ def batch():
     return {"images": images, "input_ids": words, "attention_mask": mask}
 
 
+GROUPS = (np.arange(PAIRS) % 5).astype(np.int32)
+
+
 def one_device():
     return sharding.make_mesh(1, jax.devices()[:1])
 
@@ -66,9 +69,10 @@ def initial_state(image_encoder, loss):
 
 
 @functools.cache
-def compiled(image_encoder="vit", steps=1, dropout=0.0, loss="soft_clip", fsdp=None):
+def compiled(image_encoder="vit", steps=1, dropout=0.0, loss="soft_clip", fsdp=None, groups=False):
     """The compiled gradient and its arguments, on one device or on eight."""
     config = tiny_config(image_encoder, steps, dropout, loss)
+    config.loss.group_reports = groups
     mesh = sharding.make_mesh(fsdp) if fsdp else one_device()
     model = build_model(config.model, WORDS, jnp.float32)
     abstract, _ = train_step.abstract_train_state(model, config, mesh)
@@ -77,7 +81,8 @@ def compiled(image_encoder="vit", steps=1, dropout=0.0, loss="soft_clip", fsdp=N
         initial_state(image_encoder, loss),
         abstract,
     )
-    arguments = state, sharding.shard_batch(batch(), mesh), jax.random.key(1)
+    rows = batch() | ({"report_group": GROUPS} if groups else {})
+    arguments = state, sharding.shard_batch(rows, mesh), jax.random.key(1)
     gradient = jax.jit(train_step.make_gradient(model, config, mesh))
     return gradient.lower(*arguments).compile(), arguments
 
@@ -118,6 +123,15 @@ def test_parts_give_the_gradient_of_the_whole_batch(image_encoder, steps, fsdp):
     """With augmentation, whose draws are those of the whole batch."""
     expected = gradient_of(image_encoder=image_encoder)
     assert_same(gradient_of(image_encoder=image_encoder, steps=steps, fsdp=fsdp), expected)
+
+
+@pytest.mark.parametrize("options", [{"steps": 4}, {"steps": 4, "fsdp": 2}], ids=str)
+def test_equal_reports_are_those_of_the_whole_batch(options):
+    """Not of a part, nor of a device: some of one group are in every part."""
+    expected = gradient_of(groups=True)
+    assert_same(gradient_of(groups=True, **options), expected)
+    alone = gradient_of()
+    assert abs(alone[0][0] - expected[0][0]) > 1e-3
 
 
 def encoded_in_parts(image_encoder, steps, dropout, loss):
@@ -208,7 +222,8 @@ def test_a_part_takes_a_share_of_every_devices_rows():
         jax.debug.callback(lambda x: seen.append(x.tolist()), rows, ordered=False)
         return (rows[:, None] * params, rows[:, None] * params), batch_stats
 
-    def loss(params, embeds):
+    def loss(params, embeds, batch):
+        del batch
         return jnp.sum(embeds[0] * jnp.arange(8.0)[:, None]) * params
 
     f = accumulation.value_and_grad(encode, loss, 2, mesh)

@@ -85,6 +85,25 @@ def test_a_batch_shows_one_level(dataset, tokenizer):
     assert len(set.union(*levels)) == 3
 
 
+def test_equal_reports_have_one_number_in_every_process(dataset, tokenizer):
+    columns = dataset.columns("train")
+    pixels = dataset.images("train", range(len(columns.level)))
+    group_of = {row.tobytes(): name for row, name in zip(pixels, columns.report_group, strict=True)}
+    whole = batches(dataset, tokenizer, group_reports=True)
+    halves = [
+        batches(dataset, tokenizer, group_reports=True, process_index=index, process_count=2)
+        for index in range(2)
+    ]
+    for _ in range(4):
+        batch, *parts = (next(iterator) for iterator in (whole, *halves))
+        assert batch["report_group"].dtype == np.int32
+        names = [group_of[image.tobytes()] for image in batch["images"]]
+        assert len(set(zip(batch["report_group"].tolist(), names, strict=True))) == len(set(names))
+        both = np.concatenate([part["report_group"] for part in parts])
+        np.testing.assert_array_equal(both, batch["report_group"])
+    assert "report_group" not in next(batches(dataset, tokenizer))
+
+
 def test_columns_follow_the_records(dataset):
     columns = dataset.columns("test")
     record = dataset.source("test")[2]

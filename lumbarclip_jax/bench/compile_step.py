@@ -125,6 +125,8 @@ def _lower(config: ConfigDict, mesh: Mesh, vocab_size: int):
         "input_ids": abstract((pairs, tokens), jnp.int32, sharding.BATCH),
         "attention_mask": abstract((pairs, tokens), jnp.int32, sharding.BATCH),
     }
+    if config.loss.group_reports:
+        batch["report_group"] = abstract((pairs,), jnp.int32, sharding.BATCH)
     lr = abstract((), jnp.float32, PartitionSpec())
     key = abstract((), KEY_SHAPE.dtype, PartitionSpec())
     return step.lower(state, batch, lr, key)

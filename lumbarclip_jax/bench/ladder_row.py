@@ -132,11 +132,14 @@ def _random_batch(
     rng: np.random.Generator, config: ConfigDict, rows: int, vocab_size: int
 ) -> Batch:
     tokens = (rows, config.data.max_tokens)
-    return {
+    batch = {
         "images": rng.integers(256, size=(rows, STORED_SIZE_PX, STORED_SIZE_PX, 1), dtype=np.uint8),
         "input_ids": rng.integers(vocab_size, size=tokens, dtype=np.int32),
         "attention_mask": np.ones(tokens, np.int32),
     }
+    if config.loss.group_reports:
+        batch["report_group"] = np.arange(rows, dtype=np.int32)
+    return batch
 
 
 def gemm_rate(products: Counter[Product], three_s: dict[Product, float]) -> float:

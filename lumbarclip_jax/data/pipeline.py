@@ -29,7 +29,8 @@ def pipeline_options(config: ConfigDict) -> dict[str, Any]:
         "read_processes",
         "prefetch_batches",
     )
-    return {"seed": config.seed, **{name: config.data[name] for name in names}}
+    options = {name: config.data[name] for name in names}
+    return {"seed": config.seed, "group_reports": config.loss.group_reports, **options}
 
 
 def train_iterator(
@@ -41,6 +42,7 @@ def train_iterator(
     level_prefix: bool,
     one_level_a_batch: bool,
     token_buckets: Sequence[int] = (),
+    group_reports: bool = False,
     keep_sentence: float,
     read_threads: int,
     prefetch_batches: int,
@@ -63,8 +65,9 @@ def train_iterator(
     report falls into one bucket, and are padded to it: T is then one of a few lengths. Neither does
     length then tell pairs apart. Which bucket, every process knows from the order alone.
 
-    Yields dicts of `images` uint8 [b, S, S, 1], `input_ids` and `attention_mask` int32 [b, T], with
-    b = global_batch_size / process_count.
+    Yields dicts of `images` uint8 [b, S, S, 1], `input_ids` and `attention_mask` int32 [b, T], and
+    with `group_reports` `report_group` int32 [b], one number for equal reports, with b =
+    global_batch_size / process_count.
 
     Raises:
       ValueError: the batch is larger than the split, or than each of its levels, or does not divide
@@ -98,8 +101,15 @@ def train_iterator(
         ]
         width = widths[indices].max()
         tokens = {name: values[:, :width] for name, values in tokenizer(texts).items()}
-        return {"images": np.stack([record["image"] for record in records]), **tokens}
+        batch = {"images": np.stack([record["image"] for record in records]), **tokens}
+        if group_reports:
+            batch["report_group"] = groups[indices[first : first + rows]]
+        return batch
 
+    groups = np.zeros(0, np.int32)
+    if group_reports:
+        written = dataset.columns(split).report_group
+        groups = np.unique(written, return_inverse=True)[1].astype(np.int32)
     if one_level_a_batch:
         parts = _by_level(dataset.columns(split).level, global_batch_size, split)
     else:

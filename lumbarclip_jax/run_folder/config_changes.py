@@ -64,6 +64,7 @@ LATER = {
     "model.text_encoder.pretrained": "",
     "model.text_encoder.sizes": None,
     "loss.name": "soft_clip",
+    "loss.group_reports": False,
     "eval.choose_by": "",
     "eval.patience": 0,
 }

@@ -28,17 +28,17 @@ from lumbarclip_jax.training.objective import Embeds
 
 PyTree = Any
 Encode = Callable[[PyTree, PyTree, PyTree, jax.Array], tuple[Embeds, PyTree]]
-Loss = Callable[[PyTree, Embeds], jax.Array]
+Loss = Callable[[PyTree, Embeds, PyTree], jax.Array]
 Loop = Callable[[Callable, PyTree, PyTree], tuple[PyTree, PyTree]]
 
 
 def value_and_grad(encode: Encode, loss: Loss, steps: int, mesh: Mesh, loop: Loop = lax.scan):
-    """The gradient of `loss(params, encode(params, ...))`, encoding in `steps` parts.
+    """The gradient of `loss(params, encode(params, ...), batch)`, encoding in `steps` parts.
 
     Args:
       encode: `encode(params, batch_stats, batch, key) -> (embeds, batch_stats)`. `key` is for
         dropout; the running statistics that come out must not change the embeddings.
-      loss: `loss(params, embeds) -> scalar` of the whole batch.
+      loss: `loss(params, embeds, batch) -> scalar` of the whole batch.
       steps: number of parts.
       mesh: the devices over which the batch is sharded. Part k is the k-th part of every device's
         own rows, so that rows stay where they are.
@@ -61,7 +61,7 @@ def value_and_grad(encode: Encode, loss: Loss, steps: int, mesh: Mesh, loop: Loo
         new_stats, embeds = loop(encode_part, batch_stats, (parts, keys))
         embeds = jax.tree.map(lambda leaf: _join(leaf, mesh), embeds)
         # Zero but for the scalars of the loss: what the parts' gradients are added to.
-        value, (gradient, by_embeds) = jax.value_and_grad(loss, argnums=(0, 1))(params, embeds)
+        value, (gradient, by_embeds) = jax.value_and_grad(loss, (0, 1))(params, embeds, batch)
         by_embeds = jax.tree.map(lambda leaf: _split(leaf, steps, mesh), by_embeds)
 
         def add_part(gradient, part):

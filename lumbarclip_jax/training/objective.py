@@ -1,4 +1,4 @@
-"""The objective of a run: which loss `config.loss` names, on the embeddings of a whole batch."""
+"""The objective of a run: which loss `config.loss` names, on a whole batch."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -15,7 +15,11 @@ Embeds = tuple[Float[Array, "B E"], Float[Array, "B E"]]  # images, and texts on
 
 
 def contrastive_loss(
-    config: ConfigDict, params: Mapping[str, Any], embeds: Embeds, mesh: Mesh
+    config: ConfigDict,
+    params: Mapping[str, Any],
+    embeds: Embeds,
+    batch: Mapping[str, Array],
+    mesh: Mesh,
 ) -> Float[Array, ""]:
     """The loss of the pairs of a batch.
 
@@ -24,9 +28,11 @@ def contrastive_loss(
       params: the model's parameters, of which the learned scalars `logit_scale` and, for SigLIP,
         `logit_bias` are read.
       embeds: of the whole batch, sharded over all axes of the mesh.
+      batch: what the embeddings are of; with `config.group_reports` its `report_group` int32 [B].
       mesh: the devices of the run.
     """
-    options = {"method": config.method, "mesh": mesh}
+    groups = batch["report_group"] if config.group_reports else None
+    options = {"method": config.method, "mesh": mesh, "groups": groups}
     if config.name == "siglip":
         return siglip_loss(*embeds, params["logit_scale"], params["logit_bias"], **options)
     if config.name == "clip":

@@ -146,12 +146,12 @@ def make_gradient(model, config: ConfigDict, mesh: Mesh, *, augment: bool = True
     """
     encode = make_encode(model, config)
 
-    def contrast(params, embeds):
-        return contrastive_loss(config.loss, _learned(config, params), embeds, mesh)
+    def contrast(params, embeds, batch):
+        return contrastive_loss(config.loss, _learned(config, params), embeds, batch, mesh)
 
     def loss_fn(params, batch_stats, batch, dropout_key):
         embeds, batch_stats = encode(params, batch_stats, batch, dropout_key)
-        return contrast(params, embeds), batch_stats
+        return contrast(params, embeds, batch), batch_stats
 
     value_and_grad = jax.value_and_grad(loss_fn, has_aux=True)
     if config.optim.accumulation_steps > 1:

@@ -83,6 +83,7 @@ def check(config: ConfigDict) -> None:
     model, optim = config.model, config.optim
     allowed = (
         ("loss.name", config.loss.name, ("soft_clip", "clip")),
+        ("loss.group_reports", config.loss.group_reports, (False,)),
         ("model.projection.kind", model.projection.kind, ("linear", "mlp")),
         ("model.text_encoder.pooling", model.text_encoder.pooling, ("cls", "mean", "last")),
         ("model.image_encoder.pooling", model.image_encoder.pooling, ("cls", "mean")),
