@@ -30,7 +30,7 @@ def generated(monkeypatch):
         generate(*args, **kwargs)
 
     monkeypatch.setattr(embedded, "generate", counted)
-    monkeypatch.setattr(embedded.os, "cpu_count", lambda: 1)
+    monkeypatch.setattr(embedded, "all_cores", lambda: 1)
     return calls
 
 
@@ -76,7 +76,7 @@ def slow(*args, **kwargs):
     time.sleep(1)
     generate(*args, **kwargs)
 embedded.generate = slow
-embedded.os.cpu_count = lambda: 1
+embedded.all_cores = lambda: 1
 print(embedded.ensure_phantom({str(tmp_path)!r}, patients={PATIENTS}, seed=0, difficulty=0.5))
 """
     runs = [
@@ -98,7 +98,7 @@ def test_a_cache_held_too_long_is_an_error(generated, tmp_path, monkeypatch):
 
 
 def test_the_real_phantom_goes_through_dicom(tmp_path, monkeypatch):
-    monkeypatch.setattr(embedded.os, "cpu_count", lambda: 1)
+    monkeypatch.setattr(embedded, "all_cores", lambda: 1)
     folder = embedded.ensure_phantom(tmp_path, patients=10, seed=0, difficulty=0.5)
     builder = tfds.builder_from_directory(folder)
     found = [r for split in builder.info.splits for r in builder.as_data_source(split)]
