@@ -6,7 +6,6 @@ longer need. Writes forms.json and forms.md.
 """
 
 import functools
-import json
 import logging
 import pathlib
 from collections.abc import Callable
@@ -51,12 +50,7 @@ def main() -> None:
         "repeats": options.repeats,
         "forms": measure(options.calls, options.repeats),
     }
-    out, page = pathlib.Path(options.out), render(row)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    out.with_suffix(".json").write_text(json.dumps(row, indent=1) + "\n")
-    out.with_suffix(".md").write_text(page)
-    for line in page.splitlines():
-        log.info("%s", line)
+    machine.write(pathlib.Path(options.out), row, render(row), log)
 
 
 def measure(calls: int, repeats: int, *, tiny: bool = False) -> dict[str, dict[str, float]]:

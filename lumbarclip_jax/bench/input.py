@@ -8,7 +8,6 @@ busy with; of reader processes it counts what is left to the run itself.
 Writes input.json and input.md.
 """
 
-import json
 import logging
 import pathlib
 import statistics
@@ -60,12 +59,7 @@ def main() -> None:
             options.repeats,
         ),
     }
-    out, page = pathlib.Path(options.out), render(row)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    out.with_suffix(".json").write_text(json.dumps(row, indent=1) + "\n")
-    out.with_suffix(".md").write_text(page)
-    for line in page.splitlines():
-        log.info("%s", line)
+    machine.write(pathlib.Path(options.out), row, render(row), log)
 
 
 def _counts(flag: str, words: list[str]) -> list[int]:

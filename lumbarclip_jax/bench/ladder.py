@@ -7,7 +7,6 @@ augmentation, input from memory, input from the shards of --config.data.dir. Bel
 the device does at best: the matrix products of the model, alone. Writes ladder.json and ladder.md.
 """
 
-import json
 import logging
 import pathlib
 
@@ -44,13 +43,7 @@ def main() -> None:
         config.data.global_batch_size = options.batch_size
     protocol = Protocol(options.warmup_steps, options.steps, options.repeats)
     row = {"command": machine.command(log.name)} | measure(config, options.vocab_size, protocol)
-    out = pathlib.Path(options.out)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    page = render(row)
-    out.with_suffix(".json").write_text(json.dumps(row, indent=1) + "\n")
-    out.with_suffix(".md").write_text(page)
-    for line in page.splitlines():
-        log.info("%s", line)
+    machine.write(pathlib.Path(options.out), row, render(row), log)
 
 
 if __name__ == "__main__":

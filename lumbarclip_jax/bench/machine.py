@@ -1,6 +1,8 @@
-"""What a measurement ran on, and the command that makes it again."""
+"""What a measurement ran on, the command that makes it again, and the two files it leaves."""
 
 import datetime
+import json
+import logging
 import os
 import pathlib
 import platform
@@ -29,6 +31,19 @@ def sentence(machine: dict) -> str:
 def command(module: str) -> str:
     """The command line of this process, started with `python -m`."""
     return shlex.join(["python", "-m", module, *sys.argv[1:]])
+
+
+def write(out: pathlib.Path, row: dict, page: str, log: logging.Logger) -> None:
+    """Writes out.json with the row and out.md with its page, and shows the page.
+
+    Raises:
+      OSError: they cannot be written.
+    """
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.with_suffix(".json").write_text(json.dumps(row, indent=1) + "\n")
+    out.with_suffix(".md").write_text(page)
+    for line in page.splitlines():
+        log.info("%s", line)
 
 
 def _processor() -> str:
