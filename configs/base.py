@@ -75,18 +75,30 @@ def get_config() -> ConfigDict:
     # One compiled block for all layers: quicker to compile; recomputes all but weights' products.
     model.scan_layers = False
 
-    config.loss = loss = ConfigDict()
-    loss.name = "soft_clip"  # soft_clip | clip | siglip (needs model.logit_bias_init)
-    loss.method = "auto"  # auto | dense | blockwise | gather | ring: the same numbers, other memory
+    # What is trained: the sum of these terms, each times its weight. 0 = the term is not computed.
+    # A schedule is a factor of the weight over training, linear between points (part of training,
+    # factor), such as ((0.0, 0.0), (0.2, 1.0)); () = 1 throughout.
+    config.objective = objective = ConfigDict()
+    # auto | dense | blockwise | gather | ring: the same numbers, other memory
+    objective.method = "auto"
     # Pairs of a batch whose reports are equal are each other's positives, instead of negatives.
-    loss.group_reports = False
-    # The rest is for soft_clip; clip and siglip do not read it.
-    loss.target_scale = 10.0  # sharpness of the soft targets; 0 = uniform
-    loss.targets = "row"  # row (both directions normalised) | transposed (as the public tutorial)
-    loss.detach_targets = True  # no gradient through the targets
+    objective.group_reports = True
+    objective.soft_clip = soft_clip = ConfigDict()
+    soft_clip.weight = 1.0
+    soft_clip.schedule = ()
+    soft_clip.target_scale = 10.0  # sharpness of the soft targets; 0 = uniform
+    # row (both directions normalised) | transposed (as the public tutorial)
+    soft_clip.targets = "row"
+    soft_clip.detach_targets = True  # no gradient through the targets
     # Blend of one-hot into the soft targets; 1.0 = plain CLIP. Towers that start from nothing embed
     # all pairs alike, which makes soft targets uniform: at 0.5 such runs never left that state.
-    loss.hard_weight = 0.9
+    soft_clip.hard_weight = 0.9
+    objective.clip = clip = ConfigDict()
+    clip.weight = 0.0
+    clip.schedule = ()
+    objective.siglip = siglip = ConfigDict()  # needs model.logit_bias_init
+    siglip.weight = 0.0
+    siglip.schedule = ()
 
     config.optim = optim = ConfigDict()
     optim.lr = 1e-4  # peak learning rate

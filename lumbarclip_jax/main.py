@@ -92,7 +92,7 @@ def main() -> None:
             "that all processes share"
         )
     _require_writable(pathlib.Path(workdir))
-    config_check.validate(config)  # before minutes of drawing patients
+    config = config_check.validated(config)  # before minutes of drawing patients
     with hosts.joined():
         # Imported here, after the flags are checked: a typo should not wait for JAX to start.
         import jax

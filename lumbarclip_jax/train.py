@@ -18,6 +18,7 @@ from lumbarclip_jax.evaluators import predictions_file
 from lumbarclip_jax.evaluators.metrics_file import read_metrics, save_metrics
 from lumbarclip_jax.evaluators.suite import evaluate_split, log_validation
 from lumbarclip_jax.models import build_model
+from lumbarclip_jax.objectives.objective import Objective
 from lumbarclip_jax.process import activity, preemption
 from lumbarclip_jax.report.console import log_summary
 from lumbarclip_jax.report.examples import find_examples
@@ -54,7 +55,7 @@ def train_and_evaluate(config: ConfigDict, workdir: str | pathlib.Path) -> dict[
       FloatingPointError: loss, gradient or weights are no longer finite.
       OSError: the folder cannot be written.
     """
-    config_check.validate(config)
+    config = config_check.validated(config)
     workdir = pathlib.Path(workdir)
     mesh = sharding.make_mesh(config.mesh.fsdp)
     accumulation.check_batch_size(config, mesh)
@@ -74,6 +75,7 @@ def train_and_evaluate(config: ConfigDict, workdir: str | pathlib.Path) -> dict[
     local_batches = train_iterator(
         dataset,
         tokenizer,
+        fields=Objective(config.objective).fields,
         **pipeline_options(config),
         process_index=jax.process_index(),
         process_count=jax.process_count(),
@@ -168,12 +170,13 @@ def train_and_evaluate(config: ConfigDict, workdir: str | pathlib.Path) -> dict[
             and not stop.agreed(wait=step == first_step)
         ):
             lr = optim.learning_rate(config.optim, step, config.total_steps)
+            progress_made = step / config.total_steps
             try:
                 batch = next(batches)
             except Stopped:  # while a disk did not answer
                 break
             activity.now("compiling the step" if step == first_step else f"step {step + 1}")
-            state, metrics = take_step(state, batch, lr, key)
+            state, metrics = take_step(state, batch, lr, key, progress_made)
             skipped.add(metrics.pop("skipped_steps"))
             step += 1
             if step == first_step + 1:

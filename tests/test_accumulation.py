@@ -37,7 +37,8 @@ def tiny_config(image_encoder="vit", steps=1, dropout=0.0, loss="soft_clip"):
         **{"width": 8, "depth": 1, "heads": 1, "mlp_width": 16},
         **{"dropout": dropout, "attention_dropout": dropout},
     }
-    config.loss.name = loss
+    config.objective.soft_clip.weight = 0.0
+    config.objective[loss].weight = 1.0
     # Mild: untrained embeddings are alike, and the gradient of a sharp loss of them cancels.
     config.model.logit_scale_init = 1.0
     if loss == "siglip":
@@ -51,7 +52,8 @@ def batch():
     words = rng.integers(5, WORDS, (PAIRS, TOKENS), dtype=np.int32)
     mask = (np.arange(TOKENS) < rng.integers(2, TOKENS + 1, (PAIRS, 1))).astype(np.int32)
     images = rng.integers(0, 256, (PAIRS, 24, 24, 1), dtype=np.uint8)
-    return {"images": images, "input_ids": words, "attention_mask": mask}
+    pairs = {"images": images, "input_ids": words, "attention_mask": mask}
+    return {name: of[:, None] for name, of in pairs.items()}  # of one view
 
 
 GROUPS = (np.arange(PAIRS) % 5).astype(np.int32)
@@ -72,7 +74,7 @@ def initial_state(image_encoder, loss):
 def compiled(image_encoder="vit", steps=1, dropout=0.0, loss="soft_clip", fsdp=None, groups=False):
     """The compiled gradient and its arguments, on one device or on eight."""
     config = tiny_config(image_encoder, steps, dropout, loss)
-    config.loss.group_reports = groups
+    config.objective.group_reports = groups
     mesh = sharding.make_mesh(fsdp) if fsdp else one_device()
     model = build_model(config.model, WORDS, jnp.float32)
     abstract, _ = train_step.abstract_train_state(model, config, mesh)
@@ -82,7 +84,7 @@ def compiled(image_encoder="vit", steps=1, dropout=0.0, loss="soft_clip", fsdp=N
         abstract,
     )
     rows = batch() | ({"report_group": GROUPS} if groups else {})
-    arguments = state, sharding.shard_batch(rows, mesh), jax.random.key(1)
+    arguments = state, sharding.shard_batch(rows, mesh), jax.random.key(1), 0.0
     gradient = jax.jit(train_step.make_gradient(model, config, mesh))
     return gradient.lower(*arguments).compile(), arguments
 
@@ -95,8 +97,8 @@ def gradient_of(**options):
 
 def assert_same(result, expected, rtol=1e-5):
     """To `rtol` of a leaf's largest number, or of what rounding leaves of gradients that are 0."""
-    (loss, _), gradient = result
-    (expected_loss, _), expected_gradient = expected
+    (loss, *_), gradient = result
+    (expected_loss, *_), expected_gradient = expected
     np.testing.assert_allclose(loss, expected_loss, rtol=1e-6)
     largest = max(np.abs(leaf).max() for leaf in jax.tree.leaves(expected_gradient))
 
@@ -139,7 +141,7 @@ def encoded_in_parts(image_encoder, steps, dropout, loss):
     config = tiny_config(image_encoder, steps, dropout)
     model = build_model(tiny_config(image_encoder, steps, dropout, loss).model, WORDS, jnp.float32)
     augment_key, dropout_key = jax.random.split(jax.random.key(1))
-    rows = jax.tree.map(jnp.asarray, batch())
+    rows = {name: jnp.asarray(of[:, 0]) for name, of in batch().items()}
     pixels = augment_images(augment_key, rows["images"], config.data)
     inputs = pixels, rows["input_ids"], rows["attention_mask"]
 
@@ -189,7 +191,7 @@ def test_parts_are_encoded_with_their_own_keys_and_statistics(image_encoder, ste
     assert_same(result, expected, rtol=1e-4 if image_encoder == "resnet" else 1e-5)
     jax.tree.map(
         lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-7),
-        result[0][1],
+        result[0][1][1],
         jax.device_get(expected[0][1]),
     )
     if loss == "siglip":
@@ -220,11 +222,11 @@ def test_a_part_takes_a_share_of_every_devices_rows():
 
     def encode(params, batch_stats, rows, key):
         jax.debug.callback(lambda x: seen.append(x.tolist()), rows, ordered=False)
-        return (rows[:, None] * params, rows[:, None] * params), batch_stats
+        return {"embeds": rows[:, None] * params}, batch_stats
 
-    def loss(params, embeds, batch):
+    def loss(params, outputs, batch):
         del batch
-        return jnp.sum(embeds[0] * jnp.arange(8.0)[:, None]) * params
+        return jnp.sum(outputs["embeds"] * jnp.arange(8.0)[:, None]) * params, {}
 
     f = accumulation.value_and_grad(encode, loss, 2, mesh)
     rows = jax.device_put(jnp.arange(8.0), jax.NamedSharding(mesh, sharding.BATCH))

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from configs import base
-from lumbarclip_jax import images
-from lumbarclip_jax.losses.soft_clip import soft_clip_loss
+from lumbarclip_jax import images, sharding
+from lumbarclip_jax.objectives.objective import Objective
 from lumbarclip_jax.training import optim
 
 pytest.importorskip("torch")
@@ -20,7 +20,7 @@ pytest.importorskip("transformers")
 import torch
 
 from lumbarclip_jax.bench.compare.baseline.images import augment_images, resample
-from lumbarclip_jax.bench.compare.baseline.loss import soft_clip_loss as torch_loss
+from lumbarclip_jax.bench.compare.baseline.loss import objective as torch_objective
 from lumbarclip_jax.bench.compare.baseline.optimizer import make_schedule
 from lumbarclip_jax.bench.compare.baseline.trainer import check
 
@@ -73,18 +73,26 @@ def test_augmentation_draws_every_image_differently():
 @pytest.mark.parametrize("targets", ["row", "transposed"])
 @pytest.mark.parametrize("detach", [True, False])
 @pytest.mark.parametrize("hard_weight", [0.0, 0.7, 1.0])
-def test_the_loss_and_its_gradients_are_those_of_the_jax_loss(targets, detach, hard_weight):
-    config = base.get_config().loss
-    config.update(targets=targets, detach_targets=detach, hard_weight=hard_weight)
+@pytest.mark.parametrize("grouped", [True, False])
+def test_the_loss_and_its_gradients_are_those_of_the_jax_objective(
+    targets, detach, hard_weight, grouped
+):
+    config = base.get_config().objective
+    config.group_reports, config.clip.weight = grouped, 0.25
+    config.soft_clip.update(targets=targets, detach_targets=detach, hard_weight=hard_weight)
     embeds = RNG.normal(size=(2, 6, 4)).astype(np.float32)
     embeds /= np.linalg.norm(embeds, axis=-1, keepdims=True)
-    options = {"target_scale": config.target_scale, "targets": targets, "method": "dense"}
-    options |= {"detach_targets": detach, "hard_weight": hard_weight}
-    ours, gradients = jax.value_and_grad(
-        lambda i, t, s: soft_clip_loss(i, t, s, **options), argnums=(0, 1, 2)
-    )(embeds[0], embeds[1], jnp.float32(2.0))
+    groups = jnp.array([0, 3, 0, 1, 2, 0])
+    terms, mesh = Objective(config), sharding.make_mesh(devices=jax.devices()[:1])
+
+    def ours_of(images, texts, logit_scale):
+        outputs = {"image_embeds": images[:, None], "text_embeds": texts[:, None]}
+        params = {"logit_scale": logit_scale}
+        return terms(params, outputs, {"report_group": groups}, mesh)[0]
+
+    ours, gradients = jax.value_and_grad(ours_of, argnums=(0, 1, 2))(*embeds, jnp.float32(2.0))
     inputs = [torch.tensor(x, requires_grad=True) for x in (*embeds, np.float32(2.0))]
-    theirs = torch_loss(*inputs, config)
+    theirs = torch_objective(*inputs, torch.tensor(np.asarray(groups)), config)
     theirs.backward()
     np.testing.assert_allclose(ours, theirs.item(), rtol=1e-5)
     for expected, actual in zip(gradients, inputs, strict=True):
@@ -111,7 +119,8 @@ class Unknown:
 
 
 UNKNOWN = [
-    Unknown("loss.name", "siglip", "no loss.name='siglip': it knows 'soft_clip' or 'clip'"),
+    Unknown("objective.siglip.weight", 0.5, "no term objective.siglip: it knows soft_clip and"),
+    Unknown("objective.soft_clip.schedule", ((0.0, 1.0),), "no objective.soft_clip.schedule="),
     Unknown("model.projection.kind", "convirt", "no model.projection.kind='convirt'"),
     Unknown("model.image_encoder.drop_path", 0.1, "drop_path=0.1: it knows 0.0"),
     Unknown("optim.accumulation_steps", 2, "no optim.accumulation_steps=2: it knows 1"),

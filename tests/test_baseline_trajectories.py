@@ -38,7 +38,7 @@ def tiny_config(name: str):
     # Each of them changes the updates by more than the test allows.
     config.optim.update(lr=1e-4 / EXACT_LR_SHARE, warmup_steps=2, clip_norm=0.1, weight_decay=10.0)
     config.total_steps = 8
-    config.loss.hard_weight = 0.5
+    config.objective.soft_clip.hard_weight = 0.5
     return prepared(config, OPTIONS)
 
 

@@ -9,9 +9,10 @@ from jax.sharding import NamedSharding
 from configs import resnet_linear, swin_linear, vit_linear
 from lumbarclip_jax import sharding
 from lumbarclip_jax.bench.chips import chip_of
-from lumbarclip_jax.bench.flops import image_forward, loss_flops, step_flops, text_forward
+from lumbarclip_jax.bench.flops import image_forward, step_flops, text_forward
 from lumbarclip_jax.bench.hlo import Collective, Program, array_bytes, memory_bytes
 from lumbarclip_jax.bench.roofline import roofline
+from lumbarclip_jax.objectives.objective import Objective
 
 
 @pytest.mark.parametrize(
@@ -66,14 +67,15 @@ def test_a_step_counts_the_model_apart_from_what_is_done_twice():
         ({"targets": "transposed"}, 24),
         ({"detach_targets": False}, 24),
         ({"hard_weight": 1.0}, 12),
-        ({"name": "clip"}, 12),
-        ({"name": "siglip"}, 10),
+        ({"weight": 0.0}, 12 + 10),
     ],
 )
 def test_the_loss_costs_its_similarities(fields, units):
-    loss = vit_linear.get_config().loss
-    loss.update(fields)
-    assert loss_flops(loss, batch=1000, embed_dim=512) == units * 1000**2 * 512
+    config = vit_linear.get_config().objective
+    config.soft_clip.update(fields)
+    if not config.soft_clip.weight:
+        config.clip.weight = config.siglip.weight = 0.5
+    assert Objective(config).flops(1000, 512) == units * 1000**2 * 512
 
 
 def test_shapes_of_all_types_and_memories():

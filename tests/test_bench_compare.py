@@ -59,10 +59,10 @@ def test_every_process_makes_the_same_batches():
             np.testing.assert_array_equal(actual[name], array)
     assert not np.array_equal(all_three[0]["images"], all_three[1]["images"])
     first = all_three[0]
-    assert first["images"].shape == (3, 8, 8, 1)
+    assert first["images"].shape == (3, 1, 8, 8, 1)
     assert first["images"].dtype == np.uint8
     assert first["input_ids"].max() < 20
-    lengths = first["attention_mask"].sum(axis=1)
+    lengths = first["attention_mask"].sum(axis=-1)
     assert ((lengths >= 4) & (lengths <= 16)).all()
     assert not first["input_ids"][first["attention_mask"] == 0].any()
 

@@ -81,7 +81,7 @@ def test_settings_that_choose_nothing_are_refused(fields, said, tmp_path):
     config = tiny_config(tmp_path)
     config.eval.update(fields)
     with pytest.raises(ValueError, match=said):
-        config_check.validate(config)
+        config_check.validated(config)
 
 
 @pytest.fixture

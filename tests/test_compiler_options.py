@@ -19,13 +19,14 @@ def lowered_step():
     model = build_model(config.model, 50, jnp.float32)
     state, optimizer = train_step.abstract_train_state(model, config, mesh)
     step = train_step.make_train_step(model, optimizer, config, mesh)
-    tokens = jax.ShapeDtypeStruct((2, 8), jnp.int32)
+    tokens = jax.ShapeDtypeStruct((2, 1, 8), jnp.int32)
     batch = {
-        "images": jax.ShapeDtypeStruct((2, 160, 160, 1), jnp.uint8),
+        "images": jax.ShapeDtypeStruct((2, 1, 160, 160, 1), jnp.uint8),
         "input_ids": tokens,
         "attention_mask": tokens,
+        "report_group": jax.ShapeDtypeStruct((2,), jnp.int32),
     }
-    return step.lower(state, batch, jnp.float32(1e-4), jax.random.key(0))
+    return step.lower(state, batch, jnp.float32(1e-4), jax.random.key(0), jnp.float32(0))
 
 
 @pytest.mark.slow

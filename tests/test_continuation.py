@@ -70,8 +70,9 @@ def finish(run: Run) -> None:
         ("data__keep_sentence", 0.5, "data.keep_sentence=0.7, not 0.5"),
         ("data__augment__noise", 0.0, "data.augment.noise=0.02, not 0.0"),
         ("data__token_buckets", (8,), r"data.token_buckets=\[\], not \[8\]"),
-        ("loss__name", "clip", "loss.name='soft_clip', not 'clip'"),
-        ("loss__hard_weight", 1.0, "loss.hard_weight=0.9, not 1.0"),
+        ("objective__clip__weight", 0.5, "objective.clip.weight=0.0, not 0.5: set that"),
+        ("objective__soft_clip__hard_weight", 1.0, "objective.soft_clip.hard_weight=0.9, not 1.0"),
+        ("objective__group_reports", False, "objective.group_reports=True, not False"),
         ("model__projection__kind", "mlp", "model.projection.kind='linear', not 'mlp'"),
         ("model__embed_dim", 24, "model.embed_dim=16, not 24"),
         ("optim__frozen", ("text_encoder/.*",), "optim.frozen"),
@@ -95,10 +96,11 @@ def test_the_rest_is_said_in_one_line(run, caplog):
         "mesh__fsdp": 2,
         "data__read_processes": 3,
         "eval__at_the_end": ("retrieval",),
-        "loss__method": "dense",
+        "objective__method": "dense",
         "dtype": "float32",
     }
-    kept = flat(go_on(run, **fields))
+    unused = {"objective__clip__schedule": ((0.5, 1.0),)}  # of a term that is not computed
+    kept = flat(go_on(run, **fields, **unused))
     assert {name: kept[name.replace("__", ".")] for name in fields} == {
         name: list(value) if isinstance(value, tuple) else value for name, value in fields.items()
     }
@@ -120,7 +122,7 @@ def test_fields_that_an_older_run_lacks_had_their_defaults(run):
     def age(config):
         for field in ("resplit", "token_buckets", "check_shards", "read_processes", "lowercase"):
             del config["data"][field]
-        del config["loss"]["name"], config["optim"]["accumulation_steps"]
+        del config["optim"]["accumulation_steps"]
 
     edit(run.folder / "config.json", age)
     with pytest.raises(ValueError, match=r"trained with data.resplit='', not 'fold_1_of_3'"):

@@ -15,8 +15,9 @@ DATA_PREP_ROOMS = ("data_prep.cli", "data_prep.process", "data_prep.records")
 ORDER = {
     "data_prep": "process cli tables records text images slices sources label_reports build verify "
     "audit phantom make_phantom bench",
-    "lumbarclip_jax": "process images sharding xla_cpu losses data evaluators models training "
-    "run_folder report inference finetune classifier export evaluate paired train main sweep bench",
+    "lumbarclip_jax": "process images sharding xla_cpu losses data objectives evaluators models "
+    "training run_folder report inference finetune classifier export evaluate paired train main "
+    "sweep bench",
 }
 
 
@@ -122,6 +123,15 @@ def test_it_knows_only_arrays(room):
     allowed = ("jax", "jaxtyping", "numpy", "math", "functools", "typing", "dataclasses")
     allowed += ("collections", *existing(room))
     assert not offenders(files(room), lambda name: not is_in(name, *allowed))
+
+
+def test_objectives_know_losses_and_the_names_of_data():
+    allowed = ("losses", "objectives", "data.fields", "data.tasks")
+    own = existing(*(f"lumbarclip_jax.{room}" for room in allowed))
+    assert not offenders(
+        files("lumbarclip_jax.objectives"),
+        lambda name: is_in(name, "lumbarclip_jax", "flax", "optax") and not is_in(name, *own),
+    )
 
 
 def test_evaluators_know_no_training_code():

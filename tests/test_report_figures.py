@@ -32,7 +32,7 @@ def test_curves_are_drawn(tmp_path):
 
 
 def test_a_run_of_one_point_shows_it():
-    (drawn,) = training_curves([{"step": 20, "loss": 3.0}])
+    (drawn,) = training_curves([{"step": 20, "loss": 3.0, "loss/clip": 3.0}])
     pixels = np.asarray(picture({"src": drawn.source}).convert("RGB"), int)
     blue = (pixels[..., 2] - pixels[..., 0]) > 100
     assert blue.sum() > 20

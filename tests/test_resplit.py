@@ -110,7 +110,7 @@ def test_other_forms_are_named(form):
     config = base.get_config()
     config.data.resplit = form
     with pytest.raises(ValueError, match=rf"data\.resplit='{form}' is not .*'fold_2_of_5'"):
-        config_check.validate(config)
+        config_check.validated(config)
 
 
 def test_too_few_patients_are_named():

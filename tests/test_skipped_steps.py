@@ -49,7 +49,7 @@ def test_a_step_without_a_finite_loss_changes_only_its_count(setting):
         new = dataclasses.replace(state, params=state.params | params)
         return jax.tree.map(jnp.copy, new)
 
-    good, metrics = step(copied(), batch, 1e-3, KEY)
+    good, metrics = step(copied(), batch, 1e-3, KEY, 0.0)
     assert int(metrics["skipped_steps"]) == 0
     assert np.isfinite(float(metrics["loss"]))
     assert not same(good.params, state.params)
@@ -59,7 +59,7 @@ def test_a_step_without_a_finite_loss_changes_only_its_count(setting):
     bad = copied(logit_scale=jnp.full_like(state.params["logit_scale"], np.nan))
     assert not is_finite(bad)
     before = jax.device_get(bad)
-    after, metrics = step(bad, batch, 1e-3, KEY)
+    after, metrics = step(bad, batch, 1e-3, KEY, 0.0)
     assert np.isnan(float(metrics["loss"]))
     assert int(metrics["skipped_steps"]) == 1
     assert int(after.step) == int(before.step) + 1
@@ -67,7 +67,7 @@ def test_a_step_without_a_finite_loss_changes_only_its_count(setting):
     assert same(after.batch_stats, before.batch_stats)
     assert same(after.opt_state, before.opt_state)
 
-    after, metrics = step(good, batch, np.inf, KEY)
+    after, metrics = step(good, batch, np.inf, KEY, 0.0)
     assert int(metrics["skipped_steps"]) == 1
     assert is_finite(after)
 

@@ -40,9 +40,10 @@ def batches():
         lengths = rng.integers(3, TOKENS + 1, (BATCH, 1))
         mask = np.arange(TOKENS) < lengths
         yield {
-            "images": rng.integers(0, 256, (BATCH, 48, 48, 1), dtype=np.uint8),
-            "input_ids": np.where(mask, rng.integers(5, VOCABULARY_SIZE, mask.shape), 0),
-            "attention_mask": mask.astype(np.int32),
+            "images": rng.integers(0, 256, (BATCH, 1, 48, 48, 1), dtype=np.uint8),
+            "input_ids": np.where(mask, rng.integers(5, VOCABULARY_SIZE, mask.shape), 0)[:, None],
+            "attention_mask": mask.astype(np.int32)[:, None],
+            "report_group": np.minimum(np.arange(BATCH), BATCH - 2).astype(np.int32),
         }
 
 
@@ -55,7 +56,7 @@ def losses(name: str, devices: int, fsdp: int) -> list[float]:
     values = []
     for batch in batches():
         placed = sharding.shard_batch(batch, mesh)
-        state, metrics = step(state, placed, LR, jax.random.key(1))
+        state, metrics = step(state, placed, LR, jax.random.key(1), 0.0)
         values.append(float(metrics["loss"]))
     assert step._cache_size() == 1, "the step was compiled more than once"
     return values

@@ -16,7 +16,9 @@ from lumbarclip_jax.bench.chips import Chip, Gpu, chip_of
 from lumbarclip_jax.bench.flops import StepFlops, step_flops
 from lumbarclip_jax.bench.hlo import Program
 from lumbarclip_jax.bench.roofline import roofline
+from lumbarclip_jax.data import fields
 from lumbarclip_jax.models import build_model
+from lumbarclip_jax.objectives.objective import Objective
 from lumbarclip_jax.training import accumulation, config_check, train_step
 from lumbarclip_jax.training.model_state import KEY_SHAPE
 
@@ -41,8 +43,7 @@ def compile_step(config: ConfigDict, topology: str, vocab_size: int, effort: flo
     chip = chip_of(topology)
     if isinstance(chip, Gpu) and effort:
         raise ValueError(f"--effort is {effort:g}: only the TPU compiler knows efforts, leave it 0")
-    config_check.validate(config)
-    config = config.copy_and_resolve_references()
+    config = config_check.validated(config).copy_and_resolve_references()
     if config.dtype == "auto":
         config.dtype = "bfloat16"
     mesh = sharding.make_mesh(config.mesh.fsdp, devices=devices_of(topology))
@@ -119,17 +120,13 @@ def _lower(config: ConfigDict, mesh: Mesh, vocab_size: int):
         return jax.ShapeDtypeStruct(shape, dtype, sharding=NamedSharding(mesh, spec))
 
     pairs, tokens = config.data.global_batch_size, config.data.max_tokens
-    slices = (pairs, STORED_SIZE_PX, STORED_SIZE_PX, 1)
-    batch = {
-        "images": abstract(slices, jnp.uint8, sharding.BATCH),
-        "input_ids": abstract((pairs, tokens), jnp.int32, sharding.BATCH),
-        "attention_mask": abstract((pairs, tokens), jnp.int32, sharding.BATCH),
-    }
-    if config.loss.group_reports:
-        batch["report_group"] = abstract((pairs,), jnp.int32, sharding.BATCH)
-    lr = abstract((), jnp.float32, PartitionSpec())
+    batch = {}
+    for field in Objective(config.objective).fields:
+        shape, dtype = fields.shape(field, STORED_SIZE_PX, tokens)
+        batch[field] = abstract((pairs, *shape), dtype, sharding.BATCH)
+    scalar = abstract((), jnp.float32, PartitionSpec())
     key = abstract((), KEY_SHAPE.dtype, PartitionSpec())
-    return step.lower(state, batch, lr, key)
+    return step.lower(state, batch, scalar, key, scalar)
 
 
 def lacking_memory(message: str) -> dict[str, int] | None:

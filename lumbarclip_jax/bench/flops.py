@@ -13,6 +13,7 @@ from ml_collections import ConfigDict
 
 from lumbarclip_jax.models.lumbarclip import sizes_of
 from lumbarclip_jax.models.variants import bert_sizes, resnet_sizes, swin_sizes, vit_sizes
+from lumbarclip_jax.objectives.objective import Objective
 
 # A float32 product of the highest precision is six bfloat16 passes through a TPU's matrix unit.
 FLOAT32_PASSES = 6
@@ -58,7 +59,7 @@ def step_flops(config: ConfigDict, batch: int, channels: int = 1) -> StepFlops:
     accumulated = config.optim.accumulation_steps > 1
     return StepFlops(
         model=3 * forward,
-        loss=loss_flops(config.loss, batch, model.embed_dim),
+        loss=Objective(config.objective).flops(batch, model.embed_dim),
         remat=batch * (image.blocks + text.blocks) if model.remat else 0.0,
         accumulation=forward if accumulated else 0.0,
     )
@@ -177,18 +178,3 @@ def projection_forward(kind: str, width: int, embed_dim: int) -> float:
         return 2 * width * embed_dim
     hidden = (width + embed_dim) // 2 if kind == "gelu" else embed_dim
     return 2 * hidden * (width + embed_dim)
-
-
-def loss_flops(loss: ConfigDict, batch: int, embed_dim: int) -> float:
-    """FLOPs of the loss in blocks, forward and backward.
-
-    In units of B²E, as `losses/soft_clip_blockwise.py` derives them; plain CLIP is soft CLIP with a
-    hard weight of 1. SigLIP needs the logits of one orientation, and in its backward pass of both.
-    """
-    if loss.name == "siglip":
-        units = 2 + 8
-    elif loss.name == "clip" or loss.hard_weight == 1.0:
-        units = 4 + 8
-    else:
-        units = (8 if loss.targets == "row" else 12) + (12 if loss.detach_targets else 16)
-    return units * batch**2 * embed_dim

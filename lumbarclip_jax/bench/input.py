@@ -78,11 +78,13 @@ def measure(
     from lumbarclip_jax.data.pipeline import pipeline_options, train_iterator
     from lumbarclip_jax.data.sentences import sample_sentences
     from lumbarclip_jax.data.tokenizer import Tokenizer
+    from lumbarclip_jax.objectives.objective import Objective
 
     data = config.data
     dataset, size = Dataset(data.dir, data.resplit), data.global_batch_size
     tokenizer = Tokenizer(dataset.folder / VOCABULARY, data.max_tokens, data.lowercase)
     source = dataset.partial_source("train", ("image", "report", "level"))
+    fields = Objective(config.objective).fields
     rows = np.random.default_rng(config.seed).integers(len(source), size=size).tolist()
     records = source.__getitems__(rows)
     texts = [read_text(record, "report") for record in records]
@@ -106,7 +108,9 @@ def measure(
     for n in processes:
         forms[f"iterator, {n} processes"] = {"read_threads": 1, "read_processes": n}
     for name, form in forms.items():
-        batches = train_iterator(dataset, tokenizer, **(pipeline_options(config) | form))
+        batches = train_iterator(
+            dataset, tokenizer, fields=fields, **(pipeline_options(config) | form)
+        )
         # What was read ahead is used up first: only then is the rate that of reading.
         _take(batches, max(1, form["read_processes"]) * (data.prefetch_batches + 1))
         rates[name] = rate(lambda batches=batches: _take(batches, BATCHES), BATCHES * size)

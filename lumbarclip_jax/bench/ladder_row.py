@@ -18,9 +18,11 @@ from lumbarclip_jax.bench.flops import step_flops, text_forward
 from lumbarclip_jax.bench.ladder_rungs import Batch, build_rungs, gemm_tasks
 from lumbarclip_jax.bench.machine import describe
 from lumbarclip_jax.bench.products import Product, model_products
+from lumbarclip_jax.data import fields
 from lumbarclip_jax.data.dataset import Dataset
 from lumbarclip_jax.data.pipeline import pipeline_options, train_iterator
 from lumbarclip_jax.data.tokenizer import Tokenizer
+from lumbarclip_jax.objectives.objective import Objective
 from lumbarclip_jax.training import config_check, train_step
 
 STORED_SIZE_PX = 320  # side of the slices of a data set built with the defaults
@@ -45,7 +47,7 @@ def measure(config: ConfigDict, vocab_size: int, protocol: Protocol) -> dict:
       ValueError: the config cannot be trained, or trains in another way than the rungs do.
     """
     machine = describe()
-    config_check.validate(config)
+    config = config_check.validated(config)
     if config.optim.frozen or config.optim.accumulation_steps > 1:
         raise ValueError(
             "the ladder counts the arithmetic of a plain step: leave optim.frozen empty and "
@@ -121,6 +123,7 @@ def _read(config: ConfigDict, dataset: Dataset, tokenizer: Tokenizer):
     return train_iterator(
         dataset,
         tokenizer,
+        fields=Objective(config.objective).fields,
         # All steps of a ladder are of one shape.
         **(pipeline_options(config) | {"token_buckets": ()}),
         process_index=jax.process_index(),
@@ -131,14 +134,12 @@ def _read(config: ConfigDict, dataset: Dataset, tokenizer: Tokenizer):
 def _random_batch(
     rng: np.random.Generator, config: ConfigDict, rows: int, vocab_size: int
 ) -> Batch:
-    tokens = (rows, config.data.max_tokens)
-    batch = {
-        "images": rng.integers(256, size=(rows, STORED_SIZE_PX, STORED_SIZE_PX, 1), dtype=np.uint8),
-        "input_ids": rng.integers(vocab_size, size=tokens, dtype=np.int32),
-        "attention_mask": np.ones(tokens, np.int32),
-    }
-    if config.loss.group_reports:
-        batch["report_group"] = np.arange(rows, dtype=np.int32)
+    batch = {}
+    for field in Objective(config.objective).fields:
+        shape, dtype = fields.shape(field, STORED_SIZE_PX, config.data.max_tokens)
+        high = {"images": 256, "input_ids": vocab_size, "report_group": rows}.get(field, 2)
+        batch[field] = rng.integers(high, size=(rows, *shape)).astype(dtype)
+    batch["attention_mask"] = np.ones_like(batch["attention_mask"])
     return batch
 
 
@@ -150,7 +151,7 @@ def gemm_rate(products: Counter[Product], three_s: dict[Product, float]) -> floa
 
 def token_counts(batches: list[Batch], max_tokens: int) -> dict[str, float]:
     """Tokens of a text: those the encoder computes, and those that are no padding."""
-    useful = np.mean([batch["attention_mask"].sum(axis=1).mean() for batch in batches])
+    useful = np.mean([batch["attention_mask"].sum(axis=-1).mean() for batch in batches])
     return {"padded_per_text": max_tokens, "useful_per_text": float(useful)}
 
 

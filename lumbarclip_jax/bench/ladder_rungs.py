@@ -16,9 +16,11 @@ from lumbarclip_jax import sharding
 from lumbarclip_jax.bench.products import Product
 from lumbarclip_jax.images import prepare_images
 from lumbarclip_jax.models import build_model
+from lumbarclip_jax.objectives.objective import Objective
 from lumbarclip_jax.training import train_step
 
 LR = 1e-6  # the weights hardly move: every repeat measures the same numbers
+PROGRESS = 0.5  # the part of training that is over
 Batch = dict[str, np.ndarray]
 Task = Callable[[int], None]
 
@@ -53,12 +55,12 @@ def build_rungs(
     key = jax.random.key(config.seed)
     stored = sharding.shard_batch(batches[0], mesh)
     by_rows = NamedSharding(mesh, sharding.BATCH)
-    prepare = jax.jit(lambda images: prepare_images(images, config.data), out_shardings=by_rows)
+
+    def prepare(images):
+        return prepare_images(images[:, 0], config.data)[:, None]
+
+    prepare = jax.jit(prepare, out_shardings=by_rows)
     ready = {**stored, "images": prepare(stored["images"])}
-    cotangents = tuple(
-        jax.device_put(jnp.ones((len(ready["input_ids"]), config.model.embed_dim)), by_rows)
-        for _ in range(2)
-    )
     rungs = Rungs({}, {}, {})
 
     def compiled(name: str, program, *arguments):
@@ -70,7 +72,7 @@ def build_rungs(
             rungs.peak_bytes[name] = memory.peak_memory_in_bytes
         return executable
 
-    encode = train_step.make_encode(model, config)
+    encode = train_step.make_encode(model, config, Objective(config.objective))
 
     def forward(state, batch, key):
         return encode(state.params, state.batch_stats, batch, key)[0]
@@ -80,6 +82,11 @@ def build_rungs(
             lambda params: encode(params, state.batch_stats, batch, key)[0], state.params
         )
         return pull_back(cotangents)[0]
+
+    outputs = jax.eval_shape(forward, state, ready, key)
+    cotangents = jax.tree.map(
+        lambda leaf: jax.device_put(jnp.ones(leaf.shape, leaf.dtype), by_rows), outputs
+    )
 
     def update(state, batch, key, cotangents):
         grads = backward(state, batch, key, cotangents)
@@ -98,6 +105,7 @@ def build_rungs(
         ready,
         LR,
         key,
+        PROGRESS,
     )
     whole_step = compiled(
         "augmentation",
@@ -106,6 +114,7 @@ def build_rungs(
         stored,
         LR,
         key,
+        PROGRESS,
     )
 
     def repeated(call) -> Task:

@@ -8,6 +8,7 @@ import grain
 import numpy as np
 from ml_collections import ConfigDict
 
+from lumbarclip_jax.data import fields as batch_fields
 from lumbarclip_jax.data.batch_reader import BatchReader
 from lumbarclip_jax.data.dataset import Dataset, read_text, with_level
 from lumbarclip_jax.data.sentences import sample_sentences
@@ -16,9 +17,11 @@ from lumbarclip_jax.data.tokenizer import Tokenizer
 
 log = logging.getLogger(__name__)
 
+PAIR = (batch_fields.IMAGES, *batch_fields.TOKENS)
+
 
 def pipeline_options(config: ConfigDict) -> dict[str, Any]:
-    """The options of `train_iterator` that a config sets."""
+    """The options of `train_iterator` that a config sets, but for the fields of its objective."""
     names = (
         "global_batch_size",
         "level_prefix",
@@ -30,19 +33,19 @@ def pipeline_options(config: ConfigDict) -> dict[str, Any]:
         "prefetch_batches",
     )
     options = {name: config.data[name] for name in names}
-    return {"seed": config.seed, "group_reports": config.loss.group_reports, **options}
+    return {"seed": config.seed, **options}
 
 
 def train_iterator(
     dataset: Dataset,
     tokenizer: Tokenizer,
     *,
+    fields: Sequence[str] = PAIR,
     global_batch_size: int,
     seed: int,
     level_prefix: bool,
     one_level_a_batch: bool,
     token_buckets: Sequence[int] = (),
-    group_reports: bool = False,
     keep_sentence: float,
     read_threads: int,
     prefetch_batches: int,
@@ -65,15 +68,16 @@ def train_iterator(
     report falls into one bucket, and are padded to it: T is then one of a few lengths. Neither does
     length then tell pairs apart. Which bucket, every process knows from the order alone.
 
-    Yields dicts of `images` uint8 [b, S, S, 1], `input_ids` and `attention_mask` int32 [b, T], and
-    with `group_reports` `report_group` int32 [b], one number for equal reports, with b =
-    global_batch_size / process_count.
+    Yields dicts of the `fields`, and reads nothing of a record that none of them is made of:
+    `images` uint8 [b, V, S, S, 1], `input_ids` and `attention_mask` int32 [b, W, T], with V = W = 1
+    views of a pair, and those of `data.fields` [b, ...]; b = global_batch_size / process_count.
 
     Raises:
       ValueError: the batch is larger than the split, or than each of its levels, or does not divide
-        over the processes.
+        over the processes; the data set cannot give a field.
     """
-    source = dataset.partial_source(split, ("image", "report", "level"))
+    constants = batch_fields.constants(dataset.columns(split), fields)
+    source = dataset.partial_source(split, batch_fields.features(fields))
     if global_batch_size > len(source):
         raise ValueError(
             f"a batch of {global_batch_size} is larger than the {len(source)} images of the "
@@ -88,9 +92,18 @@ def train_iterator(
     first = process_index * rows
 
     def load(indices: np.ndarray, rng: np.random.Generator) -> dict[str, np.ndarray]:
-        records = source.__getitems__(indices[first : first + rows].tolist())
+        own = indices[first : first + rows]
+        records = source.__getitems__(own.tolist())
         # Drawn for the whole batch, so that every process sees its share of the same draws.
         seeds = rng.integers(2**63, size=global_batch_size)[first : first + rows].tolist()
+        batch = {name: values[own] for name, values in constants.items()}
+        if batch_fields.IMAGES in fields:
+            batch[batch_fields.IMAGES] = np.stack([record["image"] for record in records])[:, None]
+        if set(fields) & set(batch_fields.TOKENS):
+            batch |= tokens(records, seeds, widths[indices].max())
+        return batch
+
+    def tokens(records: list[dict], seeds: list[int], width: int) -> dict[str, np.ndarray]:
         texts = [
             with_level(
                 sample_sentences(read_text(record, "report"), keep_sentence, seed),
@@ -99,17 +112,8 @@ def train_iterator(
             )
             for record, seed in zip(records, seeds, strict=True)
         ]
-        width = widths[indices].max()
-        tokens = {name: values[:, :width] for name, values in tokenizer(texts).items()}
-        batch = {"images": np.stack([record["image"] for record in records]), **tokens}
-        if group_reports:
-            batch["report_group"] = groups[indices[first : first + rows]]
-        return batch
+        return {name: values[:, None, :width] for name, values in tokenizer(texts).items()}
 
-    groups = np.zeros(0, np.int32)
-    if group_reports:
-        written = dataset.columns(split).report_group
-        groups = np.unique(written, return_inverse=True)[1].astype(np.int32)
     if one_level_a_batch:
         parts = _by_level(dataset.columns(split).level, global_batch_size, split)
     else:

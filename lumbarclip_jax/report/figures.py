@@ -54,14 +54,23 @@ def slice_picture(image: np.ndarray, text: str) -> Picture:
 
 
 def training_curves(history: list[dict]) -> list[Drawn]:
-    """One picture for every scalar the training loop logged, the loss first."""
+    """One picture for every scalar the training loop logged, the loss first, then its terms."""
+    terms = [
+        name
+        for name in dict.fromkeys(name for row in history for name in row)
+        if name.startswith(TERM)
+    ]
+    # A single term in full weight is the loss once more.
+    if all(row[name] == row["loss"] for name in terms for row in history if name in row):
+        terms = []
     names = dict.fromkeys(
         name for row in history for name in row if name != "step" and "/" not in name
     )
     pictures = []
-    for name in sorted(names, key=lambda name: name != "loss"):
+    for name in sorted([*names, *terms], key=lambda name: (name != "loss", name not in terms)):
         points = np.array([(row["step"], row[name]) for row in history if name in row], float)
-        axes = panel(_CURVE_TITLES.get(name, title(name)))
+        heading = f"Loss: {title(name.removeprefix(TERM))}" if name in terms else title(name)
+        axes = panel(_CURVE_TITLES.get(name, heading))
         alone = "o" if len(points) == 1 else None  # a line through one point is nothing
         axes.plot(*points.T, color=COLOURS[0], linewidth=1.6, marker=alone)
         axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
@@ -69,10 +78,11 @@ def training_curves(history: list[dict]) -> list[Drawn]:
         first, last = points[0, 1], points[-1, 1]
         text = f"{name} against training step, from {first:.4g} to {last:.4g}"
         numbers = Numbers(("step", name), points)
-        pictures.append(finish(axes.figure, text, f"training_{name}", numbers))
+        pictures.append(finish(axes.figure, text, f"training_{name.replace('/', '_')}", numbers))
     return pictures
 
 
+TERM = "loss/"  # of the names of an objective's terms
 _CURVE_TITLES = {
     "lr": "Learning rate",
     "grad_norm": "Norm of the gradient",

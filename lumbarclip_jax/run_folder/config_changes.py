@@ -3,10 +3,12 @@
 import json
 import logging
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import NamedTuple
 
+from lumbarclip_jax import objectives
 from lumbarclip_jax.data import content
+from lumbarclip_jax.objectives.earlier import upgraded
 
 log = logging.getLogger(__name__)
 
@@ -24,7 +26,7 @@ MAY_CHANGE = frozenset(
         "data.prefetch_batches",
         "model.remat",
         "model.scan_layers",
-        "loss.method",
+        "objective.method",
         "optim.lr",
         "optim.final_lr_fraction",
         "optim.warmup_steps",
@@ -63,8 +65,6 @@ LATER = {
     "model.image_encoder.sizes": None,
     "model.text_encoder.pretrained": "",
     "model.text_encoder.sizes": None,
-    "loss.name": "soft_clip",
-    "loss.group_reports": False,
     "eval.choose_by": "",
     "eval.patience": 0,
 }
@@ -119,16 +119,20 @@ def check(
 def changes(before: Mapping, now: Mapping) -> list[Change]:
     """The fields that differ between two resolved configs, by name.
 
-    A field that `before` does not know had its default.
+    A field that `before` does not know had its default. Of a term of the objective that one of
+    them does not compute the weight alone counts.
     """
-    before, now = with_defaults(before), json.loads(json.dumps(now))
+    before, now = with_defaults(before), with_defaults(now)
+    computed = [objectives.computed(config.get("objective", {})) for config in (before, now)]
+    both = computed[0].keys() & computed[1].keys()
+    before, now = (_with_terms(config, both) for config in (before, now))
     found = [Change(*difference) for difference in content.differing(before, now, "")]
     return sorted(change for change in found if not _is_moved(change))
 
 
 def with_defaults(config: Mapping) -> dict:
     """A config as JSON gives it back, with the fields that it was too early for."""
-    whole: dict = json.loads(json.dumps(config))
+    whole: dict = upgraded(json.loads(json.dumps(config)))
     for field, default in LATER.items():
         *groups, name = field.split(".")
         group = whole
@@ -136,6 +140,18 @@ def with_defaults(config: Mapping) -> dict:
             group = group.setdefault(part, {})
         group.setdefault(name, default)
     return whole
+
+
+def _with_terms(config: dict, names: Collection[str]) -> dict:
+    """The config with the settings of these terms of its objective, and the weights of all."""
+    weights = {name: {objectives.WEIGHT: 0.0} for name in objectives.TERMS}
+    stated = {
+        name: value
+        if name in names or not objectives.is_term(value)
+        else {objectives.WEIGHT: value.get(objectives.WEIGHT, 0.0)}
+        for name, value in config.get("objective", {}).items()
+    }
+    return config | {"objective": weights | stated}
 
 
 def _is_moved(change: Change) -> bool:

@@ -18,6 +18,7 @@ from lumbarclip_jax.evaluators import predictions_file
 from lumbarclip_jax.evaluators.embedder import Embedder
 from lumbarclip_jax.evaluators.metrics_file import read_metrics
 from lumbarclip_jax.models import LumbarCLIP, build_model
+from lumbarclip_jax.objectives.earlier import upgraded
 from lumbarclip_jax.run_folder import (
     checksums,
     choice,
@@ -257,7 +258,7 @@ def load_run(folder: str | pathlib.Path) -> Run:
             f"{folder} is not a training run (no {CONFIG_FILE}): pass the --workdir of "
             "`python -m lumbarclip_jax.main`, or a folder exported with --format=safetensors"
         )
-    config = ConfigDict(_read_json(path))
+    config = ConfigDict(upgraded(_read_json(path)))
     mesh = sharding.make_mesh()
     tokenizer = Tokenizer(folder / VOCABULARY_FILE, config.data.max_tokens, config.data.lowercase)
     model = build_model(config.model, tokenizer.vocab_size, train_step.compute_dtype(config))

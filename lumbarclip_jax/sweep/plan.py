@@ -106,7 +106,7 @@ def plan_runs(
                     f"--config.data.resplit={resplit}",
                 )
                 config = load_config(path, arguments)
-                config_check.validate(config)
+                config = config_check.validated(config)
                 name = "_".join(filter(None, (path.stem, resplit, f"seed{seed}")))
                 # As JSON will give it back: tuples are lists.
                 resolved = json.loads(json.dumps(config.to_dict()))

@@ -4,10 +4,11 @@ A contrastive loss compares every pair of a batch with every other. It is no sum
 batch, so averaging the gradients of the parts gives the gradient of another, easier problem. Two
 passes give the right one:
 
-    1. encode the parts, keeping nothing but their embeddings; differentiate the loss of the whole
-       batch by these embeddings and by its own scalars (temperature, bias);
-    2. encode each part again with the same dropout keys, pull the gradients of its embeddings back
-       to the parameters, and add up.
+    1. encode the parts, keeping nothing but their outputs, a few numbers a row: embeddings, and
+       losses of single rows; differentiate the loss of the whole batch by these and by its own
+       scalars (temperature, bias);
+    2. encode each part again with the same dropout keys, pull the gradients of its outputs back to
+       the parameters, and add up.
 
 Memory is what one part needs; the price is a forward pass more. The result is the gradient of the
 whole batch but for batch normalisation, whose statistics in training are those of a part.
@@ -24,11 +25,10 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from ml_collections import ConfigDict
 
 from lumbarclip_jax import sharding
-from lumbarclip_jax.training.objective import Embeds
 
 PyTree = Any
-Encode = Callable[[PyTree, PyTree, PyTree, jax.Array], tuple[Embeds, PyTree]]
-Loss = Callable[[PyTree, Embeds, PyTree], jax.Array]
+Encode = Callable[[PyTree, PyTree, PyTree, jax.Array], tuple[PyTree, PyTree]]
+Loss = Callable[[PyTree, PyTree, PyTree], tuple[jax.Array, PyTree]]
 Loop = Callable[[Callable, PyTree, PyTree], tuple[PyTree, PyTree]]
 
 
@@ -36,41 +36,51 @@ def value_and_grad(encode: Encode, loss: Loss, steps: int, mesh: Mesh, loop: Loo
     """The gradient of `loss(params, encode(params, ...), batch)`, encoding in `steps` parts.
 
     Args:
-      encode: `encode(params, batch_stats, batch, key) -> (embeds, batch_stats)`. `key` is for
-        dropout; the running statistics that come out must not change the embeddings.
-      loss: `loss(params, embeds, batch) -> scalar` of the whole batch.
-      steps: number of parts.
+      encode: `encode(params, batch_stats, batch, key) -> (outputs, batch_stats)`, the outputs with
+        a row a row of the batch. `key` is for dropout; the running statistics that come out must
+        not change the outputs.
+      loss: `loss(params, outputs, batch) -> (scalar, what else to report)` of the whole batch.
+      steps: number of parts; one is plain differentiation of the composition.
       mesh: the devices over which the batch is sharded. Part k is the k-th part of every device's
         own rows, so that rows stay where they are.
       loop: `lax.scan`, or what does the same.
 
     Returns:
-      `f(params, batch_stats, batch, key) -> ((loss, batch_stats), gradient)`, as
-      `jax.value_and_grad(..., has_aux=True)` of the composition would. Each part gets a key of its
-      own, and moves the running statistics once, in order.
+      `f(params, batch_stats, batch, key) -> ((loss, (reported, batch_stats)), gradient)`, as
+      `jax.value_and_grad(..., has_aux=True)` of the composition would. Each of several parts gets a
+      key of its own, and moves the running statistics once, in order.
     """
+
+    def composed(params, batch_stats, batch, key):
+        outputs, batch_stats = encode(params, batch_stats, batch, key)
+        value, reported = loss(params, outputs, batch)
+        return value, (reported, batch_stats)
+
+    if steps == 1:
+        return jax.value_and_grad(composed, has_aux=True)
 
     def accumulated(params, batch_stats, batch, key):
         keys = jax.random.split(key, steps)
         parts = jax.tree.map(lambda leaf: _split(leaf, steps, mesh), batch)
 
         def encode_part(batch_stats, part):
-            embeds, batch_stats = encode(params, batch_stats, *part)
-            return batch_stats, embeds
+            outputs, batch_stats = encode(params, batch_stats, *part)
+            return batch_stats, outputs
 
-        new_stats, embeds = loop(encode_part, batch_stats, (parts, keys))
-        embeds = jax.tree.map(lambda leaf: _join(leaf, mesh), embeds)
+        new_stats, outputs = loop(encode_part, batch_stats, (parts, keys))
+        outputs = jax.tree.map(lambda leaf: _join(leaf, mesh), outputs)
+        differentiated = jax.value_and_grad(loss, (0, 1), has_aux=True)
         # Zero but for the scalars of the loss: what the parts' gradients are added to.
-        value, (gradient, by_embeds) = jax.value_and_grad(loss, (0, 1))(params, embeds, batch)
-        by_embeds = jax.tree.map(lambda leaf: _split(leaf, steps, mesh), by_embeds)
+        (value, reported), (gradient, by_outputs) = differentiated(params, outputs, batch)
+        by_outputs = jax.tree.map(lambda leaf: _split(leaf, steps, mesh), by_outputs)
 
         def add_part(gradient, part):
-            batch, key, by_embeds = part
+            batch, key, by_outputs = part
             _, pull_back = jax.vjp(lambda p: encode(p, batch_stats, batch, key)[0], params)
-            return jax.tree.map(jnp.add, gradient, *pull_back(by_embeds)), None
+            return jax.tree.map(jnp.add, gradient, *pull_back(by_outputs)), None
 
-        gradient, _ = loop(add_part, gradient, (parts, keys, by_embeds))
-        return (value, new_stats), gradient
+        gradient, _ = loop(add_part, gradient, (parts, keys, by_outputs))
+        return (value, (reported, new_stats)), gradient
 
     return accumulated
 

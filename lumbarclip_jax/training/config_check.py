@@ -7,29 +7,30 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from lumbarclip_jax import losses
 from lumbarclip_jax.data.resplit import parse_fold
 from lumbarclip_jax.evaluators import EVALUATORS
+from lumbarclip_jax.objectives.earlier import upgraded
 
 DTYPES = ("auto", "float32", "bfloat16")
 
 
-def validate(config: ConfigDict) -> None:
-    """Checks ranges and choices of a run config.
+def validated(config: ConfigDict) -> ConfigDict:
+    """Checks ranges and choices of a run config, and returns it in the form of this version.
 
     Raises:
       ValueError: one line for each broken rule, naming the field, its value and what is allowed.
     """
+    if "loss" in config:
+        config = ConfigDict(upgraded(config.to_dict()))
     broken = list(_broken_rules(config))
     if broken:
         raise ValueError("the config cannot run: " + "; ".join(broken))
+    return config
 
 
 def _broken_rules(config: ConfigDict):
     yield from _choice(config, "dtype", DTYPES)
-    yield from _choice(config, "loss.name", losses.NAMES)
-    yield from _choice(config, "loss.targets", losses.TARGETS)
-    yield from _choice(config, "loss.method", losses.METHODS)
+    yield from _objective(config)
     for field in (
         "total_steps",
         "log_every_steps",
@@ -52,13 +53,11 @@ def _broken_rules(config: ConfigDict):
     for field in ("optim.lr", "optim.weight_decay", "optim.clip_norm", "optim.warmup_steps"):
         yield from _range(config, field, low=0)
     for field in (
-        "loss.hard_weight",
         "data.keep_sentence",
         "data.phantom_difficulty",
         "optim.final_lr_fraction",
     ):
         yield from _range(config, field, low=0, high=1)
-    yield from _range(config, "loss.target_scale", low=0)
     yield from _range(config, "data.max_tokens", low=3)
     buckets = [3, *config.data.token_buckets, config.data.max_tokens]
     if config.data.token_buckets and any(a >= b for a, b in itertools.pairwise(buckets)):
@@ -85,16 +84,30 @@ def _broken_rules(config: ConfigDict):
         )
     if config.eval.patience and not chooser:
         yield f"eval.patience={config.eval.patience} counts from the best by eval.choose_by: set it"
-    if config.loss.name == "siglip" and config.model.logit_bias_init is None:
-        yield (
-            "loss.name='siglip' has a learned bias, so model.logit_bias_init must be a number: the "
-            "paper starts it at -10 and model.logit_scale_init at 2.3026, which is log 10"
-        )
     for pattern in [*config.optim.frozen, *(row[0] for row in config.optim.lr_multipliers)]:
         try:
             re.compile(pattern)
         except re.error as error:
             yield f"the pattern {pattern!r} is not a regular expression ({error})"
+
+
+def _objective(config: ConfigDict):
+    # Imported here, where flags are read: neither --help nor a typo in them should wait for JAX.
+    from lumbarclip_jax.objectives.objective import Objective
+
+    try:
+        objective = Objective(config.objective)
+        objective.require_room(config.data.global_batch_size)
+    except ValueError as error:
+        yield str(error)
+        return
+    for name, term, *_ in objective.terms:
+        if "logit_bias" in term.learned and config.model.logit_bias_init is None:
+            yield (
+                f"objective.{name} has a learned bias, so model.logit_bias_init must be a number: "
+                "SigLIP's paper starts it at -10 and model.logit_scale_init at 2.3026, which is "
+                "log 10"
+            )
 
 
 def _get(config: Any, field: str) -> Any:

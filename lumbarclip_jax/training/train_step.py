@@ -14,10 +14,11 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from ml_collections import ConfigDict
 
 from lumbarclip_jax import sharding
+from lumbarclip_jax.data.fields import IMAGES, TOKENS
 from lumbarclip_jax.images import augment_images, prepare_images
+from lumbarclip_jax.objectives.objective import Objective
 from lumbarclip_jax.training import accumulation, optim
 from lumbarclip_jax.training.model_state import KEY_SHAPE, ModelState, initial_state
-from lumbarclip_jax.training.objective import contrastive_loss
 from lumbarclip_jax.xla_cpu import order
 
 # By platform of the devices; docs/benchmarks/compiler_options.md says what each is worth.
@@ -109,26 +110,36 @@ def _state_plan(model, config: ConfigDict, mesh: Mesh):
     return init, optimizer, sharding.shardings(jax.eval_shape(init, KEY_SHAPE), mesh)
 
 
-def make_encode(model, config: ConfigDict):
-    """Returns `encode(params, batch_stats, batch, dropout_key) -> (embeds, batch_stats)`.
+def make_encode(model, config: ConfigDict, objective: Objective):
+    """Returns `encode(params, batch_stats, batch, dropout_key) -> (outputs, batch_stats)`.
 
-    The images of the batch are those that the encoder sees.
+    The images of the batch are those that the encoder sees, [B, V, H, W, 1], and its texts
+    [B, W, T]; the outputs are those of `Objective.rows`.
     """
 
     def encode(params, batch_stats, batch, dropout_key):
-        outputs, updated = model.apply(
+        said, updated = model.apply(
             {"params": _learned(config, params), "batch_stats": batch_stats},
-            batch["images"],
-            batch["input_ids"],
-            batch["attention_mask"],
+            *(_without_views(batch[name]) for name in (IMAGES, *TOKENS)),
             train=True,
             rngs={"dropout": dropout_key},
             mutable=["batch_stats"],
         )
-        embeds = outputs["image_embeds"], outputs["text_embeds"]
-        return embeds, updated.get("batch_stats", {})
+        rows = len(batch[IMAGES])
+        said = {name: _with_views(said[name], rows) for name in objective.outputs}
+        return objective.rows(said, batch), updated.get("batch_stats", {})
 
     return encode
+
+
+def _without_views(leaf: jax.Array) -> jax.Array:
+    """[B, V, ...] as [B V, ...], the views of a row side by side."""
+    return leaf.reshape(-1, *leaf.shape[2:])
+
+
+def _with_views(leaf: jax.Array, rows: int) -> jax.Array:
+    """The inverse of `_without_views`."""
+    return leaf.reshape(rows, -1, *leaf.shape[1:])
 
 
 def _learned(config: ConfigDict, params):
@@ -138,40 +149,31 @@ def _learned(config: ConfigDict, params):
 
 
 def make_gradient(model, config: ConfigDict, mesh: Mesh, *, augment: bool = True):
-    """Returns `gradient(state, batch, key) -> ((loss, batch_stats), gradient of the parameters)`.
+    """Returns `gradient(state, batch, key, progress) -> ((loss, (terms, batch_stats)), gradient)`.
 
-    `key` is that of one step. With `optim.accumulation_steps` above 1 the same gradient is taken
-    in parts, see `accumulation.py`. Without `augment` the images of the batch are those that the
-    encoder sees.
+    The gradient is that of the parameters, and `terms` has each term of the objective by name.
+    `key` is that of one step, `progress` the part of training before it. With
+    `optim.accumulation_steps` above 1 the same gradient is taken in parts, see `accumulation.py`.
+    Without `augment` the images of the batch are those that the encoder sees.
     """
-    encode = make_encode(model, config)
+    objective = Objective(config.objective)
+    encode = make_encode(model, config, objective)
+    parts = config.optim.accumulation_steps
+    on_cpu = mesh.devices.flat[0].platform == "cpu"
+    unrolls = on_cpu and config.model.image_encoder.name == "resnet"
+    loop = order.unrolled if unrolls else lax.scan
 
-    def contrast(params, embeds, batch):
-        return contrastive_loss(config.loss, _learned(config, params), embeds, batch, mesh)
+    def gradient(state: TrainState, batch, key, progress):
+        def compare(params, outputs, batch):
+            return objective(_learned(config, params), outputs, batch, mesh, progress)
 
-    def loss_fn(params, batch_stats, batch, dropout_key):
-        embeds, batch_stats = encode(params, batch_stats, batch, dropout_key)
-        return contrast(params, embeds, batch), batch_stats
-
-    value_and_grad = jax.value_and_grad(loss_fn, has_aux=True)
-    if config.optim.accumulation_steps > 1:
-        on_cpu = mesh.devices.flat[0].platform == "cpu"
-        unrolls = on_cpu and config.model.image_encoder.name == "resnet"
-        value_and_grad = accumulation.value_and_grad(
-            encode,
-            contrast,
-            config.optim.accumulation_steps,
-            mesh,
-            loop=order.unrolled if unrolls else lax.scan,
-        )
-
-    def gradient(state: TrainState, batch, key):
         augment_key, dropout_key = jax.random.split(key)
         if augment:
             # In one piece even where the encoders take it in parts: an image is a few thousandths
             # of what they keep of it.
-            images = augment_images(augment_key, batch["images"], config.data)
-            batch = {**batch, "images": images}
+            images = augment_images(augment_key, _without_views(batch[IMAGES]), config.data)
+            batch = {**batch, IMAGES: _with_views(images, len(batch[IMAGES]))}
+        value_and_grad = accumulation.value_and_grad(encode, compare, parts, mesh, loop)
         return value_and_grad(state.params, state.batch_stats, batch, dropout_key)
 
     return gradient
@@ -183,28 +185,29 @@ def update_params(optimizer, config: ConfigDict, state: TrainState, grads, lr: j
     train_mask = optim.trainable(config.optim, state.params)
     multipliers = optim.lr_multipliers(config.optim, state.params)
     params = optim.apply_updates(state.params, updates, lr, multipliers, train_mask)
-    if train_mask["logit_scale"]:
+    if train_mask.get("logit_scale"):
         scale = jnp.clip(params["logit_scale"], 0.0, config.model.logit_scale_max)
         params = {**params, "logit_scale": scale}
     return params, opt_state
 
 
 def make_train_step(model, optimizer, config: ConfigDict, mesh: Mesh, *, augment: bool = True):
-    """Compiles nothing yet: returns `train_step(state, batch, lr, key) -> (state, metrics)`.
+    """Compiles nothing yet: returns `train_step(state, batch, lr, key, progress)`.
 
-    The state is donated. Every random draw is a function of (key, state.step), so a resumed run
-    repeats the one that was not stopped. Rate and key are arguments, not constants of the program:
-    runs that differ in them alone share one compilation. Metrics are scalars on the device. For
-    `augment` see `make_gradient`.
+    It returns (state, metrics). The state is donated. Every random draw is a function of (key,
+    state.step), so a resumed run repeats the one that was not stopped. Rate, key and progress, the
+    part of training before the step, are arguments and not constants of the program: runs that
+    differ in them alone share one compilation. Metrics are scalars on the device. For `augment` see
+    `make_gradient`.
 
     A step whose loss, gradient or rate is not finite is skipped: it counts, and changes nothing
     else. Of a finite gradient the moments, and with them the update, are finite.
     """
     gradient = make_gradient(model, config, mesh, augment=augment)
 
-    def train_step(state: TrainState, batch, lr, key):
+    def train_step(state: TrainState, batch, lr, key, progress):
         key = jax.random.fold_in(key, state.step)
-        (loss, batch_stats), grads = gradient(state, batch, key)
+        (loss, (terms, batch_stats)), grads = gradient(state, batch, key, progress)
         params, opt_state = update_params(optimizer, config, state, grads, lr)
         grad_norm = optim.global_norm(grads)
         new = TrainState(state.step, params, batch_stats, opt_state)
@@ -212,6 +215,7 @@ def make_train_step(model, optimizer, config: ConfigDict, mesh: Mesh, *, augment
         new = dataclasses.replace(order.pick(is_finite, new, state), step=state.step + 1)
         metrics = {
             "loss": loss,
+            **{f"loss/{name}": value for name, value in terms.items()},
             "grad_norm": grad_norm,
             "temperature": jnp.exp(-new.params["logit_scale"]),
             "skipped_steps": skipped_steps(new),

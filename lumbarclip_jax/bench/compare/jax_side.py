@@ -67,7 +67,8 @@ class JaxSide:
         step = train_step.make_train_step(self.model, optimizer, self.config, self.mesh)
         gc.freeze()  # as before the first step of a run
         begin = time.perf_counter()
-        lowered = step.lower(abstract, self._placed(0, 1)[0], np.float32(0), self.key)
+        zero = np.float32(0)
+        lowered = step.lower(abstract, self._placed(0, 1)[0], zero, self.key, zero)
         traced = time.perf_counter()
         self.step = lowered.compile()
         return {"trace_s": traced - begin, "compile_s": time.perf_counter() - traced}
@@ -75,14 +76,15 @@ class JaxSide:
     def take(self, first: int, count: int) -> tuple[float, list[float]]:
         """Seconds of steps `first` to `first + count`, inputs already on the device; losses."""
         placed = self._placed(first, count)
+        total = self.config.total_steps
         rates = [
-            np.float32(optim.learning_rate(self.config.optim, step, self.config.total_steps))
+            map(np.float32, (optim.learning_rate(self.config.optim, step, total), step / total))
             for step in range(first, first + count)
         ]
         losses = []
         begin = time.perf_counter()
-        for batch, rate in zip(placed, rates, strict=True):
-            self.state, metrics = self.step(self.state, batch, rate, self.key)
+        for batch, (rate, progress) in zip(placed, rates, strict=True):
+            self.state, metrics = self.step(self.state, batch, rate, self.key, progress)
             losses.append(metrics["loss"])
         jax.block_until_ready(self.state)
         return time.perf_counter() - begin, [float(loss) for loss in losses]

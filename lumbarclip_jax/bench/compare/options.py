@@ -7,8 +7,6 @@ from collections.abc import Iterator
 import numpy as np
 from ml_collections import ConfigDict
 
-from lumbarclip_jax.training import config_check
-
 # Of the config's learning rate, in runs whose losses must agree. Adam's first updates are signs of
 # gradients, of rounding where these vanish, and an untrained ResNet-50 amplifies them: at the full
 # rate PyTorch is 1e-4 away from itself within four steps, after a change of its weights by 1e-7.
@@ -49,11 +47,7 @@ def load_config(name: str) -> ConfigDict:
 
 
 def prepared(config: ConfigDict, options: Options) -> ConfigDict:
-    """A copy of the config as both sides run it.
-
-    Raises:
-      ValueError: it cannot run.
-    """
+    """A copy of the config as both sides run it."""
     config = ConfigDict(config.to_dict())
     config.data.global_batch_size = options.batch_size
     config.dtype = options.dtype
@@ -62,7 +56,6 @@ def prepared(config: ConfigDict, options: Options) -> ConfigDict:
         config.data.augment.update(scale=0.0, translate=0.0, gamma=0.0, noise=0.0, mirror=False)
         config.model.projection.dropout = 0.0
         config.model.image_encoder.drop_path = 0.0
-    config_check.validate(config)
     return config
 
 
@@ -71,8 +64,9 @@ def batches(
 ) -> Iterator[dict[str, np.ndarray]]:
     """Made-up batches number `first` and those after it; any process makes the same.
 
-    Yields what `data.pipeline` does: `images` uint8 [B, S, S, 1], `input_ids` and `attention_mask`
-    int32 [B, T], the texts between a quarter of T and T tokens long.
+    Yields what `data.pipeline` does: `images` uint8 [B, 1, S, S, 1], `input_ids` and
+    `attention_mask` int32 [B, 1, T], the texts between a quarter of T and T tokens long, and
+    `report_group` int32 [B], of which some are equal.
     """
     pairs, tokens, side = options.batch_size, config.data.max_tokens, options.stored_size_px
     for number in range(first, first + count):
@@ -80,7 +74,8 @@ def batches(
         mask = np.arange(tokens) < rng.integers(max(3, tokens // 4), tokens + 1, (pairs, 1))
         ids = rng.integers(5, options.vocab_size, mask.shape)
         yield {
-            "images": rng.integers(0, 256, (pairs, side, side, 1), dtype=np.uint8),
-            "input_ids": np.where(mask, ids, 0).astype(np.int32),
-            "attention_mask": mask.astype(np.int32),
+            "images": rng.integers(0, 256, (pairs, 1, side, side, 1), dtype=np.uint8),
+            "input_ids": np.where(mask, ids, 0).astype(np.int32)[:, None],
+            "attention_mask": mask.astype(np.int32)[:, None],
+            "report_group": rng.integers(0, pairs, pairs, dtype=np.int32),
         }

@@ -14,6 +14,7 @@ from lumbarclip_jax.bench.compare.options import Options, prepared
 from lumbarclip_jax.bench.compare.rows import ratio, relative_differences
 from lumbarclip_jax.bench.compare.worker import Worker
 from lumbarclip_jax.bench.machine import describe
+from lumbarclip_jax.training import config_check
 
 log = logging.getLogger(__name__)
 
@@ -33,6 +34,7 @@ def compare(config: ConfigDict, options: Options, is_checked: bool = True) -> di
       ValueError: the config cannot run, or the losses differ.
       RuntimeError: a side failed.
     """
+    config = config_check.validated(config)
     agreement = None
     if is_checked and (options.dtype != "float32" or options.is_random):
         exact = dataclasses.replace(

@@ -7,8 +7,9 @@ import torch
 from ml_collections import ConfigDict
 from torch import Tensor, nn
 
+from lumbarclip_jax import objectives
 from lumbarclip_jax.bench.compare.baseline.images import augment_images
-from lumbarclip_jax.bench.compare.baseline.loss import soft_clip_loss
+from lumbarclip_jax.bench.compare.baseline.loss import TERMS, objective
 from lumbarclip_jax.bench.compare.baseline.model import LumbarCLIP
 from lumbarclip_jax.bench.compare.baseline.optimizer import make_optimizer, make_schedule
 
@@ -52,8 +53,10 @@ class Trainer:
             self.loss = torch.compile(self.batch_loss, mode=compile_mode, dynamic=False)
 
     def place(self, batch: dict[str, np.ndarray]) -> Batch:
-        """A batch of `lumbarclip_jax.data`, its images [B, S, S, 1] in uint8, on the device."""
+        """A batch of `lumbarclip_jax.data`, of one view a pair, on the device."""
         tensors = {name: torch.from_numpy(array) for name, array in batch.items()}
+        for name in ("images", "input_ids", "attention_mask"):
+            tensors[name] = tensors[name].squeeze(1)
         tensors["images"] = tensors["images"].permute(0, 3, 1, 2)
         return {name: tensor.to(self.device) for name, tensor in tensors.items()}
 
@@ -75,15 +78,15 @@ class Trainer:
         is_mixed = self.dtype != torch.float32
         with torch.autocast(self.device.type, dtype=self.dtype, enabled=is_mixed):
             image, text = self.model(images, batch["input_ids"], batch["attention_mask"])
-        return soft_clip_loss(image, text, self.model.logit_scale, self.config.loss)
+        return objective(
+            image, text, self.model.logit_scale, batch["report_group"], self.config.objective
+        )
 
 
 def check(config: ConfigDict) -> None:
     """Raises ValueError, naming the field, for what the baseline does not do."""
     model, optim = config.model, config.optim
     allowed = (
-        ("loss.name", config.loss.name, ("soft_clip", "clip")),
-        ("loss.group_reports", config.loss.group_reports, (False,)),
         ("model.projection.kind", model.projection.kind, ("linear", "mlp")),
         ("model.text_encoder.pooling", model.text_encoder.pooling, ("cls", "mean", "last")),
         ("model.image_encoder.pooling", model.image_encoder.pooling, ("cls", "mean")),
@@ -92,6 +95,12 @@ def check(config: ConfigDict) -> None:
         ("optim.lr_multipliers", tuple(optim.lr_multipliers), ((),)),
         ("model.remat", model.remat, (False,)),
     )
+    for name, settings in objectives.computed(config.objective).items():
+        if name not in TERMS:
+            raise ValueError(
+                f"the PyTorch baseline has no term objective.{name}: it knows {' and '.join(TERMS)}"
+            )
+        allowed += ((f"objective.{name}.schedule", tuple(settings.schedule), ((),)),)
     if model.image_encoder.name == "vit":
         allowed += (("model.image_encoder.drop_path", model.image_encoder.drop_path, (0.0,)),)
     for field, value, choices in allowed:

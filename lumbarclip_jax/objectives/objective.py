@@ -1,0 +1,117 @@
+"""The objective of a run: the weighted sum of the terms that `config.objective` states."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax.numpy as jnp
+from jax.sharding import Mesh
+from jaxtyping import Array, Float
+from ml_collections import ConfigDict
+
+from lumbarclip_jax.objectives.term import MADE_OF, OUTPUTS, Batch, Outputs, Params, RowTerm
+from lumbarclip_jax.objectives.weighted import Weighted, build
+
+# What a term without a streamed form may compare: about ten B×B float32 matrices, 2.7 GB.
+DENSE_ROWS = 8192
+ROWS, WEIGHTS = "rows", "weights"  # of a row term among the outputs: "rows/<term>"
+
+
+class Objective:
+    """A sum of terms over the outputs of an encoding pass.
+
+    `outputs` are those of the model that the terms read, and `fields` those of the batch, what the
+    model makes its outputs of included.
+
+    Args:
+      config: `config.objective`.
+
+    Raises:
+      ValueError: as `weighted.build`.
+    """
+
+    def __init__(self, config: ConfigDict | Mapping[str, Any]):
+        self.terms = build(config)
+        read = dict.fromkeys(name for each in self.terms for name in each.term.reads)
+        self.outputs = tuple(name for name in read if name in OUTPUTS)
+        made_of = dict.fromkeys(field for name in self.outputs for field in MADE_OF[name])
+        self.fields = (*made_of, *(name for name in read if name not in OUTPUTS))
+        self.learned = {name for each in self.terms for name in each.term.learned}
+
+    def require_room(self, batch_size: int) -> None:
+        """Raises ValueError for a batch too large for a term that has no streamed form."""
+        for name, term, *_ in self.terms:
+            if batch_size > DENSE_ROWS and not (term.is_streamed or isinstance(term, RowTerm)):
+                raise ValueError(
+                    f"objective.{name} compares all pairs of a batch in one matrix, of "
+                    f"{DENSE_ROWS} rows at most, and data.global_batch_size={batch_size}: lower "
+                    "that, or leave the term out"
+                )
+
+    def rows(self, outputs: Mapping[str, Array], batch: Batch) -> Outputs:
+        """What the encoding pass keeps: what terms read of the model, and losses of single rows.
+
+        Args:
+          outputs: of the model, [B, V, ...] and perhaps more than is read.
+          batch: the rows that were encoded.
+        """
+        kept = {name: outputs[name] for name in self.outputs if self._is_compared(name)}
+        for name, term, *_ in self.terms:
+            if isinstance(term, RowTerm):
+                read = {output: outputs[output] for output in term.reads if output in OUTPUTS}
+                losses, weights = term.rows(read, batch)
+                kept |= {f"{ROWS}/{name}": losses, f"{WEIGHTS}/{name}": weights}
+        return kept
+
+    def __call__(
+        self,
+        params: Params,
+        outputs: Outputs,
+        batch: Batch,
+        mesh: Mesh,
+        progress: Float[Array, ""] | float = 0.0,
+    ) -> tuple[Float[Array, ""], dict[str, Float[Array, ""]]]:
+        """The loss of the batch, and each term of it before it is weighted, by name.
+
+        Args:
+          params: as for `Term`.
+          outputs: of `rows`, of the whole batch.
+          batch: as for `Term`.
+          mesh: as for `Term`.
+          progress: the part of training that is over, 0 to 1, which the schedules of weights read.
+        """
+        values = {}
+        for name, term, *_ in self.terms:
+            if isinstance(term, RowTerm):
+                values[name] = weighted_mean(
+                    outputs[f"{ROWS}/{name}"], outputs[f"{WEIGHTS}/{name}"]
+                )
+            else:
+                values[name] = term(params, outputs, batch, mesh)
+        parts = [_weighted(each, values[each.name], progress) for each in self.terms]
+        return sum(parts[1:], start=parts[0]), values
+
+    def flops(self, batch_size: int, embed_dim: int) -> float:
+        """Of all terms, forward and backward; see `Term.flops`."""
+        return sum(each.term.flops(batch_size, embed_dim) for each in self.terms)
+
+    def _is_compared(self, output: str) -> bool:
+        """Whether the whole batch is needed of an output, and not single rows."""
+        comparing = (each.term for each in self.terms if not isinstance(each.term, RowTerm))
+        return any(output in term.reads for term in comparing)
+
+
+def weighted_mean(losses: Float[Array, "B *T"], weights: Float[Array, "B *T"]) -> Float[Array, ""]:
+    """The mean over rows in their weights; of several questions the mean of those asked at all."""
+    mass = weights.sum(axis=0)
+    asked = mass > 0
+    means = (weights * losses).sum(axis=0) / jnp.where(asked, mass, 1.0)
+    return means.sum() / jnp.maximum(asked.sum(), 1)
+
+
+def _weighted(each: Weighted, value: Array, progress) -> Array:
+    weight = each.weight
+    if each.schedule:
+        parts, factors = zip(*each.schedule, strict=True)
+        weight *= jnp.interp(progress, jnp.array(parts), jnp.array(factors))
+    # A product with 1 would be another program for the runs of a single term.
+    return value if isinstance(weight, float) and weight == 1.0 else weight * value

@@ -1,0 +1,106 @@
+"""What a term of an objective is, and what terms share."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from jax.sharding import Mesh
+from jaxtyping import Array, Float
+
+from lumbarclip_jax.data.fields import IMAGES, TOKENS
+
+Outputs = dict[str, Array]  # float leaves [B, ...] of the encoding pass
+Batch = Mapping[str, Array]  # [B, ...]
+Params = Mapping[str, Any]
+
+# What the model says of a batch, see `LumbarCLIP`, and the fields of the batch that it says it of;
+# views are axis 1. All else that a term reads is a field of the batch itself.
+MADE_OF = {
+    "image_embeds": (IMAGES,),
+    "image_features": (IMAGES,),
+    "text_embeds": TOKENS,
+    "text_features": TOKENS,
+}
+OUTPUTS = tuple(MADE_OF)
+
+
+class Term:
+    """A loss that compares the rows of a batch, computed once for all of it.
+
+    A term is a frozen dataclass. Its fields are settings, which a config states under
+    `config.objective.<term>`; those called `method` and `group_reports` may be left to
+    `config.objective` itself.
+    """
+
+    learned: tuple[str, ...] = ("logit_scale",)  # scalars of the model that it reads
+    # Whether it needs no B×B matrix; without, batches have a limit, see `objective.DENSE_ROWS`.
+    is_streamed: bool = False
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """Names of OUTPUTS, and of fields of the batch, see `data.fields`."""
+        return ()
+
+    def faults(self) -> Iterator[str]:
+        """A sentence for each setting that cannot be: "<field>=<value> must be ..."."""
+        yield from ()
+
+    def __call__(
+        self, params: Params, outputs: Outputs, batch: Batch, mesh: Mesh
+    ) -> Float[Array, ""]:
+        """The loss of the batch.
+
+        Args:
+          params: the model's parameters, for the scalars that are `learned`.
+          outputs: what it `reads` of the model, sharded over all axes of the mesh.
+          batch: what it `reads` of the batch.
+          mesh: the devices of the run.
+        """
+        raise NotImplementedError
+
+    def flops(self, batch_size: int, embed_dim: int) -> float:
+        """Floating-point operations of the loss and its gradient; 0 beside those of encoders."""
+        del batch_size, embed_dim
+        return 0.0
+
+
+class RowTerm(Term):
+    """A loss that judges each row by itself, inside the encoding pass.
+
+    Of a batch that is encoded in parts only a number a row is kept. The value of the batch is the
+    mean of the rows in their weights.
+    """
+
+    learned = ()
+
+    def rows(
+        self, outputs: Outputs, batch: Batch
+    ) -> tuple[Float[Array, "B *T"], Float[Array, "B *T"]]:
+        """The loss of each row and its weight, 0 where nothing is known of it.
+
+        With a second axis there are several questions, and the value is the mean over these.
+        """
+        raise NotImplementedError
+
+
+def pairs(outputs: Outputs) -> tuple[Float[Array, "B E"], Float[Array, "B E"]]:
+    """Embeddings of image and text, of studies with several views those of the first."""
+    return first_view(outputs["image_embeds"]), first_view(outputs["text_embeds"])
+
+
+def first_view(embeds: Float[Array, "B V E"]) -> Float[Array, "B E"]:
+    """View 0 of every row; of a single one the same array, reshaped: its gradient is no copy."""
+    batch, views, width = embeds.shape
+    return embeds.reshape(batch, width) if views == 1 else embeds[:, 0]
+
+
+def between(field: str, value: float, low: float, high: float | None = None) -> Iterator[str]:
+    """The fault of a number outside `low` to `high`."""
+    if not (low <= value and (high is None or value <= high)):
+        bound = f"at least {low}" if high is None else f"between {low} and {high}"
+        yield f"{field}={value} must be {bound}"
+
+
+def one_of(field: str, value: str, allowed: tuple[str, ...]) -> Iterator[str]:
+    """The fault of a name that is none of those allowed."""
+    if value not in allowed:
+        yield f"{field}={value!r} is not one of {', '.join(map(repr, allowed))}"
