@@ -108,6 +108,9 @@ def get_config() -> ConfigDict:
     optim.b1 = 0.9
     optim.b2 = 0.98
     optim.clip_norm = 1.0  # global gradient norm; 0 = off
+    # Of a running mean of the weights, kept beside them; 0 = none. It is shorter at first: at step
+    # t at most (1 + t) / (10 + t).
+    optim.ema_decay = 0.0
     # A step whose loss or gradient is not finite changes nothing; so many in a row stop the run.
     optim.max_skipped_steps = 10
     # The batch is encoded in this many parts, one after another: the gradient of the whole batch,
@@ -132,6 +135,9 @@ def get_config() -> ConfigDict:
     evaluation.choose_by = ""
     evaluation.patience = 0  # validations without a better one that end training; 0 = never
     evaluation.at_the_end = ("retrieval", "zero_shot", "linear_probe")  # on final_split
+    # Validate, choose, measure and use the running mean of the weights where there is one; False =
+    # the last weights.
+    evaluation.averaged = True
     evaluation.batch_size = 64
     evaluation.bootstrap_resamples = 1_000
     evaluation.final_split = "test"  # measured when training ends

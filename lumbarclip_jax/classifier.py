@@ -8,12 +8,13 @@ import numpy as np
 
 from lumbarclip_jax.data import content
 from lumbarclip_jax.data.dataset import Dataset
+from lumbarclip_jax.data.fields import one_hot
 from lumbarclip_jax.data.tasks import TASKS, Task
 from lumbarclip_jax.evaluators import metrics_file
 from lumbarclip_jax.evaluators.predictions_file import Kept
 from lumbarclip_jax.evaluators.task_rows import LabelledRows, shortage, warn_of_skipped
 from lumbarclip_jax.finetune import measuring, saved
-from lumbarclip_jax.finetune.examples import Examples, one_hot
+from lumbarclip_jax.finetune.examples import Examples
 from lumbarclip_jax.inference import (
     ClassProbabilities,
     Picture,

@@ -18,7 +18,7 @@ from lumbarclip_jax.data.dataset import with_level
 from lumbarclip_jax.data.texts import prompts_of, texts_of
 from lumbarclip_jax.evaluators import described_classes
 from lumbarclip_jax.run_folder.run import Run, load_run
-from lumbarclip_jax.training import train_step
+from lumbarclip_jax.training.encoding import make_encoders
 
 File = str | os.PathLike
 Slice = np.ndarray | File | tuple[File, int]
@@ -64,9 +64,7 @@ class Model:
     def __init__(self, run: Run):
         self.run = run
         self._rendering = rendering(run.data_manifest)
-        self._encode_image, self._encode_text = train_step.make_encoders(
-            run.model, run.config, run.mesh
-        )
+        self._encode_image, self._encode_text = make_encoders(run.model, run.config, run.mesh)
 
     def encode_image(self, images: Picture | Sequence[Picture]) -> np.ndarray:
         """Embeddings of images, float32 [B, E] of unit length: one a slice, none of an empty list.

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import jaxtyping
 
-ROOMS = ("finetune.imbalance", "images", "losses", "models", "objectives", "training", "xla_cpu")
+ROOMS = ("losses.imbalance", "images", "losses", "models", "objectives", "training", "xla_cpu")
 SHAPED = [f"lumbarclip_jax.{room}" for room in ROOMS]
 jaxtyping.install_import_hook(
     SHAPED, "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))"

@@ -195,7 +195,7 @@ def drawn(step: int) -> TrainState:
     }
     params = jax.tree.map(np.float32, params)
     moments = {name: jax.tree.map(lambda x: x + np.float32(step), params) for name in ("mu", "nu")}
-    state = TrainState(np.int32(step), params, {"mean": np.full(48, step, np.float32)}, moments)
+    state = TrainState(np.int32(step), params, {"mean": np.full(48, step, np.float32)}, moments, {})
     return jax.tree.map(jax.device_put, state)
 
 

@@ -30,7 +30,8 @@ def write_classifier(
     asked = tuple(TASKS[task] for task in tasks)
     train, validation = (Examples.of(dataset, split, asked) for split in ("train", "validation"))
     recipe = default_recipe()
-    recipe.update(batch_size=8, members=2)
+    recipe.members = 2
+    recipe.data.global_batch_size = 8
     initial = InitialEncoder(SmallCNN((4, 8)), crop_px=28, image_size_px=16)
     heads = tuple((task.name, len(task.classes)) for task in asked)
     network = Network(initial, heads, recipe, cosine_scale=None)

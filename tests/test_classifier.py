@@ -87,7 +87,7 @@ def tuned(tiny_run, tmp_path_factory):
         "--strategy=ldam_drw",
         "--recipe.epochs=1",
         "--recipe.members=2",
-        "--recipe.batch_size=16",
+        "--recipe.data.global_batch_size=16",
         "--resamples=100",
     )
     assert result.returncode == 0, result.stderr

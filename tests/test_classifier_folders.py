@@ -100,10 +100,10 @@ def test_a_changed_number_is_noticed_and_another_version_named(copied):
 
 def test_a_later_version_is_named(copied, monkeypatch):
     definition = saved.read(copied)
-    monkeypatch.setattr(saved, "VERSION", 2)
+    monkeypatch.setattr(saved, "VERSION", 3)
     saved.write_definition(copied, definition)
     monkeypatch.undo()
-    with pytest.raises(ValueError, match="has version 2, this program reads 1"):
+    with pytest.raises(ValueError, match="has version 3, this program reads 1 and 2"):
         lumbarclip_jax.load(copied)
 
 
@@ -267,7 +267,7 @@ def test_its_own_data_set_has_no_caution_unless_its_run_had_other_data(copied, d
 def test_folds_keep_a_classifier_each(tiny_dataset, tmp_path):
     arguments = [f"--data_dir={tiny_dataset}", "--folds=2", "--task=pfirrmann_ge_3"]
     arguments += ["--resamples=100", f"--out={tmp_path}"]
-    short = ["--from_scratch", "--recipe.epochs=1", "--recipe.batch_size=8"]
+    short = ["--from_scratch", "--recipe.epochs=1", "--recipe.data.global_batch_size=8"]
     result = run_module("finetune", *arguments, *short)
     assert result.returncode == 0, result.stderr
     key = "test/from_scratch/pfirrmann_ge_3"

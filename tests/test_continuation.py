@@ -252,7 +252,7 @@ def test_an_export_knows_whom_it_was_trained_on(run, rebuilt, tmp_path):
             "finetune",
             "--task=pfirrmann_ge_3",
             "--recipe.epochs=1",
-            "--recipe.batch_size=8",
+            "--recipe.data.global_batch_size=8",
             "--out={out}",
         ),
     ],

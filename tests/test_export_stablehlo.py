@@ -11,7 +11,7 @@ import pytest
 
 from lumbarclip_jax import sharding
 from lumbarclip_jax.export import export, stablehlo
-from lumbarclip_jax.training import train_step
+from lumbarclip_jax.training.encoding import make_encoders
 from tests.tiny_runs import make_run, tiny_config
 
 PROGRAM = """
@@ -74,7 +74,7 @@ def check(run, folder, packages, sizes):
     assert len(outputs) == 2 * len(sizes)
     # One device, as there, and the same batch: XLA rounds otherwise for another shape.
     mesh = sharding.make_mesh(devices=jax.devices()[:1])
-    encode_image, encode_text = train_step.make_encoders(run.model, run.config, mesh)
+    encode_image, encode_text = make_encoders(run.model, run.config, mesh)
     state = jax.device_get(run.state)
     for size in sizes:
         batch = {name: rows[:size] for name, rows in inputs.items()}

@@ -29,7 +29,7 @@ def test_a_run_is_fine_tuned_and_its_page_shows_it(tiny_run, tmp_path):
         "--strategy=ldam_drw",
         "--label_fraction=0.6",
         "--recipe.epochs=1",
-        "--recipe.batch_size=8",
+        "--recipe.data.global_batch_size=8",
         "--resamples=100",
     )
     result = finetune(*arguments)

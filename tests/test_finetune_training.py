@@ -10,12 +10,13 @@ import pytest
 from lumbarclip_jax import sharding
 from lumbarclip_jax.data.dataset import Dataset
 from lumbarclip_jax.data.tasks import TASKS, UNLABELLED
-from lumbarclip_jax.finetune import initial_encoder, measuring, pixels, step, training
+from lumbarclip_jax.finetune import initial_encoder, measuring, pixels, training
 from lumbarclip_jax.finetune.examples import Examples
-from lumbarclip_jax.finetune.imbalance.strategy import STRATEGIES
+from lumbarclip_jax.finetune.network import Network, make_probabilities
 from lumbarclip_jax.finetune.recipe import default_recipe, plain_recipe
 from lumbarclip_jax.models.classifier import ImageClassifier
 from lumbarclip_jax.models.small_cnn import SmallCNN
+from lumbarclip_jax.training import train_step
 
 PAIR = (TASKS["pfirrmann_ge_3"], TASKS["disc_displacement"])
 
@@ -36,8 +37,13 @@ def tiny_start() -> initial_encoder.InitialEncoder:
 
 def tiny_recipe(**fields):
     recipe = default_recipe()
-    recipe.update(epochs=2, batch_size=16, **fields)
+    recipe.update(epochs=2, **fields)
+    recipe.data.global_batch_size = 16
     return recipe
+
+
+def train(*arguments, strategy="mamix_drw", seed=0, folder):
+    return training.train(*arguments, strategy=strategy, seed=seed, folder=folder)
 
 
 def test_examples_are_the_images_with_a_label_of_some_task(dataset):
@@ -83,7 +89,7 @@ class Spy:
 
     def __init__(self, dataset):
         self._dataset = dataset
-        self.seen = set()
+        self.seen, self.features = set(), set()
 
     def __getattr__(self, name):
         return getattr(self._dataset, name)
@@ -96,21 +102,32 @@ class Spy:
         self.seen.add(split)
         return self._dataset.columns(split)
 
+    def source(self, split):
+        self.seen.add(split)
+        return self._dataset.source(split)
 
-def test_training_looks_at_train_and_validation_alone(dataset):
+    def partial_source(self, split, names):
+        self.seen.add(split)
+        self.features |= set(names)
+        return self._dataset.partial_source(split, names)
+
+
+def test_training_looks_at_train_and_validation_alone(dataset, tmp_path):
     spy = Spy(dataset)
     parts = [Examples.of(spy, split, PAIR) for split in ("train", "validation")]
-    training.train(tiny_start(), *parts, tiny_recipe(), strategy="mamix_drw", seed=0)
+    train(tiny_start(), *parts, tiny_recipe(), strategy="mamix_drw", folder=tmp_path)
+    assert spy.features == {"image"}  # nothing else is read of a record
     pixels.fit_pixels(*parts)
     assert spy.seen == {"train", "validation"}
 
 
 @pytest.mark.slow
-def test_a_label_that_can_be_seen_is_learnt(splits):
+def test_a_label_that_can_be_seen_is_learnt(splits, tmp_path):
     """Planted: pixels are bright where the label is 1; a network must find it, on new patients."""
 
-    class Planted:
+    class Planted(Spy):
         def __init__(self, of: Examples):
+            super().__init__(of.dataset)
             self.labels = of.labels["pfirrmann_ge_3"]
             self.rows = of.rows
 
@@ -120,17 +137,30 @@ def test_a_label_that_can_be_seen_is_learnt(splits):
             images[self.labels[places] == 1, 12:20, 12:20] += 100
             return images.astype(np.uint8)
 
+        def partial_source(self, split, names):
+            return PlantedRecords(self)
+
+    class PlantedRecords:
+        def __init__(self, planted: Planted):
+            self._planted = planted
+
+        def __len__(self):
+            return self._planted.rows.max() + 1
+
+        def __getitems__(self, rows):
+            return [{"image": image} for image in self._planted.images("", np.array(rows))]
+
     task = PAIR[:1]
     planted = [dataclasses.replace(part, dataset=Planted(part), tasks=task) for part in splits]
     recipe = tiny_recipe(members=2)
     recipe.epochs = 25
-    recipe.augment.update(translate=0.0)
-    classifier = training.train(tiny_start(), *planted[:2], recipe, strategy="mamix_drw", seed=0)
+    recipe.data.augment.update(translate=0.0)
+    classifier = train(tiny_start(), *planted[:2], recipe, folder=tmp_path)
     said = planted[2].predictions(task[0], classifier(planted[2])["pfirrmann_ge_3"])
     assert said.metrics(np.ones((1, len(said.labels))))["auroc"][0] > 0.95
 
 
-def test_the_epoch_with_the_least_validation_loss_is_kept(splits, monkeypatch):
+def test_the_epoch_with_the_least_validation_loss_is_kept(splits, monkeypatch, tmp_path):
     losses = iter([0.9, 0.4, 0.7, 0.9, 0.4, 0.7])
     seen = []
 
@@ -141,7 +171,8 @@ def test_the_epoch_with_the_least_validation_loss_is_kept(splits, monkeypatch):
     monkeypatch.setattr(training, "log_loss", scripted)
     recipe = tiny_recipe()
     recipe.epochs = 3
-    classifier = training.train(tiny_start(), *splits[:2], recipe, strategy="erm", seed=1)
+    classifier = train(tiny_start(), *splits[:2], recipe, strategy="erm", seed=1, folder=tmp_path)
+    assert classifier.epochs == (2,)
     kept = classifier(splits[1])["pfirrmann_ge_3"]
     np.testing.assert_allclose(kept, seen[1], atol=1e-6)
     assert np.abs(kept - seen[2]).max() > 1e-4
@@ -158,7 +189,8 @@ def test_log_loss_is_the_mean_over_tasks(splits):
 def test_mirrored_images_have_the_same_probabilities(splits):
     recipe = tiny_recipe()
     model = ImageClassifier(SmallCNN((4, 8)), (("pfirrmann_ge_3", 2),))
-    probabilities = step.make_probabilities(model, tiny_start(), recipe)
+    pixels = Network(tiny_start(), (("pfirrmann_ge_3", 2),), recipe, None).pixels
+    probabilities = make_probabilities(model, pixels)
     images, levels = splits[2].images(np.arange(4)), splits[2].levels[:4]
     variables = model.init(jax.random.key(0), jnp.zeros((1, 16, 16, 1)), jnp.zeros((1, 3)))
     said = probabilities(variables, images, levels)["pfirrmann_ge_3"]
@@ -169,13 +201,13 @@ def test_mirrored_images_have_the_same_probabilities(splits):
 
 def test_a_run_s_encoder_is_where_training_starts(tiny_run, splits):
     initial = initial_encoder.from_run(tiny_run)
-    model = ImageClassifier(initial.encoder, (("pfirrmann_ge_3", 2),))
-    make_state, _ = step.make_step(
-        model, initial, default_recipe(), STRATEGIES["erm"], splits[0].counts, 10
-    )
-    made = make_state(jax.random.key(0)).variables["params"]["encoder"]
+    network = Network(initial, (("pfirrmann_ge_3", 2),), default_recipe(), None)
+    config = training.member_config(initial, splits[0], default_recipe(), "erm", 0)
+    state, _ = train_step.create_train_state(network.model, config, network.mesh)
+    state = train_step.replace_variables(state, network.start)
     trained = tiny_run.state.params["image_encoder"]
-    jax.tree.map(np.testing.assert_array_equal, made, trained)
+    for made in (state.params, state.averaged["params"]):
+        jax.tree.map(np.testing.assert_array_equal, made["encoder"], trained)
 
 
 def test_new_weights_are_another_start(tiny_run):
@@ -206,11 +238,14 @@ def test_heads_see_features_and_level(cosine_scale):
     levels = jnp.eye(3)
     variables = model.init(jax.random.key(1), images, levels)
     logits = model.apply(variables, images, levels)
-    assert {task: of.shape for task, of in logits.items()} == {"a": (3, 2), "b": (3, 5)}
+    assert {name: of.shape for name, of in logits.items()} == {
+        "logits/a": (3, 2),
+        "logits/b": (3, 5),
+    }
     elsewhere = model.apply(variables, images, levels[::-1])
-    assert float(jnp.abs(logits["a"] - elsewhere["a"])[0].max()) > 1e-3
+    assert float(jnp.abs(logits["logits/a"] - elsewhere["logits/a"])[0].max()) > 1e-3
     if cosine_scale:
-        assert float(jnp.abs(logits["b"]).max()) <= cosine_scale
+        assert float(jnp.abs(logits["logits/b"]).max()) <= cosine_scale
 
 
 def test_folds_are_pooled_row_by_row(splits):
@@ -239,8 +274,9 @@ def test_folds_are_pooled_row_by_row(splits):
 
 def test_the_plain_recipe_is_plain():
     recipe = plain_recipe()
-    assert (recipe.epochs, recipe.members, recipe.ema_decay, recipe.dropout) == (24, 1, 0, 0)
-    assert recipe.augment.to_dict() == {
+    assert (recipe.epochs, recipe.members) == (24, 1)
+    assert (recipe.optim.ema_decay, recipe.model.dropout) == (0, 0)
+    assert recipe.data.augment.to_dict() == {
         "scale": 0,
         "translate": 0,
         "gamma": 0,

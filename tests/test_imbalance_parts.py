@@ -7,9 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lumbarclip_jax.finetune.imbalance import losses, mixing, weighting
-from lumbarclip_jax.finetune.imbalance.mixing import Mixture
-from lumbarclip_jax.finetune.imbalance.strategy import class_balanced, effective_number
+from lumbarclip_jax.losses.imbalance import losses, mixing, weighting
+from lumbarclip_jax.losses.imbalance.mixing import Mixture
+from lumbarclip_jax.losses.imbalance.strategy import class_balanced, effective_number
 
 COUNTS = jnp.array([400.0, 80.0, 20.0])
 

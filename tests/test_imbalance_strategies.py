@@ -7,14 +7,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lumbarclip_jax.finetune.imbalance import NAMES, losses, mixing
-from lumbarclip_jax.finetune.imbalance.mixing import Mixture
-from lumbarclip_jax.finetune.imbalance.strategy import STRATEGIES
+from lumbarclip_jax.losses.imbalance import NAMES, losses
+from lumbarclip_jax.losses.imbalance.mixing import MixedLabels, Mixture
+from lumbarclip_jax.losses.imbalance.strategy import STRATEGIES
 
 COUNTS = jnp.array([400.0, 80.0, 20.0])
 LABELS = jnp.array([0, 1, 2, 0])
 LOGITS = jnp.zeros((4, 3))
-ALONE = Mixture(jnp.arange(4), jnp.ones(4), jnp.ones(4))
+ALONE = MixedLabels.alone(LABELS)
 
 
 def test_every_strategy_has_its_name_for_the_command_line():
@@ -44,17 +44,17 @@ def test_deferred_weights_set_in_after_four_fifths_of_training():
 
 def test_weighted_losses_without_mixing():
     even = math.log(3)
-    erm = STRATEGIES["erm"].losses(LOGITS, LABELS, ALONE, COUNTS)
+    erm = STRATEGIES["erm"].losses(LOGITS, ALONE, COUNTS)
     np.testing.assert_allclose(erm, [even] * 4, rtol=1e-6)
     weights = np.array([0.117, 0.578, 2.305, 0.117])
-    balanced = STRATEGIES["class_balanced"].losses(LOGITS, LABELS, ALONE, COUNTS)
+    balanced = STRATEGIES["class_balanced"].losses(LOGITS, ALONE, COUNTS)
     np.testing.assert_allclose(balanced, weights * even, atol=1e-3)
 
 
 def test_a_blend_has_the_loss_of_both_labels_each_in_its_class_weight():
     mixture = Mixture(jnp.array([2, 1, 0, 3]), jnp.full(4, 0.5), jnp.array([0.25, 1.0, 0.75, 1.0]))
     logits = jnp.tile(jnp.array([[math.log(6.0), math.log(3.0), 0.0]]), (4, 1))  # p 0.6, 0.3, 0.1
-    found = STRATEGIES["mamix_drw"].losses(logits, LABELS, mixture, COUNTS, progress=0.9)
+    found = STRATEGIES["mamix_drw"].losses(logits, mixture.labels(LABELS), COUNTS, progress=0.9)
     common, rare = 0.117 * -math.log(0.6), 2.305 * -math.log(0.1)
     blend = 0.25 * common + 0.75 * rare
     np.testing.assert_allclose(found, [blend, 0.578 * -math.log(0.3), blend, common], atol=2e-3)
@@ -63,8 +63,10 @@ def test_a_blend_has_the_loss_of_both_labels_each_in_its_class_weight():
 def test_unknown_labels_have_no_loss_and_take_none_away():
     labels = jnp.array([0, -1, 1, -1])
     mixture = Mixture(jnp.array([1, 0, 3, 2]), jnp.full(4, 0.5), jnp.array([0.7, 0.7, 1.0, 1.0]))
-    found = STRATEGIES["erm"].losses(jnp.zeros((4, 3)), labels, mixture, COUNTS)
+    mixed = mixture.labels(labels)
+    found = STRATEGIES["erm"].losses(jnp.zeros((4, 3)), mixed, COUNTS)
     np.testing.assert_allclose(found / math.log(3), [0.7, 0.3, 1.0, 0.0], rtol=1e-6)
+    np.testing.assert_allclose(mixed.known(), [0.7, 0.3, 1.0, 0.0], rtol=1e-6)
 
 
 def test_ldam_alone_asks_for_cosines():
@@ -77,8 +79,7 @@ def test_strategies_without_mixing_leave_images_as_they_are():
     images = jnp.arange(4.0).reshape(4, 1, 1)
     for name, strategy in STRATEGIES.items():
         mixture = strategy.mix(jax.random.key(0), LABELS, COUNTS)
-        mixes = strategy.rule is not mixing.alone
-        assert bool((mixture.blend(images) == images).all()) != mixes, name
+        assert bool((mixture.blend(images) == images).all()) != strategy.mixes, name
 
 
 @pytest.mark.parametrize("name", STRATEGIES)
@@ -88,7 +89,9 @@ def test_gradients_are_finite_under_jit(name):
     @jax.jit
     def loss(logits, key, progress):
         mixture = strategy.mix(key, LABELS, COUNTS)
-        return strategy.losses(mixture.blend(logits), LABELS, mixture, COUNTS, progress).mean()
+        return strategy.losses(
+            mixture.blend(logits), mixture.labels(LABELS), COUNTS, progress
+        ).mean()
 
     grads = jax.grad(loss)(LOGITS + 0.5, jax.random.key(1), 0.9)
     assert bool(jnp.isfinite(grads).all())

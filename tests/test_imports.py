@@ -16,8 +16,8 @@ ORDER = {
     "data_prep": "process cli tables records text images slices sources label_reports build verify "
     "audit phantom make_phantom bench",
     "lumbarclip_jax": "process images sharding xla_cpu losses data objectives evaluators models "
-    "training run_folder report inference finetune classifier export evaluate paired train main "
-    "sweep bench",
+    "training run_folder loop report inference finetune classifier export evaluate paired train "
+    "main sweep bench",
 }
 
 

@@ -54,6 +54,7 @@ def test_the_first_example_of_the_page_runs():
 def test_every_term_of_the_page_is_one():
     stated = dict(re.findall(r"^\| `(\w+)` \|.*\|(.*)\|$", PAGE, re.MULTILINE))
     assert set(stated) == set(objectives.TERMS)
+    assert set(re.findall(r"`(\w+)`", stated["labels"])) == {"tasks", "strategy"}
     shared = {objectives.WEIGHT, objectives.SCHEDULE}
     for name, settings in base.get_config().objective.items():
         if objectives.is_term(settings):

@@ -26,7 +26,8 @@ TINY = {
     "data_prep.build": "--size_px=32 --workers=1",
     "lumbarclip_jax.main": FEW_STEPS,
     "lumbarclip_jax.evaluate": "--resamples=100",
-    "lumbarclip_jax.finetune": "--recipe.epochs=1 --recipe.batch_size=8 --resamples=100",
+    "lumbarclip_jax.finetune": "--recipe.epochs=1 --recipe.data.global_batch_size=8 "
+    "--resamples=100",
     "lumbarclip_jax.paired": "--resamples=100",
     "lumbarclip_jax.sweep": "--configs=configs/vit_{linear,mlp}.py --seeds=1 --resamples=100 "
     f"{FEW_STEPS}",

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lumbarclip_jax import sharding, train
+from lumbarclip_jax import loop, sharding, train
 from lumbarclip_jax.models import build_model
 from lumbarclip_jax.run_folder import metric_writer
 from lumbarclip_jax.run_folder.checkpoints import Checkpointer
@@ -100,9 +100,9 @@ class Spoiled:
     """Makes the rate of some steps infinite, and remembers which rates were asked for."""
 
     def __init__(self, monkeypatch, steps):
-        self.learning_rate = train.optim.learning_rate
+        self.learning_rate = loop.optim.learning_rate
         self.steps = steps
-        monkeypatch.setattr(train.optim, "learning_rate", self)
+        monkeypatch.setattr(loop.optim, "learning_rate", self)
 
     def __call__(self, config, step, total_steps):
         return np.inf if step + 1 in self.steps else self.learning_rate(config, step, total_steps)
@@ -139,6 +139,6 @@ def test_many_in_a_row_stop_the_run_at_the_last_good_checkpoint(
 def test_weights_that_are_no_numbers_are_not_saved(tiny_run):
     params = tiny_run.state.params | {"logit_scale": jnp.asarray(np.inf)}
     state = dataclasses.replace(tiny_run.state, params=params)
-    train.require_finite(tiny_run.state, 7, None)
+    loop.require_finite(tiny_run.state, 7, None)
     with pytest.raises(FloatingPointError, match=r"weights are not finite at step 7 \(nothing is"):
-        train.require_finite(state, 7, None)
+        loop.require_finite(state, 7, None)

@@ -9,7 +9,7 @@ import pytest
 
 from configs import vit_linear
 from data_prep.process import signals
-from lumbarclip_jax import train
+from lumbarclip_jax import loop, train
 from lumbarclip_jax.data.dataset import Dataset
 from lumbarclip_jax.evaluators.metrics_file import read_metrics
 from lumbarclip_jax.evaluators.suite import evaluate_split
@@ -77,13 +77,13 @@ def test_another_seed_gives_another_run(finished, tiny_dataset, tmp_path):
 def test_a_run_stopped_by_sigterm_continues_as_if_it_had_not(
     finished, tiny_dataset, tmp_path, monkeypatch
 ):
-    class StopAfterThree(train.Progress):
+    class StopAfterThree(loop.Progress):
         def update(self, step, loss):
             if step == 3:
                 os.kill(os.getpid(), signal.SIGTERM)
             return super().update(step, loss)
 
-    monkeypatch.setattr(train, "Progress", StopAfterThree)
+    monkeypatch.setattr(loop, "Progress", StopAfterThree)
     assert train.train_and_evaluate(tiny_config(tiny_dataset), tmp_path) == {}
     assert [row[0] for row in training_rows(tmp_path)] == [1, 2, 3]
     monkeypatch.undo()

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 
 NAMES: dict[int, str] = {signal.SIGINT: "Ctrl-C", signal.SIGTERM: "SIGTERM"}
 # Of which stopping early is no failure, known before it is imported.
-RESUMABLE = "lumbarclip_jax.main"
+RESUMABLE = ("lumbarclip_jax.main", "lumbarclip_jax.finetune")
 HANDLER_S = 1  # in which Python's own handler runs, unless the main thread is in a long call
 AGREEING_S = 20  # in which several processes agree on a step to stop at, and save
 ENDING_S = 10  # in which a process whose steps are saved ends by itself
@@ -29,7 +29,7 @@ class Stopped(KeyboardInterrupt):
 class _State:
     """Of this process. Set in the main thread, read in the one that watches over it."""
 
-    resumes = any(word.removeprefix("-m") == RESUMABLE for word in sys.orig_argv)
+    resumes = any(word.removeprefix("-m") in RESUMABLE for word in sys.orig_argv)
     asked = 0  # the first signal
     deferred = False
     unsaved = False

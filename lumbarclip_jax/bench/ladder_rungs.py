@@ -18,6 +18,7 @@ from lumbarclip_jax.images import prepare_images
 from lumbarclip_jax.models import build_model
 from lumbarclip_jax.objectives.objective import Objective
 from lumbarclip_jax.training import train_step
+from lumbarclip_jax.training.encoding import make_encode
 
 LR = 1e-6  # the weights hardly move: every repeat measures the same numbers
 PROGRESS = 0.5  # the part of training that is over
@@ -72,7 +73,7 @@ def build_rungs(
             rungs.peak_bytes[name] = memory.peak_memory_in_bytes
         return executable
 
-    encode = train_step.make_encode(model, config, Objective(config.objective))
+    encode = make_encode(model, config, Objective(config.objective))
 
     def forward(state, batch, key):
         return encode(state.params, state.batch_stats, batch, key)[0]

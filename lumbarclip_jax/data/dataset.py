@@ -65,6 +65,7 @@ class Dataset:
         self._builder: Any = tfds.builder_from_directory(str(self.folder))
         self.splits = tuple(self.manifest["splits"])
         self._columns: dict[str, Columns] = {}
+        self._images: dict[str, Any] = {}  # records of nothing else
         self._stored_splits = self.splits
         self._rows: dict[str, np.ndarray] = {}  # of splits assigned again, into the stored ones
         self.resplit = resplit
@@ -144,7 +145,9 @@ class Dataset:
 
     def images(self, split: str, indices: Sequence[int] | np.ndarray) -> np.ndarray:
         """Pixels of the given rows, uint8 [K, S, S, 1]."""
-        records = self.source(split).__getitems__([int(i) for i in indices])
+        if split not in self._images:
+            self._images[split] = self.partial_source(split, ("image",))
+        records = self._images[split].__getitems__([int(i) for i in indices])
         return np.stack([r["image"] for r in records])
 
 

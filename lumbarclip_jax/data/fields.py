@@ -13,6 +13,7 @@ from lumbarclip_jax.data.tasks import TASKS, UNLABELLED
 
 IMAGES = "images"
 TOKENS = ("input_ids", "attention_mask")
+VIEWED = (IMAGES, *TOKENS)  # views are axis 1 of these
 REPORT_GROUP = "report_group"  # int32 [B], one number for equal reports
 LEVEL = "level"  # float32 [B, L], see `one_hot`
 LABEL = "label/"  # "label/<task>": int32 [B], a class of the task or UNLABELLED

@@ -38,21 +38,22 @@ def pipeline_options(config: ConfigDict) -> dict[str, Any]:
 
 def train_iterator(
     dataset: Dataset,
-    tokenizer: Tokenizer,
+    tokenizer: Tokenizer | None,
     *,
     fields: Sequence[str] = PAIR,
     global_batch_size: int,
     seed: int,
-    level_prefix: bool,
-    one_level_a_batch: bool,
+    level_prefix: bool = True,
+    one_level_a_batch: bool = False,
     token_buckets: Sequence[int] = (),
-    keep_sentence: float,
+    keep_sentence: float = 1.0,
     read_threads: int,
     prefetch_batches: int,
     read_processes: int = 0,
     process_index: int = 0,
     process_count: int = 1,
     split: str = "train",
+    rows: np.ndarray | None = None,
 ) -> BatchReader:
     """Endless batches of this process's rows; `get_state`/`set_state` hold the position.
 
@@ -68,6 +69,9 @@ def train_iterator(
     report falls into one bucket, and are padded to it: T is then one of a few lengths. Neither does
     length then tell pairs apart. Which bucket, every process knows from the order alone.
 
+    `rows` are those of the split that are used, all where it is None. Without texts among the
+    fields there needs to be no tokenizer.
+
     Yields dicts of the `fields`, and reads nothing of a record that none of them is made of:
     `images` uint8 [b, V, S, S, 1], `input_ids` and `attention_mask` int32 [b, W, T], with V = W = 1
     views of a pair, and those of `data.fields` [b, ...]; b = global_batch_size / process_count.
@@ -78,9 +82,10 @@ def train_iterator(
     """
     constants = batch_fields.constants(dataset.columns(split), fields)
     source = dataset.partial_source(split, batch_fields.features(fields))
-    if global_batch_size > len(source):
+    used = np.arange(len(source)) if rows is None else rows
+    if global_batch_size > len(used):
         raise ValueError(
-            f"a batch of {global_batch_size} is larger than the {len(source)} images of the "
+            f"a batch of {global_batch_size} is larger than the {len(used)} images of the "
             f"{split} split in {dataset.folder}: lower --config.data.global_batch_size"
         )
     if global_batch_size % process_count:
@@ -88,15 +93,14 @@ def train_iterator(
             f"data.global_batch_size={global_batch_size} does not divide over {process_count} "
             "processes: choose a multiple"
         )
-    rows = global_batch_size // process_count
-    first = process_index * rows
+    share = global_batch_size // process_count
+    own = slice(process_index * share, (process_index + 1) * share)
 
     def load(indices: np.ndarray, rng: np.random.Generator) -> dict[str, np.ndarray]:
-        own = indices[first : first + rows]
-        records = source.__getitems__(own.tolist())
+        records = source.__getitems__(indices[own].tolist())
         # Drawn for the whole batch, so that every process sees its share of the same draws.
-        seeds = rng.integers(2**63, size=global_batch_size)[first : first + rows].tolist()
-        batch = {name: values[own] for name, values in constants.items()}
+        seeds = rng.integers(2**63, size=global_batch_size)[own].tolist()
+        batch = {name: values[indices[own]] for name, values in constants.items()}
         if batch_fields.IMAGES in fields:
             batch[batch_fields.IMAGES] = np.stack([record["image"] for record in records])[:, None]
         if set(fields) & set(batch_fields.TOKENS):
@@ -112,14 +116,16 @@ def train_iterator(
             )
             for record, seed in zip(records, seeds, strict=True)
         ]
+        assert tokenizer, "texts are asked for"
         return {name: values[:, None, :width] for name, values in tokenizer(texts).items()}
 
     if one_level_a_batch:
-        parts = _by_level(dataset.columns(split).level, global_batch_size, split)
+        levels = dataset.columns(split).level[used]
+        parts = [used[places] for places in _by_level(levels, global_batch_size, split)]
     else:
-        parts = [np.arange(len(source))]
-    widths = np.full(len(source), tokenizer.max_tokens)
-    if token_buckets:
+        parts = [used]
+    widths = np.full(len(source), tokenizer.max_tokens if tokenizer else 0)
+    if token_buckets and tokenizer:
         columns = dataset.columns(split)
         whole = map(with_level, columns.report, columns.level, len(source) * [level_prefix])
         lengths = token_lengths(tokenizer, list(whole))

@@ -10,6 +10,7 @@ from lumbarclip_jax.data.tasks import TASKS
 from lumbarclip_jax.evaluators import metrics_file
 from lumbarclip_jax.export import model_card
 from lumbarclip_jax.finetune import saved
+from lumbarclip_jax.finetune.recipe import upgraded
 from lumbarclip_jax.report import tables
 from lumbarclip_jax.run_folder import trained_patients
 from lumbarclip_jax.run_folder.run import METRICS_FILE
@@ -29,7 +30,7 @@ def write(classifier: Classifier, folder: pathlib.Path) -> None:
     saved.write_definition(folder, definition)
     if metrics:
         metrics_file.save_metrics(metrics, folder / METRICS_FILE)
-    warnings = []
+    recipe, warnings = upgraded(definition.recipe), []
     if definition.data.get("resplit") == resplit.LEAKY:
         warnings.append(resplit.WARNING)
     if trained_on := metrics.get(trained_patients.CAUTION):
@@ -44,7 +45,8 @@ def write(classifier: Classifier, folder: pathlib.Path) -> None:
         ],
         members=len(definition.epochs_kept),
         data=definition.data,
-        recipe=tables.flat(definition.recipe),
+        recipe=recipe,
+        settings=tables.flat(recipe),
         sections=tables.sections(metrics),
         title=tables.title,
         warnings=warnings,

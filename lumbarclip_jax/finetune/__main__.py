@@ -14,9 +14,12 @@ Without --workdir a --data_dir is needed, and --folds=5 repeats all on five fold
 test splits are measured as one.
 
 Several tasks share one encoder, with a head each: --task=pfirrmann_ge_3,disc_displacement. Classes
-of unequal size are dealt with by --strategy, see lumbarclip_jax/finetune/imbalance.
+of unequal size are dealt with by --strategy, see lumbarclip_jax/losses/imbalance.
 Hyper-parameters are set as --recipe.epochs=60, see lumbarclip_jax/finetune/recipe.py. The epoch is
 chosen on the validation split, which --label_fraction leaves whole.
+
+The same command continues one that was stopped, bit for bit: until it is finished, OUT/training has
+checkpoints of every epoch.
 
 --out gets metrics.json, with intervals over patients, predictions.npz, and the
 classifier: classifier.json, classifier.safetensors and trained_patients.txt. It is used with
@@ -32,10 +35,11 @@ of the run shows every folder in RUN/finetune.
 from absl import flags
 from ml_collections import config_flags
 
+from data_prep.process import signals
 from lumbarclip_jax.data.tasks import TASKS
-from lumbarclip_jax.finetune.imbalance import NAMES
 from lumbarclip_jax.finetune.options import Options
 from lumbarclip_jax.finetune.recipe import default_recipe
+from lumbarclip_jax.losses.imbalance import NAMES
 from lumbarclip_jax.process import cli
 
 WORKDIR = flags.DEFINE_list("workdir", [], "folder of the trained run, or one of each fold")
@@ -59,6 +63,7 @@ RESAMPLES = flags.DEFINE_integer("resamples", 1000, "bootstrap resamples of pati
 
 
 def main() -> None:
+    signals.set_resumable()
     options = Options(
         workdirs=WORKDIR.value,
         from_scratch=FROM_SCRATCH.value,

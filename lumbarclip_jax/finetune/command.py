@@ -3,11 +3,13 @@
 import dataclasses
 import logging
 import pathlib
+import shutil
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ml_collections import ConfigDict
 
+from data_prep.process.signals import Stopped
 from lumbarclip_jax.data.dataset import Dataset
 from lumbarclip_jax.data.tasks import TASKS, Task
 from lumbarclip_jax.evaluators import metrics_file, predictions_file
@@ -27,6 +29,8 @@ from lumbarclip_jax.run_folder.run import (
     load_run,
 )
 
+TRAINING_FOLDER = "training"  # in which an unfinished fine-tune lies, to be continued
+
 log = logging.getLogger("lumbarclip_jax.finetune")
 
 
@@ -42,6 +46,7 @@ def run(options: Options) -> None:
     tasks = tuple(TASKS[task] for task in options.tasks)
     out = _out(options)
     several = max(len(options.workdirs), options.folds) > 1
+    training_folder = out / TRAINING_FOLDER
     answered, beside, classifiers = [], {}, set()
     for number, fold in enumerate(_folds(options), start=1):
         train_examples, validation, measured = (
@@ -50,7 +55,11 @@ def run(options: Options) -> None:
         )
         part = train_examples.part_of_patients(options.label_fraction, options.seed)
         log.info("%s %s: %d training images", fold.dataset.folder, fold.dataset.resplit, len(part))
-        classifier = _classifier(options, fold.initial, part, validation)
+        place = training_folder / f"fold_{number}" if several else training_folder
+        try:
+            classifier = _classifier(options, fold.initial, part, validation, place)
+        except Stopped:  # which the log has told of
+            return
         fitted = measuring.fitted(classifier, part, validation)
         answered.append(measuring.answers(classifier, fitted, measured))
         beside = metrics_file.beside(beside, fold.beside)
@@ -65,6 +74,7 @@ def run(options: Options) -> None:
         saved.remove(folder)
     found = measuring.pooled(answered) if several else answered[0]
     log_summary(_save_numbers(options, out, name, found, beside))
+    shutil.rmtree(training_folder, ignore_errors=True)  # what it was for is done
     if classifiers:
         log.info("lumbarclip_jax.load() takes %s", ", ".join(map(str, sorted(classifiers))))
     else:
@@ -152,12 +162,18 @@ def _folds(options: Options) -> Iterator[Fold]:
 
 
 def _classifier(
-    options: Options, initial: initial_encoder.InitialEncoder, part: Examples, validation: Examples
+    options: Options,
+    initial: initial_encoder.InitialEncoder,
+    part: Examples,
+    validation: Examples,
+    folder: pathlib.Path,
 ) -> training.Classifier:
     if options.baseline == "pixels":
         return pixels.fit_pixels(part, validation)
     recipe, strategy = _recipe(options)
-    return training.train(initial, part, validation, recipe, strategy=strategy, seed=options.seed)
+    return training.train(
+        initial, part, validation, recipe, strategy=strategy, seed=options.seed, folder=folder
+    )
 
 
 def _recipe(options: Options) -> tuple[ConfigDict, str]:

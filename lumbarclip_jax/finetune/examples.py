@@ -4,16 +4,11 @@ import dataclasses
 
 import numpy as np
 
-from data_prep.records.schema import LEVELS
 from lumbarclip_jax.data.dataset import Columns, Dataset
+from lumbarclip_jax.data.fields import one_hot
 from lumbarclip_jax.data.tasks import UNLABELLED, Task
 from lumbarclip_jax.evaluators.classification import Predictions
 from lumbarclip_jax.evaluators.task_rows import LabelledRows, shortage
-
-
-def one_hot(level: np.ndarray) -> np.ndarray:
-    """`[M, 3]` float32, one column a disc level; all 0 for views that show no single one."""
-    return (level[:, None] == np.array(LEVELS)).astype(np.float32)
 
 
 @dataclasses.dataclass(frozen=True)

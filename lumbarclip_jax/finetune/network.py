@@ -1,6 +1,7 @@
 """A trained classifier: networks of one shape, and probabilities in batches of few sizes."""
 
 import dataclasses
+import functools
 from collections.abc import Callable, Sequence
 
 import jax
@@ -10,8 +11,10 @@ from ml_collections import ConfigDict
 from lumbarclip_jax import sharding
 from lumbarclip_jax.finetune.examples import Examples
 from lumbarclip_jax.finetune.initial_encoder import InitialEncoder
-from lumbarclip_jax.finetune.step import make_init, make_probabilities
+from lumbarclip_jax.images import prepare_images
 from lumbarclip_jax.models.classifier import ImageClassifier
+from lumbarclip_jax.objectives.term import LOGITS
+from lumbarclip_jax.training.model_state import KEY_SHAPE, initial_state
 
 # Pixels of some of M images, by their places [B]: uint8 [B, S, S, 1].
 Images = Callable[[np.ndarray], np.ndarray]
@@ -25,6 +28,7 @@ class Network:
       heads: (task, number of classes) of each head.
       recipe: see `recipe.py`.
       cosine_scale: of the heads, see `ImageClassifier`.
+      fsdp: devices that each parameter is split over in training; used on any number.
     """
 
     def __init__(
@@ -33,17 +37,33 @@ class Network:
         heads: tuple[tuple[str, int], ...],
         recipe: ConfigDict,
         cosine_scale: float | None,
+        fsdp: int = 1,
     ):
         self.initial = initial
         self.recipe = recipe
-        self.mesh = sharding.make_mesh()
-        self.model = ImageClassifier(initial.encoder, heads, recipe.dropout, cosine_scale)
-        self._forward = make_probabilities(self.model, initial, recipe)
+        self.mesh = sharding.make_mesh(fsdp)
+        self.model = ImageClassifier(initial.encoder, heads, recipe.model.dropout, cosine_scale)
+        self._forward = make_probabilities(self.model, self.pixels)
+
+    @property
+    def pixels(self) -> ConfigDict:
+        """How images are cut and augmented, for `images.py`."""
+        cut = {"crop_px": self.initial.crop_px, "image_size_px": self.initial.image_size_px}
+        return ConfigDict(cut | {"augment": self.recipe.data.augment.to_dict()})
 
     @property
     def shapes(self) -> dict:
         """Shapes and types of {"params": ..., "batch_stats": ...}."""
-        return jax.eval_shape(make_init(self.model, self.initial), jax.random.key(0))
+        config = ConfigDict({"data": self.pixels})
+        init = functools.partial(initial_state, self.model, config)
+        made = sharding.unbox(jax.eval_shape(init, KEY_SHAPE))
+        return {"params": made.params, "batch_stats": made.batch_stats}
+
+    @property
+    def start(self) -> dict[str, dict]:
+        """The part of the variables that is not new."""
+        brought = self.initial.variables or {}
+        return {name: {"encoder": tree} for name, tree in brought.items() if tree}
 
     def probabilities(
         self, members: Sequence[dict], images: Images, levels: np.ndarray
@@ -54,7 +74,8 @@ class Network:
         way, so that a classifier in use repeats what was measured, up to rounding.
         """
         parts = []
-        batches = sharding.filled_batches(len(levels), self.recipe.batch_size, self.mesh)
+        size = self.recipe.data.global_batch_size
+        batches = sharding.filled_batches(len(levels), size, self.mesh)
         for places, used in batches:
             batch = {"images": images(places), "levels": levels[places]}
             batch = sharding.shard_batch(batch, self.mesh)
@@ -62,6 +83,23 @@ class Network:
             mean = jax.tree.map(lambda *of: np.mean(np.asarray(of, np.float64), axis=0), *each)
             parts.append({task: of[:used] for task, of in mean.items()})
         return jax.tree.map(lambda *of: np.concatenate(of), *parts)
+
+
+def make_probabilities(model: ImageClassifier, pixels: ConfigDict):
+    """Returns jitted `probabilities(variables, images, levels) -> {task: [B, K]}`.
+
+    Of networks that are trained with mirrored images, the mean over both sides.
+    """
+
+    def probabilities(variables, images, levels):
+        sides = [prepare_images(images, pixels)]
+        if pixels.augment.mirror:
+            sides.append(sides[0][:, :, ::-1])
+        each = [jax.tree.map(jax.nn.softmax, model.apply(variables, s, levels)) for s in sides]
+        mean = jax.tree.map(lambda *parts: sum(parts) / len(parts), *each)
+        return {name.removeprefix(LOGITS): of for name, of in mean.items()}
+
+    return jax.jit(probabilities)
 
 
 @dataclasses.dataclass(frozen=True)

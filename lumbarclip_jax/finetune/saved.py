@@ -27,12 +27,14 @@ from lumbarclip_jax.finetune import initial_encoder
 from lumbarclip_jax.finetune.examples import Examples
 from lumbarclip_jax.finetune.measuring import Fitted
 from lumbarclip_jax.finetune.network import Ensemble, Network
+from lumbarclip_jax.finetune.recipe import upgraded
 from lumbarclip_jax.run_folder import checksums, trained_patients, weights_file
 from lumbarclip_jax.run_folder.run import CONFIG_FILE, METRICS_FILE
 
 FILE = "classifier.json"
 WEIGHTS_FILE = "classifier.safetensors"
-VERSION = 1
+VERSION = 2  # in which the recipe has the groups of a run config
+READ = (1, 2)
 AGAIN = "restore it from a copy, or fine-tune again"
 
 
@@ -213,10 +215,10 @@ def read(folder: pathlib.Path) -> Definition:
         raise ValueError(f"{path} is cut or damaged: {AGAIN}") from error
     if seal != _seal(stated):
         raise ValueError(f"{path} was changed after the classifier was saved: {AGAIN}")
-    if stated.pop("version") != VERSION:
+    if stated.pop("version") not in READ:
         raise ValueError(
-            f"{path} has version {version}, this program reads {VERSION}: load it with the version "
-            "of lumbarclip_jax that wrote it"
+            f"{path} has version {version}, this program reads {' and '.join(map(str, READ))}: "
+            "load it with the version of lumbarclip_jax that wrote it"
         )
     definition = Definition(**stated)
     for name, actual in checksums.changed(folder, definition.files):
@@ -241,7 +243,8 @@ def load(folder: pathlib.Path) -> tuple[Definition, Ensemble]:
         dtype=definition.dtype,
     )
     heads = tuple((task, len(classes)) for task, classes in definition.tasks.items())
-    network = Network(initial, heads, ConfigDict(definition.recipe), definition.cosine_scale)
+    recipe = ConfigDict(upgraded(definition.recipe))
+    network = Network(initial, heads, recipe, definition.cosine_scale)
     path = folder / WEIGHTS_FILE
     arrays = safetensors.numpy.load_file(path)
     names = [f"member_{place}" for place in range(len(definition.epochs_kept))]

@@ -20,6 +20,8 @@ class ImageClassifier(nn.Module):
     dropout: float = 0.0  # of pooled features
     cosine_scale: float | None = None  # logits are this times cosines, as LDAM asks for
 
+    takes = ("images", "level")  # fields of a batch, see `data.fields`
+
     @nn.compact
     def __call__(
         self,
@@ -28,12 +30,12 @@ class ImageClassifier(nn.Module):
         *,
         train: bool = False,
     ) -> dict[str, Array]:
-        """Returns logits float32 [B, K] by task; `levels` are one-hot, or blends of these."""
+        """Returns logits/<task> float32 [B, K]; `levels` are one-hot, or blends of these."""
         features = self.encoder(images, train=train)["pooled"].astype(jnp.float32)
         features = nn.Dropout(self.dropout, deterministic=not train)(features)
         inputs = jnp.concatenate([features, levels], axis=1)
         return {
-            task: Head(classes, self.cosine_scale, name=f"head_{task}")(inputs)
+            f"logits/{task}": Head(classes, self.cosine_scale, name=f"head_{task}")(inputs)
             for task, classes in self.heads
         }
 

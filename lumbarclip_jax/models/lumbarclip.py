@@ -32,6 +32,8 @@ class LumbarCLIP(nn.Module):
     logit_scale_init: float
     logit_bias_init: float | None = None
 
+    takes = ("images", "input_ids", "attention_mask")  # fields of a batch, see `data.fields`
+
     def setup(self) -> None:
         self.logit_scale = self.param(
             "logit_scale", nn.initializers.constant(self.logit_scale_init), ()

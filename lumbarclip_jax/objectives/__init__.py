@@ -13,9 +13,11 @@ TERMS = {
     "soft_clip": "lumbarclip_jax.objectives.soft_clip:SoftClip",
     "clip": "lumbarclip_jax.objectives.clip:Clip",
     "siglip": "lumbarclip_jax.objectives.siglip:SigLip",
+    "labels": "lumbarclip_jax.objectives.labels:Labels",
 }
 # Of every term in a config, beside its own settings.
 WEIGHT, SCHEDULE = "weight", "schedule"
+COUNTS = "counts"  # a field of a term that is no setting, see `term.Term`
 
 
 def term_class(name: str) -> type:

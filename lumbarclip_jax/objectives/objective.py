@@ -3,12 +3,14 @@
 from collections.abc import Mapping
 from typing import Any
 
+import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.sharding import Mesh
 from jaxtyping import Array, Float
 from ml_collections import ConfigDict
 
-from lumbarclip_jax.objectives.term import MADE_OF, OUTPUTS, Batch, Outputs, Params, RowTerm
+from lumbarclip_jax.objectives.term import Batch, Outputs, Params, RowTerm, is_output, made_of
 from lumbarclip_jax.objectives.weighted import Weighted, build
 
 # What a term without a streamed form may compare: about ten B×B float32 matrices, 2.7 GB.
@@ -24,17 +26,24 @@ class Objective:
 
     Args:
       config: `config.objective`.
+      counts: by task, how many images of every class are trained on [K], for terms that weight
+        classes; None where that is not known, as where nothing is trained.
 
     Raises:
       ValueError: as `weighted.build`.
     """
 
-    def __init__(self, config: ConfigDict | Mapping[str, Any]):
-        self.terms = build(config)
+    def __init__(
+        self,
+        config: ConfigDict | Mapping[str, Any],
+        counts: Mapping[str, np.ndarray] | None = None,
+    ):
+        self.terms = build(config, counts)
         read = dict.fromkeys(name for each in self.terms for name in each.term.reads)
-        self.outputs = tuple(name for name in read if name in OUTPUTS)
-        made_of = dict.fromkeys(field for name in self.outputs for field in MADE_OF[name])
-        self.fields = (*made_of, *(name for name in read if name not in OUTPUTS))
+        self.outputs = tuple(name for name in read if is_output(name))
+        needed = dict.fromkeys(field for name in self.outputs for field in made_of(name))
+        needed |= dict.fromkeys(name for name in read if not is_output(name))
+        self.fields = tuple(needed)
         self.learned = {name for each in self.terms for name in each.term.learned}
 
     def require_room(self, batch_size: int) -> None:
@@ -47,18 +56,30 @@ class Objective:
                     "that, or leave the term out"
                 )
 
-    def rows(self, outputs: Mapping[str, Array], batch: Batch) -> Outputs:
+    def prepared(self, key: Array, batch: Batch) -> Batch:
+        """The batch as the model is to see it, see `Term.prepared`; each term has its own key."""
+        for index, each in enumerate(self.terms):
+            batch = each.term.prepared(jax.random.fold_in(key, index), batch)
+        return batch
+
+    def rows(
+        self,
+        outputs: Mapping[str, Array],
+        batch: Batch,
+        progress: Float[Array, ""] | float = 0.0,
+    ) -> Outputs:
         """What the encoding pass keeps: what terms read of the model, and losses of single rows.
 
         Args:
           outputs: of the model, [B, V, ...] and perhaps more than is read.
           batch: the rows that were encoded.
+          progress: the part of training that is over, 0 to 1.
         """
         kept = {name: outputs[name] for name in self.outputs if self._is_compared(name)}
         for name, term, *_ in self.terms:
             if isinstance(term, RowTerm):
-                read = {output: outputs[output] for output in term.reads if output in OUTPUTS}
-                losses, weights = term.rows(read, batch)
+                read = {output: outputs[output] for output in term.reads if is_output(output)}
+                losses, weights = term.rows(read, batch, progress)
                 kept |= {f"{ROWS}/{name}": losses, f"{WEIGHTS}/{name}": weights}
         return kept
 

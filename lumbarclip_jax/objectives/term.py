@@ -6,7 +6,7 @@ from typing import Any
 from jax.sharding import Mesh
 from jaxtyping import Array, Float
 
-from lumbarclip_jax.data.fields import IMAGES, TOKENS
+from lumbarclip_jax.data.fields import IMAGES, LEVEL, TOKENS
 
 Outputs = dict[str, Array]  # float leaves [B, ...] of the encoding pass
 Batch = Mapping[str, Array]  # [B, ...]
@@ -20,7 +20,18 @@ MADE_OF = {
     "text_embeds": TOKENS,
     "text_features": TOKENS,
 }
-OUTPUTS = tuple(MADE_OF)
+# "logits/<task>" [B, V, K], of `ImageClassifier`.
+LOGITS, LOGITS_MADE_OF = "logits/", (IMAGES, LEVEL)
+
+
+def is_output(name: str) -> bool:
+    """Whether a term reads this of the model, and not of the batch."""
+    return name in MADE_OF or name.startswith(LOGITS)
+
+
+def made_of(output: str) -> tuple[str, ...]:
+    """The fields of a batch that the model makes an output of."""
+    return MADE_OF.get(output, LOGITS_MADE_OF)
 
 
 class Term:
@@ -28,7 +39,8 @@ class Term:
 
     A term is a frozen dataclass. Its fields are settings, which a config states under
     `config.objective.<term>`; those called `method` and `group_reports` may be left to
-    `config.objective` itself.
+    `config.objective` itself. One called `counts` is no setting: it is given how many images of
+    every class of a task are trained on, see `objective.Objective`.
     """
 
     learned: tuple[str, ...] = ("logit_scale",)  # scalars of the model that it reads
@@ -37,12 +49,17 @@ class Term:
 
     @property
     def reads(self) -> tuple[str, ...]:
-        """Names of OUTPUTS, and of fields of the batch, see `data.fields`."""
+        """Names of outputs, see `is_output`, and of fields of the batch, see `data.fields`."""
         return ()
 
     def faults(self) -> Iterator[str]:
         """A sentence for each setting that cannot be: "<field>=<value> must be ..."."""
         yield from ()
+
+    def prepared(self, key: Array, batch: Batch) -> Batch:
+        """The batch as the model is to see it, of one whose images are cut and augmented."""
+        del key
+        return batch
 
     def __call__(
         self, params: Params, outputs: Outputs, batch: Batch, mesh: Mesh
@@ -73,11 +90,12 @@ class RowTerm(Term):
     learned = ()
 
     def rows(
-        self, outputs: Outputs, batch: Batch
+        self, outputs: Outputs, batch: Batch, progress: Float[Array, ""] | float
     ) -> tuple[Float[Array, "B *T"], Float[Array, "B *T"]]:
         """The loss of each row and its weight, 0 where nothing is known of it.
 
         With a second axis there are several questions, and the value is the mean over these.
+        `progress` is the part of training that is over, 0 to 1.
         """
         raise NotImplementedError
 

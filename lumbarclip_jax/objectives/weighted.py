@@ -6,10 +6,11 @@ import itertools
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
+import numpy as np
 from ml_collections import ConfigDict
 
 from lumbarclip_jax import objectives
-from lumbarclip_jax.objectives import SCHEDULE, WEIGHT
+from lumbarclip_jax.objectives import COUNTS, SCHEDULE, WEIGHT
 from lumbarclip_jax.objectives.term import Term
 
 
@@ -22,15 +23,19 @@ class Weighted(NamedTuple):
     schedule: tuple[tuple[float, float], ...]  # (part of training, factor of the weight)
 
 
-def build(objective: ConfigDict | Mapping[str, Any]) -> list[Weighted]:
+def build(
+    objective: ConfigDict | Mapping[str, Any], counts: Mapping[str, np.ndarray] | None
+) -> list[Weighted]:
     """The terms that are computed: those of `config.objective` whose weight is not 0.
+
+    `counts` is as for `objective.Objective`.
 
     Raises:
       ValueError: a line for each fault of the config.
     """
     built, broken = [], []
     for name, settings in objectives.computed(objective).items():
-        faults, weighted = _build(name, settings, objective)
+        faults, weighted = _build(name, settings, objective, counts or {})
         broken += [f"objective.{name}.{fault}" for fault in faults]
         built += weighted
     if not (built or broken):
@@ -41,15 +46,18 @@ def build(objective: ConfigDict | Mapping[str, Any]) -> list[Weighted]:
     return built
 
 
-def _build(name: str, settings: Any, objective: Any):
+def _build(name: str, settings: Any, objective: Any, counts: Mapping[str, np.ndarray]):
     """(faults, [the term] if it can be built)."""
     made = objectives.term_class(name)
-    known = [field.name for field in dataclasses.fields(made)]
+    known = [field.name for field in dataclasses.fields(made) if field.name != COUNTS]
     own = {field: x for field, x in settings.items() if field not in (WEIGHT, SCHEDULE)}
     if unknown := [field for field in own if field not in known]:
         return [_unknown(field, known) for field in unknown], []
     shared = {field: x for field, x in objective.items() if field in known}
-    term = made(**{field: _frozen(x) for field, x in (shared | own).items()})
+    given = {field: _frozen(x) for field, x in (shared | own).items()}
+    if any(field.name == COUNTS for field in dataclasses.fields(made)):
+        given[COUNTS] = counts
+    term = made(**given)
     schedule = _frozen(settings.get(SCHEDULE, ()))
     faults = [*term.faults(), *_faults_of_weight(settings[WEIGHT]), *_faults_of(schedule)]
     return faults, [Weighted(name, term, float(settings[WEIGHT]), schedule)]

@@ -43,6 +43,7 @@ MAY_CHANGE = frozenset(
         "eval.at_the_end",
         "eval.choose_by",
         "eval.patience",
+        "eval.averaged",
         "eval.batch_size",
         "eval.bootstrap_resamples",
         "eval.final_split",
@@ -65,6 +66,8 @@ LATER = {
     "model.image_encoder.sizes": None,
     "model.text_encoder.pretrained": "",
     "model.text_encoder.sizes": None,
+    "optim.ema_decay": 0.0,
+    "eval.averaged": True,
     "eval.choose_by": "",
     "eval.patience": 0,
 }

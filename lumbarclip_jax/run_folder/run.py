@@ -18,7 +18,6 @@ from lumbarclip_jax.evaluators import predictions_file
 from lumbarclip_jax.evaluators.embedder import Embedder
 from lumbarclip_jax.evaluators.metrics_file import read_metrics
 from lumbarclip_jax.models import LumbarCLIP, build_model
-from lumbarclip_jax.objectives.earlier import upgraded
 from lumbarclip_jax.run_folder import (
     checksums,
     choice,
@@ -29,7 +28,13 @@ from lumbarclip_jax.run_folder import (
 )
 from lumbarclip_jax.run_folder.checkpoints import Checkpointer
 from lumbarclip_jax.training import train_step
-from lumbarclip_jax.training.model_state import ModelState, abstract_model_state
+from lumbarclip_jax.training.encoding import make_encoders
+from lumbarclip_jax.training.model_state import (
+    AveragedState,
+    ModelState,
+    abstract_model_state,
+    uses_average,
+)
 
 CONFIG_FILE = "config.json"
 VOCABULARY_FILE = "vocab.txt"
@@ -54,19 +59,10 @@ class Run:
     mesh: jax.sharding.Mesh
     tokenizer: Tokenizer
     model: LumbarCLIP
-    state: ModelState  # a `TrainState` while training
+    state: ModelState
 
     def embedder(self, dataset: Dataset) -> Embedder:
-        encode_image, encode_text = train_step.make_encoders(self.model, self.config, self.mesh)
-        return Embedder(
-            encode_image,
-            encode_text,
-            dataset,
-            self.tokenizer,
-            mesh=self.mesh,
-            batch_size=self.config.eval.batch_size,
-            level_prefix=self.config.data.level_prefix,
-        )
+        return make_embedder(self.config, self.mesh, self.tokenizer, self.model, dataset)
 
     def dataset(self, folder: str | pathlib.Path = "") -> Dataset:
         """The run's own data set with its splits, or another one with the splits that it has.
@@ -134,6 +130,26 @@ class Run:
         """What was measured when training ended; empty before that."""
         path = self.folder / METRICS_FILE
         return read_metrics(path) if path.is_file() else {}
+
+
+def make_embedder(
+    config: ConfigDict,
+    mesh: jax.sharding.Mesh,
+    tokenizer: Tokenizer,
+    model: LumbarCLIP,
+    dataset: Dataset,
+) -> Embedder:
+    """Access to the embeddings of a data set by a model, in any state of its weights."""
+    encode_image, encode_text = make_encoders(model, config, mesh)
+    return Embedder(
+        encode_image,
+        encode_text,
+        dataset,
+        tokenizer,
+        mesh=mesh,
+        batch_size=config.eval.batch_size,
+        level_prefix=config.data.level_prefix,
+    )
 
 
 def is_complete(folder: pathlib.Path) -> bool:
@@ -258,7 +274,7 @@ def load_run(folder: str | pathlib.Path) -> Run:
             f"{folder} is not a training run (no {CONFIG_FILE}): pass the --workdir of "
             "`python -m lumbarclip_jax.main`, or a folder exported with --format=safetensors"
         )
-    config = ConfigDict(upgraded(_read_json(path)))
+    config = ConfigDict(config_changes.with_defaults(_read_json(path)))
     mesh = sharding.make_mesh()
     tokenizer = Tokenizer(folder / VOCABULARY_FILE, config.data.max_tokens, config.data.lowercase)
     model = build_model(config.model, tokenizer.vocab_size, train_step.compute_dtype(config))
@@ -266,12 +282,15 @@ def load_run(folder: str | pathlib.Path) -> Run:
     if is_export:
         state = _exported_state(folder, abstract)
     else:
+        if uses_average(config):
+            abstract = AveragedState.of(abstract)
         with Checkpointer(folder) as checkpointer:
             # What was measured on the run is of these weights, and no other pass for them.
             if chosen := choice.read(folder):
                 state = checkpointer.restore_step(abstract, chosen["step"])
             else:
                 state, _ = checkpointer.restore(abstract, fall_back=False)
+        state = state.as_model_state()
     return Run(folder, config, mesh, tokenizer, model, state)
 
 

@@ -56,6 +56,7 @@ def _broken_rules(config: ConfigDict):
         "data.keep_sentence",
         "data.phantom_difficulty",
         "optim.final_lr_fraction",
+        "optim.ema_decay",
     ):
         yield from _range(config, field, low=0, high=1)
     yield from _range(config, "data.max_tokens", low=3)
@@ -94,6 +95,7 @@ def _broken_rules(config: ConfigDict):
 def _objective(config: ConfigDict):
     # Imported here, where flags are read: neither --help nor a typo in them should wait for JAX.
     from lumbarclip_jax.objectives.objective import Objective
+    from lumbarclip_jax.objectives.term import MADE_OF, is_output
 
     try:
         objective = Objective(config.objective)
@@ -102,6 +104,11 @@ def _objective(config: ConfigDict):
         yield str(error)
         return
     for name, term, *_ in objective.terms:
+        if unknown := [read for read in term.reads if is_output(read) and read not in MADE_OF]:
+            yield (
+                f"objective.{name} reads {', '.join(unknown)}, which a model of images and texts "
+                "does not give: train a classifier with lumbarclip_jax.finetune"
+            )
         if "logit_bias" in term.learned and config.model.logit_bias_init is None:
             yield (
                 f"objective.{name} has a learned bias, so model.logit_bias_init must be a number: "

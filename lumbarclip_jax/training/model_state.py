@@ -6,10 +6,12 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from lumbarclip_jax import sharding
+from lumbarclip_jax.data import fields
 
 KEY_SHAPE = jax.eval_shape(lambda: jax.random.key(0))
 
@@ -30,11 +32,50 @@ class ModelState:
     params: Any  # nested dicts
     batch_stats: Any  # nested dicts, empty for encoders without batch normalisation
 
+    def as_model_state(self) -> "ModelState":
+        """The weights alone, of a state that has more."""
+        return ModelState(self.step, self.params, self.batch_stats)
+
+
+@functools.partial(
+    jax.tree_util.register_dataclass, data_fields=["step", "averaged"], meta_fields=[]
+)
+@dataclasses.dataclass(frozen=True)
+class AveragedState:
+    """Of a train state whose running mean of weights is used; what else it has is not read."""
+
+    step: Any
+    averaged: Any  # {"params": ..., "batch_stats": ...}
+
+    @classmethod
+    def of(cls, state: ModelState) -> "AveragedState":
+        averaged = {"params": state.params, "batch_stats": state.batch_stats}
+        return cls(state.step, averaged)
+
+    def as_model_state(self) -> ModelState:
+        return ModelState(self.step, **self.averaged)
+
+
+def uses_average(config: ConfigDict) -> bool:
+    """Whether the running mean of weights is measured and used, and not the last weights."""
+    return bool(config.optim.ema_decay) and config.eval.averaged
+
+
+def measured(state, config: ConfigDict) -> ModelState:
+    """The part of a train state that is measured and used."""
+    if uses_average(config):
+        return AveragedState(state.step, state.averaged).as_model_state()
+    return state.as_model_state()
+
 
 def initial_state(model, config: ConfigDict, key: jax.Array) -> ModelState:
     """The state before the first step, its parameters boxed with their logical axes."""
-    size, tokens = config.data.image_size_px, config.data.max_tokens
-    inputs = (jnp.zeros((1, size, size, 1)), *(2 * [jnp.ones((1, tokens), jnp.int32)]))
+    size, tokens = config.data.image_size_px, config.data.get("max_tokens", 0)
+    inputs = []
+    for field in model.takes:
+        shape, dtype = fields.shape(field, size, tokens)
+        one = (1, *shape[1:]) if field in fields.VIEWED else (1, *shape)
+        inputs.append(jnp.ones(one, jnp.int32) if dtype == np.int32 else jnp.zeros(one))
     made = model.init(key, *inputs)
     return ModelState(jnp.zeros((), jnp.int32), made["params"], made.get("batch_stats", {}))
 

@@ -52,7 +52,7 @@ class SkippedSteps:
         saved = "nothing is saved" if saved_step is None else f"step {saved_step} is saved"
         raise FloatingPointError(
             f"the loss is {loss} at step {step}, and the last {self.in_a_row} steps were skipped "
-            f"because loss or gradient was not finite ({saved}): lower --config.optim.lr or "
-            "--config.optim.clip_norm and run again; if it stops alike, the saved weights are "
+            f"because loss or gradient was not finite ({saved}): lower optim.lr or "
+            "optim.clip_norm and run again; if it stops alike, the saved weights are "
             "ruined too: delete that checkpoint, or choose another --workdir"
         )

@@ -1,4 +1,4 @@
-"""The pure parts of training: the state, one optimizer step, and encoding for evaluation."""
+"""The pure parts of training: the state, its gradient and one optimizer step."""
 
 import contextlib
 import dataclasses
@@ -10,31 +10,39 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from jax import lax
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from lumbarclip_jax import sharding
-from lumbarclip_jax.data.fields import IMAGES, TOKENS
-from lumbarclip_jax.images import augment_images, prepare_images
+from lumbarclip_jax.data.fields import IMAGES
+from lumbarclip_jax.images import augment_images
 from lumbarclip_jax.objectives.objective import Objective
 from lumbarclip_jax.training import accumulation, optim
+from lumbarclip_jax.training.encoding import learned, make_encode, with_views, without_views
 from lumbarclip_jax.training.model_state import KEY_SHAPE, ModelState, initial_state
 from lumbarclip_jax.xla_cpu import order
 
+# Encoders whose gradients are slow inside `lax.scan` on a CPU, see `xla_cpu`.
+CONVOLUTIONAL = ("resnet", "small_cnn")
 # By platform of the devices; docs/benchmarks/compiler_options.md says what each is worth.
 COMPILER_OPTIONS = {"gpu": {"xla_allow_excess_precision": False}}
 
 
 @functools.partial(
     jax.tree_util.register_dataclass,
-    data_fields=["step", "params", "batch_stats", "opt_state"],
+    data_fields=["step", "params", "batch_stats", "opt_state", "averaged"],
     meta_fields=[],
 )
 @dataclasses.dataclass(frozen=True)
 class TrainState(ModelState):
-    """Everything a step reads and writes; a plain pytree."""
+    """Everything a step reads and writes; a plain pytree.
+
+    `averaged` is the running mean of parameters and running statistics, `{"params": ...,
+    "batch_stats": ...}`, and empty where `optim.ema_decay` is 0.
+    """
 
     opt_state: Any
+    averaged: Any
 
 
 def compute_dtype(config: ConfigDict) -> jnp.dtype:
@@ -72,7 +80,7 @@ def _draws_by_kernel():
 
 
 def replace_variables(state: TrainState, variables: dict) -> TrainState:
-    """The state with the arrays of a part of the variables tree in place of its own.
+    """The state with the arrays of a part of the variables tree in place of its own, and its mean.
 
     Args:
       variables: host or device arrays under "params" and "batch_stats". Every device is given its
@@ -85,11 +93,12 @@ def replace_variables(state: TrainState, variables: dict) -> TrainState:
         given = np.asarray(given, own.dtype)
         return jax.make_array_from_callback(own.shape, own.sharding, given.__getitem__)
 
-    return dataclasses.replace(
-        state,
-        params=replace(state.params, variables["params"]),
-        batch_stats=replace(state.batch_stats, variables["batch_stats"]),
-    )
+    parts = {
+        "params": replace(state.params, variables.get("params", {})),
+        "batch_stats": replace(state.batch_stats, variables.get("batch_stats", {})),
+    }
+    averaged = jax.tree.map(jnp.copy, parts) if state.averaged else {}
+    return dataclasses.replace(state, **parts, averaged=averaged)
 
 
 def abstract_train_state(model, config: ConfigDict, mesh: Mesh):
@@ -105,74 +114,47 @@ def _state_plan(model, config: ConfigDict, mesh: Mesh):
 
     def init(key) -> TrainState:
         made = initial(key)
-        return TrainState(**vars(made), opt_state=optimizer.init(made.params))
+        parts = {"params": made.params, "batch_stats": made.batch_stats}
+        averaged = jax.tree.map(jnp.copy, parts) if config.optim.ema_decay else {}
+        return TrainState(**vars(made), opt_state=optimizer.init(made.params), averaged=averaged)
 
     return init, optimizer, sharding.shardings(jax.eval_shape(init, KEY_SHAPE), mesh)
 
 
-def make_encode(model, config: ConfigDict, objective: Objective):
-    """Returns `encode(params, batch_stats, batch, dropout_key) -> (outputs, batch_stats)`.
-
-    The images of the batch are those that the encoder sees, [B, V, H, W, 1], and its texts
-    [B, W, T]; the outputs are those of `Objective.rows`.
-    """
-
-    def encode(params, batch_stats, batch, dropout_key):
-        said, updated = model.apply(
-            {"params": _learned(config, params), "batch_stats": batch_stats},
-            *(_without_views(batch[name]) for name in (IMAGES, *TOKENS)),
-            train=True,
-            rngs={"dropout": dropout_key},
-            mutable=["batch_stats"],
-        )
-        rows = len(batch[IMAGES])
-        said = {name: _with_views(said[name], rows) for name in objective.outputs}
-        return objective.rows(said, batch), updated.get("batch_stats", {})
-
-    return encode
-
-
-def _without_views(leaf: jax.Array) -> jax.Array:
-    """[B, V, ...] as [B V, ...], the views of a row side by side."""
-    return leaf.reshape(-1, *leaf.shape[2:])
-
-
-def _with_views(leaf: jax.Array, rows: int) -> jax.Array:
-    """The inverse of `_without_views`."""
-    return leaf.reshape(rows, -1, *leaf.shape[1:])
-
-
-def _learned(config: ConfigDict, params):
-    """Frozen parameters need no backward pass."""
-    train_mask = optim.trainable(config.optim, params)
-    return jax.tree.map(lambda p, t: p if t else jax.lax.stop_gradient(p), params, train_mask)
-
-
-def make_gradient(model, config: ConfigDict, mesh: Mesh, *, augment: bool = True):
+def make_gradient(
+    model,
+    config: ConfigDict,
+    mesh: Mesh,
+    objective: Objective | None = None,
+    *,
+    augment: bool = True,
+):
     """Returns `gradient(state, batch, key, progress) -> ((loss, (terms, batch_stats)), gradient)`.
 
     The gradient is that of the parameters, and `terms` has each term of the objective by name.
     `key` is that of one step, `progress` the part of training before it. With
     `optim.accumulation_steps` above 1 the same gradient is taken in parts, see `accumulation.py`.
-    Without `augment` the images of the batch are those that the encoder sees.
+    `objective` is that of the config where none is given. Without `augment` the images of the
+    batch are those that the encoder sees.
     """
-    objective = Objective(config.objective)
-    encode = make_encode(model, config, objective)
+    objective = objective or Objective(config.objective)
     parts = config.optim.accumulation_steps
     on_cpu = mesh.devices.flat[0].platform == "cpu"
-    unrolls = on_cpu and config.model.image_encoder.name == "resnet"
+    unrolls = on_cpu and config.model.image_encoder.name in CONVOLUTIONAL
     loop = order.unrolled if unrolls else lax.scan
 
     def gradient(state: TrainState, batch, key, progress):
         def compare(params, outputs, batch):
-            return objective(_learned(config, params), outputs, batch, mesh, progress)
+            return objective(learned(config, params), outputs, batch, mesh, progress)
 
         augment_key, dropout_key = jax.random.split(key)
         if augment:
             # In one piece even where the encoders take it in parts: an image is a few thousandths
             # of what they keep of it.
-            images = augment_images(augment_key, _without_views(batch[IMAGES]), config.data)
-            batch = {**batch, IMAGES: _with_views(images, len(batch[IMAGES]))}
+            images = augment_images(augment_key, without_views(batch[IMAGES]), config.data)
+            batch = {**batch, IMAGES: with_views(images, len(batch[IMAGES]))}
+            batch = objective.prepared(jax.random.fold_in(augment_key, 1), batch)
+        encode = make_encode(model, config, objective, progress)
         value_and_grad = accumulation.value_and_grad(encode, compare, parts, mesh, loop)
         return value_and_grad(state.params, state.batch_stats, batch, dropout_key)
 
@@ -191,35 +173,62 @@ def update_params(optimizer, config: ConfigDict, state: TrainState, grads, lr: j
     return params, opt_state
 
 
-def make_train_step(model, optimizer, config: ConfigDict, mesh: Mesh, *, augment: bool = True):
+def average(config: ConfigDict, state: TrainState, params, batch_stats):
+    """The running mean of weights after a step: d times itself and 1 - d times the new weights.
+
+    d is `optim.ema_decay`, and (1 + t) / (10 + t) at step t while that is less: the mean should
+    soon forget the weights that training started from.
+    """
+    if not state.averaged:
+        return {}
+    decay = jnp.minimum(config.optim.ema_decay, (1 + state.step) / (10 + state.step))
+    new = {"params": params, "batch_stats": batch_stats}
+    return jax.tree.map(
+        lambda mean, leaf: (decay * mean + (1 - decay) * leaf).astype(leaf.dtype),
+        state.averaged,
+        new,
+    )
+
+
+def make_train_step(
+    model,
+    optimizer,
+    config: ConfigDict,
+    mesh: Mesh,
+    objective: Objective | None = None,
+    *,
+    augment: bool = True,
+):
     """Compiles nothing yet: returns `train_step(state, batch, lr, key, progress)`.
 
     It returns (state, metrics). The state is donated. Every random draw is a function of (key,
     state.step), so a resumed run repeats the one that was not stopped. Rate, key and progress, the
     part of training before the step, are arguments and not constants of the program: runs that
-    differ in them alone share one compilation. Metrics are scalars on the device. For `augment` see
-    `make_gradient`.
+    differ in them alone share one compilation. Metrics are scalars on the device. For `objective`
+    and `augment` see `make_gradient`.
 
     A step whose loss, gradient or rate is not finite is skipped: it counts, and changes nothing
     else. Of a finite gradient the moments, and with them the update, are finite.
     """
-    gradient = make_gradient(model, config, mesh, augment=augment)
+    gradient = make_gradient(model, config, mesh, objective, augment=augment)
 
     def train_step(state: TrainState, batch, lr, key, progress):
         key = jax.random.fold_in(key, state.step)
         (loss, (terms, batch_stats)), grads = gradient(state, batch, key, progress)
         params, opt_state = update_params(optimizer, config, state, grads, lr)
         grad_norm = optim.global_norm(grads)
-        new = TrainState(state.step, params, batch_stats, opt_state)
+        averaged = average(config, state, params, batch_stats)
+        new = TrainState(state.step, params, batch_stats, opt_state, averaged)
         is_finite = jnp.isfinite(loss) & jnp.isfinite(grad_norm) & jnp.isfinite(lr)
         new = dataclasses.replace(order.pick(is_finite, new, state), step=state.step + 1)
         metrics = {
             "loss": loss,
             **{f"loss/{name}": value for name, value in terms.items()},
             "grad_norm": grad_norm,
-            "temperature": jnp.exp(-new.params["logit_scale"]),
             "skipped_steps": skipped_steps(new),
         }
+        if "logit_scale" in new.params:
+            metrics["temperature"] = jnp.exp(-new.params["logit_scale"])
         return new, metrics
 
     # Stated, because the compiler may prefer to leave a state elsewhere than it found it, and a
@@ -236,29 +245,3 @@ def make_train_step(model, optimizer, config: ConfigDict, mesh: Mesh, *, augment
 def skipped_steps(state: TrainState) -> jax.Array:
     """How many steps of the run were skipped: those that the optimizer did not count."""
     return state.step - optax.tree.get(state.opt_state, "count")
-
-
-def make_encoders(model, config: ConfigDict, mesh: Mesh):
-    """Returns jitted `encode_image(state, images)` and `encode_text(state, tokens)`.
-
-    `images` are stored slices, uint8 [B, S, S, 1]; `tokens` the tokenizer's dict. Both return the
-    model's dict of embeddings and features, replicated on every device.
-    """
-    everywhere = NamedSharding(mesh, PartitionSpec())
-
-    def variables(state: ModelState):
-        return {"params": state.params, "batch_stats": state.batch_stats}
-
-    def encode_image(state, images):
-        pixels = prepare_images(images, config.data)
-        return model.apply(variables(state), pixels, method="encode_image")
-
-    def encode_text(state, tokens):
-        return model.apply(
-            variables(state), tokens["input_ids"], tokens["attention_mask"], method="encode_text"
-        )
-
-    return (
-        jax.jit(encode_image, out_shardings=everywhere),
-        jax.jit(encode_text, out_shardings=everywhere),
-    )

@@ -11,7 +11,7 @@ Training with one, for a batch of images [B, ...] and labels [B] of K classes wi
     strategy = strategy.STRATEGIES["mamix_drw"]
     mixture = strategy.mix(key, labels, counts)
     logits = classify(mixture.blend(images))
-    loss = strategy.losses(logits, labels, mixture, counts, progress).mean()
+    loss = strategy.losses(logits, mixture.labels(labels), counts, progress).mean()
 
 Formulas follow the papers named in each docstring; settings are those of "From SMOTE to Mixup for
 Deep Imbalanced Classification" (Cheng, Mai & Lin, arXiv 2308.15457).

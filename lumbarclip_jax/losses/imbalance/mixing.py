@@ -8,6 +8,7 @@ mixup (Zhang et al. 2018, arXiv 1710.09412) and the public code of the other two
 
 import dataclasses
 import functools
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -36,6 +37,31 @@ class Mixture:
         """Images, or whatever else the classifier is given, in the weights of the images."""
         weight = self.image_weight.reshape(-1, *(1,) * (inputs.ndim - 1))
         return weight * inputs + (1 - weight) * inputs[self.partner]
+
+    def labels(self, labels: Int[Array, "B"]) -> "MixedLabels":
+        """Those of the blends, of the labels of the images that are blended."""
+        return MixedLabels(labels, labels[self.partner], self.label_weight)
+
+
+class MixedLabels(NamedTuple):
+    """The labels of a batch of blends; below 0 is unknown."""
+
+    own: Int[Array, "B"]
+    partner: Int[Array, "B"]
+    own_weight: Float[Array, "B"]
+
+    @classmethod
+    def alone(cls, labels: Int[Array, "B"]) -> "MixedLabels":
+        """Of images that are not blended."""
+        return cls(labels, labels, jnp.ones(len(labels)))
+
+    def known(self) -> Float[Array, "B"]:
+        """The part of each blend whose label is known, 0 to 1."""
+        return self.sum_of(jnp.where(self.own < 0, 0.0, 1.0), jnp.where(self.partner < 0, 0.0, 1.0))
+
+    def sum_of(self, own: Float[Array, "B"], partner: Float[Array, "B"]) -> Float[Array, "B"]:
+        """What is of either label, in the labels' weights."""
+        return self.own_weight * own + (1 - self.own_weight) * partner
 
 
 def alone(share: Float[Array, ""], own: Float[Array, "B"], other: Float[Array, "B"]) -> Weights:

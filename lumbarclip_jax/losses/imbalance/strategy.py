@@ -8,9 +8,16 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from lumbarclip_jax.finetune.imbalance import mixing, weighting
-from lumbarclip_jax.finetune.imbalance.losses import COSINE_SCALE, cross_entropy, focal, ldam
-from lumbarclip_jax.finetune.imbalance.mixing import Mixture, alone, mamix, mixup, remix
+from lumbarclip_jax.losses.imbalance import mixing, weighting
+from lumbarclip_jax.losses.imbalance.losses import COSINE_SCALE, cross_entropy, focal, ldam
+from lumbarclip_jax.losses.imbalance.mixing import (
+    MixedLabels,
+    Mixture,
+    alone,
+    mamix,
+    mixup,
+    remix,
+)
 
 # Deferred weights set in after this part of training: epoch 160 of 200 in the papers.
 DEFERRED_UNTIL = 0.8
@@ -28,6 +35,11 @@ class Strategy:
     weights: Callable[..., Float[Array, "K"]] = weighting.uniform
     deferred: bool = False  # weights are 1 until DEFERRED_UNTIL of training
     loss: Callable[..., Float[Array, "B"]] = cross_entropy
+
+    @property
+    def mixes(self) -> bool:
+        """Whether images are blended."""
+        return self.rule is not alone
 
     @property
     def cosine_scale(self) -> float | None:
@@ -54,8 +66,7 @@ class Strategy:
     def losses(
         self,
         logits: Float[Array, "B K"],
-        labels: Int[Array, "B"],
-        mixture: Mixture,
+        labels: MixedLabels,
         counts: Float[Array, "K"],
         progress: Float[Array, ""] | float = 1.0,
     ) -> Float[Array, "B"]:
@@ -69,8 +80,7 @@ class Strategy:
             loss = weights[labels] * self.loss(logits, labels, counts)
             return jnp.where(labels < 0, 0.0, loss)
 
-        own, other = of(labels), of(labels[mixture.partner])
-        return mixture.label_weight * own + (1 - mixture.label_weight) * other
+        return labels.sum_of(of(labels.own), of(labels.partner))
 
 
 STRATEGIES: dict[str, Strategy] = {
