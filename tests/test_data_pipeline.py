@@ -1,10 +1,12 @@
 """Reading a data set folder: text, tokens and deterministic, resumable, shareable batches."""
 
+import dataclasses
 import json
 
 import numpy as np
 import pytest
 
+from data_prep.records.schema import LEVELS
 from lumbarclip_jax.data.dataset import Dataset, with_level
 from lumbarclip_jax.data.pipeline import train_iterator
 from lumbarclip_jax.data.sentences import sample_sentences, sentences
@@ -103,6 +105,39 @@ def test_equal_reports_have_one_number_in_every_process(dataset, tokenizer):
         both = np.concatenate([part["report_group"] for part in parts])
         np.testing.assert_array_equal(both, batch["report_group"])
         assert set(batch) == set(fields)
+
+
+def test_labels_and_levels_are_those_of_the_rows(dataset):
+    columns = dataset.columns("train")
+    fields = ("images", "level", "label/pfirrmann_ge_3")
+    rows = np.flatnonzero(columns.pfirrmann > 0)[::2]
+    iterator = batches(dataset, None, fields=fields, rows=rows)
+    pixels = dataset.images("train", range(len(columns.level)))
+    row_of = {image.tobytes(): row for row, image in enumerate(pixels)}
+    seen = []
+    for _ in range(3):
+        batch = next(iterator)
+        assert set(batch) == set(fields)
+        places = [row_of[image.tobytes()] for image in batch["images"]]
+        seen += places
+        np.testing.assert_array_equal(batch["label/pfirrmann_ge_3"], columns.pfirrmann[places] >= 3)
+        levels = [LEVELS[column] for column in batch["level"].argmax(axis=1)]
+        assert levels == columns.level[places].tolist()
+    assert set(seen) <= set(rows.tolist())
+
+
+@pytest.mark.parametrize("field", ["label/no_such_task", "lable/pfirrmann", "depth"])
+def test_a_field_that_no_data_set_has_is_named(dataset, field):
+    with pytest.raises(ValueError, match=f"the objective reads '{field}', which no data set has"):
+        batches(dataset, None, fields=("images", field))
+
+
+def test_a_task_that_nobody_labelled_is_refused_before_training(dataset, monkeypatch):
+    columns = dataset.columns("train")
+    unread = dataclasses.replace(columns, pfirrmann=np.zeros_like(columns.pfirrmann))
+    monkeypatch.setitem(dataset._columns, "train", unread)
+    with pytest.raises(ValueError, match="no image that is trained on has a label of pfirrmann:"):
+        batches(dataset, None, fields=("images", "label/pfirrmann"))
 
 
 def test_columns_follow_the_records(dataset):
