@@ -23,13 +23,14 @@ def mesh():
     return jax.make_mesh((4, 2), ("data", "fsdp"), axis_types=(AxisType.Auto,) * 2)
 
 
-def compile_gradient(batch, mesh=None, **form):
+def compile_gradient(batch, mesh=None, extras=0, **form):
     """Value and gradient of the costliest setting: transposed targets that learn."""
     rows = mesh and NamedSharding(mesh, PartitionSpec(mesh.axis_names))
     embeds = jax.ShapeDtypeStruct((batch, FEATURES), jnp.float32, sharding=rows)
+    extra_texts = jax.ShapeDtypeStruct((batch, extras, FEATURES), jnp.float32, sharding=rows)
     scalar = jax.ShapeDtypeStruct((), jnp.float32)
 
-    def loss(images, texts, logit_scale, target_scale):
+    def loss(images, texts, logit_scale, target_scale, extra_texts):
         return soft_clip_loss(
             images,
             texts,
@@ -37,12 +38,14 @@ def compile_gradient(batch, mesh=None, **form):
             target_scale=target_scale,
             targets="transposed",
             detach_targets=False,
+            extra_texts=extra_texts,
             mesh=mesh,
             **form,
         )
 
-    gradient = jax.value_and_grad(loss, argnums=(0, 1, 2, 3))
-    return jax.jit(gradient).lower(embeds, embeds, scalar, scalar).compile()
+    arguments = (embeds, embeds, scalar, scalar, extra_texts if extras else None)
+    gradient = jax.value_and_grad(loss, argnums=(0, 1, 2, 3, 4))
+    return jax.jit(gradient).lower(*arguments).compile()
 
 
 def largest_array(compiled):
@@ -51,10 +54,15 @@ def largest_array(compiled):
     return max(math.prod(map(int, shape.split(","))) for shape in shapes)
 
 
-def collectives(compiled):
-    """The kinds of collectives in the program of one device, and the result of each all-reduce."""
+def all_collectives(compiled):
+    """The result and the kind of each collective in the program of one device."""
     kinds = r"(all-reduce|all-gather|reduce-scatter|all-to-all|collective-permute)(?:-start)?"
-    found = re.findall(rf"= (.+?) {kinds}\(", compiled.as_text())
+    return sorted(re.findall(rf"= (.+?) {kinds}\(", compiled.as_text()))
+
+
+def collectives(compiled):
+    """The kinds of collectives, and the result of each all-reduce."""
+    found = all_collectives(compiled)
     return {kind for _, kind in found}, [shape for shape, kind in found if kind == "all-reduce"]
 
 
@@ -65,10 +73,11 @@ def test_the_dense_form_is_what_the_others_avoid():
     assert compiled.memory_analysis().temp_size_in_bytes == pytest.approx(40 * 2048**2, rel=0.2)
 
 
-def test_blockwise_memory_at_131072_pairs():
-    compiled = compile_gradient(131_072, method="blockwise")
-    # Nothing is larger than the embeddings, and their gradients are outputs, not temporaries.
-    assert largest_array(compiled) == 131_072 * FEATURES
+@pytest.mark.parametrize("extras", [0, 1, 4])
+def test_blockwise_memory_at_131072_pairs(extras):
+    compiled = compile_gradient(131_072, extras=extras, method="blockwise")
+    # Nothing is larger than what is embedded, whose gradients are outputs, not temporaries.
+    assert largest_array(compiled) == 131_072 * FEATURES * max(extras, 1)
     assert compiled.memory_analysis().temp_size_in_bytes <= 64 * 2**20
 
 
@@ -90,6 +99,15 @@ def test_ring_never_holds_the_batch(mesh):
     assert not any(re.search(r"\[\d", shape) for shape in all_reduced)
     # A device's share of the embeddings.
     assert largest_array(compiled) == 8192 // 8 * FEATURES
+
+
+@pytest.mark.parametrize("method", ["gather", "ring"])
+def test_extra_texts_are_never_sent(mesh, method):
+    alone, beside_extras = (
+        all_collectives(compile_gradient(512, mesh, extras=extras, method=method, block_size=32))
+        for extras in (0, 3)
+    )
+    assert alone == beside_extras
 
 
 def test_one_hot_targets_cost_nothing():

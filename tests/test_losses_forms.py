@@ -67,14 +67,18 @@ def value_and_gradients(loss, **form):
 
 
 def assert_equals_dense(loss, pairs, *scalars, **form):
-    """1e-6 of the value, 1e-5 of the largest entry of each gradient."""
+    """1e-6 of the value, 1e-5 of the largest entry of each gradient.
+
+    `pairs` are the images and the texts, and what else the loss takes of every row.
+    """
     arguments = (*pairs, *map(jnp.float32, scalars))
     expected, expected_gradients = value_and_gradients(loss, method="dense")(arguments)
     if "mesh" in form:
         mesh = form["mesh"]
         rows = NamedSharding(mesh, PartitionSpec(mesh.axis_names))
         same = NamedSharding(mesh, PartitionSpec())
-        arguments = jax.device_put(arguments, (rows, rows) + (same,) * len(scalars))
+        shardings = (rows,) * len(pairs) + (same,) * len(scalars)
+        arguments = jax.device_put(arguments, shardings)
     value, gradients = value_and_gradients(loss, **form)(arguments)
 
     assert abs(value - expected) <= 1e-6 * max(1.0, expected)

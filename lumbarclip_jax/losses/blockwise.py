@@ -9,6 +9,9 @@ Both orientations of a pairing are computed where the row is (texts of the row a
 the keys, and images of the row against texts of the keys). This costs one more matrix product and
 makes the gradient of a row a sum at the row: gradients never travel. The same walk therefore runs
 over a mesh (`sharded.py`), where only the exchange differs: how keys and what they know arrive.
+
+Extra texts are no keys, since only their own row meets them: they are not shared, and what a row
+carries begins with them (`map_blocks`).
 """
 
 import dataclasses
@@ -63,6 +66,10 @@ class Pairs(NamedTuple):
 class Exchange(Protocol):
     """How rows meet keys. Hashable: it is a static argument, as objectives are."""
 
+    @property
+    def block_size(self) -> int:
+        """Rows, and keys, of a block."""
+
     def share(self, tree: PyTree) -> PyTree:
         """Local rows as keys, in whatever form `sweep` takes them."""
 
@@ -82,11 +89,15 @@ class Exchange(Protocol):
 class Objective(Protocol):
     """A loss that can be streamed."""
 
-    def forward(self, exchange: Exchange, pairs: Pairs, scalars) -> tuple[Array, Pairs, PyTree]:
+    def forward(
+        self, exchange: Exchange, pairs: Pairs, extra_texts, scalars
+    ) -> tuple[Array, Pairs, PyTree]:
         """(sum of the loss over all rows, the pairs as keys, statistics of the local rows)."""
 
-    def backward(self, exchange: Exchange, pairs: Pairs, keys, statistics, scalars, cotangent):
-        """Gradients of cotangent × sum: (local image_embeds, local text_embeds, scalars)."""
+    def backward(
+        self, exchange: Exchange, pairs: Pairs, extra_texts, keys, statistics, scalars, cotangent
+    ):
+        """Gradients of cotangent × sum: (local image_embeds, text_embeds, extra_texts, scalars)."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -115,6 +126,7 @@ def streamed(
     exchange: Exchange,
     image_embeds: Float[Array, "B E"],
     text_embeds: Float[Array, "B E"],
+    extra_texts: Float[Array, "B N E"] | None,
     scalars: tuple[Float[Array, ""], ...],
     constants: Constants,
 ) -> Float[Array, ""]:
@@ -122,42 +134,41 @@ def streamed(
 
     The gradient is defined outside the mesh program: no collective is ever transposed.
     """
-    return _streamed(objective, exchange, image_embeds, text_embeds, scalars, constants)
+    return _streamed(
+        objective, exchange, image_embeds, text_embeds, extra_texts, scalars, constants
+    )
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1))
-def _streamed(objective, exchange, image_embeds, text_embeds, scalars, constants):
-    return _forward(objective, exchange, image_embeds, text_embeds, scalars, constants)[0]
+def _streamed(objective, exchange, *arguments):
+    return _forward(objective, exchange, *arguments)[0]
 
 
-def _forward(objective, exchange, image_embeds, text_embeds, scalars, constants):
+def _forward(objective, exchange, image_embeds, text_embeds, extra_texts, scalars, constants):
     number = jnp.arange(1, len(image_embeds) + 1, dtype=jnp.int32)
     pairs = Pairs(image_embeds, text_embeds, number, constants)
     forward = exchange.run(
         functools.partial(objective.forward, exchange),
-        inputs=("rows", "same"),
+        inputs=("rows", "rows", "same"),
         outputs=("same", "keys", "rows"),
     )
-    total, keys, statistics = forward(pairs, scalars)
-    return total, (pairs, keys, statistics, scalars)
+    total, keys, statistics = forward(pairs, extra_texts, scalars)
+    return total, (pairs, extra_texts, keys, statistics, scalars)
 
 
 def _backward(objective, exchange, residuals, cotangent):
-    pairs, keys, statistics, scalars = residuals
+    pairs, extra_texts, keys, statistics, scalars = residuals
     backward = exchange.run(
         functools.partial(objective.backward, exchange),
-        inputs=("rows", "keys", "rows", "same", "same"),
-        outputs=("rows", "rows", "same"),
+        inputs=("rows", "rows", "keys", "rows", "same", "same"),
+        outputs=("rows", "rows", "rows", "same"),
     )
-    image_gradient, text_gradient, scalar_gradients = backward(
-        pairs, keys, statistics, scalars, cotangent
+    *gradients, scalar_gradients = backward(
+        pairs, extra_texts, keys, statistics, scalars, cotangent
     )
-    return (
-        image_gradient.astype(pairs.image_embeds.dtype),
-        text_gradient.astype(pairs.text_embeds.dtype),
-        scalar_gradients,
-        None,
-    )
+    embeds = [pairs.image_embeds, pairs.text_embeds, extra_texts]
+    gradients = jax.tree.map(lambda leaf, of: leaf.astype(of.dtype), gradients, embeds)
+    return (*gradients, scalar_gradients, None)
 
 
 _streamed.defvjp(_forward, _backward)
@@ -187,7 +198,17 @@ def sweep_blocks(fold: Fold, carry: PyTree, rows: PyTree, keys: PyTree, block_si
         )
 
     carry = jax.lax.fori_loop(0, len(jax.tree.leaves(rows)[0]), fold_row_block, carry)
-    return jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:])[:count], carry)
+    return _join(carry, count)
+
+
+def map_blocks(function: Callable, rows: tuple[PyTree, ...], block_size: int) -> PyTree:
+    """`function(*rows)`, whose leaves have one row a pair too, `block_size` rows at a time.
+
+    Not every compiler fuses a sum with the products it is of: here these are one block's.
+    """
+    count = len(jax.tree.leaves(rows)[0])
+    mapped = jax.lax.map(lambda block: function(*block), _split(rows, block_size))
+    return _join(mapped, count)
 
 
 def _split(tree: PyTree, block_size: int) -> PyTree:
@@ -200,3 +221,8 @@ def _split(tree: PyTree, block_size: int) -> PyTree:
         return jnp.pad(leaf, padding).reshape(blocks, rows, *leaf.shape[1:])
 
     return jax.tree.map(split, tree)
+
+
+def _join(tree: PyTree, count: int) -> PyTree:
+    """The first `count` rows of leaves [blocks, rows, ...], as [count, ...]."""
+    return jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:])[:count], tree)

@@ -21,6 +21,11 @@ of the texts, and Aᵀ, normalised by its own rows, of the images. A weighted su
 product of features that stand side by side, each times the root of its weight; today's A is that of
 [I, T] / √2. Two one-hot classes differ by `target_scale` at most, a ratio of e to the power of it.
 
+`extra_texts` X, N for every image, are more negatives of it: (Lᵀ)_i is followed by the N logits
+e_in = exp(logit_scale) I_i·X_in, and Q_i by N zeros. Texts still choose among the B images alone,
+and an extra text is never compared with the image of another pair. In both readings of the targets
+and with `groups` or a `likeness` the rest stays as it is.
+
 The scale of the targets is a parameter of its own. That code multiplies the likeness by the
 temperature it divides the logits by; with unit embeddings and a CLIP temperature this leaves A
 nearly constant and P uniform: no signal. A target_scale of about 10 gives soft targets.
@@ -32,10 +37,12 @@ from jax.sharding import Mesh
 from jaxtyping import Array, Float, Int
 
 from lumbarclip_jax.losses import TARGETS, Method, Targets
+from lumbarclip_jax.losses.block_logits import Scales
 from lumbarclip_jax.losses.blockwise import Constants, streamed
+from lumbarclip_jax.losses.extra_texts import check_extra_texts, similarity_to_extras
 from lumbarclip_jax.losses.forms import BLOCK_SIZE, choose_exchange
 from lumbarclip_jax.losses.similarity import similarity
-from lumbarclip_jax.losses.soft_clip_blockwise import Scales, SoftClip
+from lumbarclip_jax.losses.soft_clip_blockwise import SoftClip
 
 
 def soft_clip_loss(
@@ -49,6 +56,7 @@ def soft_clip_loss(
     hard_weight: float = 0.0,
     likeness: tuple[Float[Array, "B F"], Float[Array, "B F"]] | None = None,
     groups: Int[Array, "B"] | None = None,
+    extra_texts: Float[Array, "B N E"] | None = None,
     method: Method = "auto",
     mesh: Mesh | None = None,
     block_size: int = BLOCK_SIZE,
@@ -66,6 +74,8 @@ def soft_clip_loss(
       likeness: features of the images and of the texts, of which A is made instead of the
         embeddings. They are constants: `targets` is "row" and `detach_targets` True.
       groups: pairs of one number have equal reports. None: every pair is alone.
+      extra_texts: N texts of every row that its image is to be told from, such as its report with
+        findings negated; on a mesh sharded as the rows are. None: there are none.
       method: "dense" holds ten B×B matrices; the other forms compute the same numbers in blocks.
         "blockwise" is for one device, "gather" and "ring" for a mesh. "auto" chooses by bytes; see
         `forms.choose_exchange`.
@@ -78,8 +88,9 @@ def soft_clip_loss(
 
     Raises:
       ValueError: for an unknown `targets` or `method`, a `hard_weight` outside 0 to 1, embeddings
-        of different shapes, a mesh that is missing or does not fit the method or the batch, or a
-        `likeness` of other targets than detached ones by row.
+        of different shapes, extra texts of another shape than [B, N, E], a mesh that is missing or
+        does not fit the method or the batch, or a `likeness` of other targets than detached ones
+        by row.
     """
     if targets not in TARGETS:
         raise ValueError(f'targets must be "row" or "transposed", not {targets!r}.')
@@ -88,16 +99,18 @@ def soft_clip_loss(
     if likeness is not None and (targets != "row" or not detach_targets):
         raise ValueError('a likeness of features has targets="row" and detach_targets=True.')
     exchange = choose_exchange(method, mesh, block_size, image_embeds, text_embeds)
+    check_extra_texts(image_embeds, extra_texts)
     scales = Scales(jnp.float32(logit_scale), jnp.float32(target_scale))
     objective = SoftClip(targets, detach_targets, float(hard_weight))
     constants = Constants(groups, likeness)
+    embeds = (image_embeds, text_embeds, extra_texts)
     if exchange is None:
-        return _dense(image_embeds, text_embeds, scales, objective, constants)
-    summed = streamed(objective, exchange, image_embeds, text_embeds, scales, constants)
+        return _dense(*embeds, scales, objective, constants)
+    summed = streamed(objective, exchange, *embeds, scales, constants)
     return summed / (2 * len(image_embeds))
 
 
-def _dense(image_embeds, text_embeds, scales: Scales, options: SoftClip, constants: Constants):
+def _dense(image_embeds, text_embeds, extra_texts, scales: Scales, options: SoftClip, constants):
     logits_per_text = jnp.exp(scales.logit_scale) * similarity(text_embeds, image_embeds)
     text_targets = image_targets = hard_targets(len(image_embeds), constants.groups)
     if options.hard_weight < 1.0:
@@ -107,7 +120,12 @@ def _dense(image_embeds, text_embeds, scales: Scales, options: SoftClip, constan
             for hard, part in zip((text_targets, image_targets), soft, strict=True)
         )
     text_loss = -jnp.sum(text_targets * jax.nn.log_softmax(logits_per_text, axis=1), axis=1)
-    image_loss = -jnp.sum(image_targets * jax.nn.log_softmax(logits_per_text.T, axis=1), axis=1)
+    logits_per_image = logits_per_text.T
+    if extra_texts is not None:
+        extras = jnp.exp(scales.logit_scale) * similarity_to_extras(image_embeds, extra_texts)
+        logits_per_image = jnp.concatenate([logits_per_image, extras], axis=1)
+        image_targets = jnp.concatenate([image_targets, jnp.zeros_like(extras)], axis=1)
+    image_loss = -jnp.sum(image_targets * jax.nn.log_softmax(logits_per_image, axis=1), axis=1)
     return jnp.mean(text_loss + image_loss) / 2
 
 

@@ -54,8 +54,19 @@ credited with L_ik - x_i and M_ik - x_i; then, with P of texts and Q of images,
 
 of which the rest of this page is the case P = Q. Nothing is differentiated by A or B.
 
+Extra texts X_in of a row are more columns of M_i alone, and their targets are zero. With
+
+    e_in = α I_i·X_in                    c_i = log [ Σ_k exp(M_ik - x_i) + Σ_n exp(e_in - x_i) ]
+
+all that is made of c stays. With ge_in, 2B loss differentiated by e_in, there are sums at the row:
+
+    ge_in = w_i exp(e_in - x_i - c_i)    dI_i += Σ_n α ge_in X_in
+    dX_in = α ge_in I_i                  dlogit_scale += Σ_in ge_in e_in.
+
+The walks begin with them: c with the sum over n, dI_i and dlogit_scale with these terms.
+
 FLOPs in units of B² E: forward 8 (12 transposed), backward 16 (12 detached). With h = 1 nothing of
-A exists: plain CLIP, 4 forward and 8 backward.
+A exists: plain CLIP, 4 forward and 8 backward. Extra texts add 2 N/B forward and 5 N/B backward.
 """
 
 import dataclasses
@@ -65,19 +76,17 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from lumbarclip_jax.losses.blockwise import Pairs
+from lumbarclip_jax.losses.block_logits import (
+    Logits,
+    Scales,
+    extra_logits,
+    pair_logits,
+    target_logits,
+)
+from lumbarclip_jax.losses.blockwise import Pairs, map_blocks
+from lumbarclip_jax.losses.extra_texts import gradient_of_extras, gradient_of_images
 from lumbarclip_jax.losses.online import OfGroup, OnlineMean, OnlineSoftmax
-from lumbarclip_jax.losses.similarity import product, similarity, similarity_of_pairs
-
-# Stands for minus infinity at padded keys: its exp is exactly 0, and 0 times it is 0, not NaN.
-MASKED = -1e30
-
-
-class Scales(NamedTuple):
-    """The scalars of the loss that have gradients."""
-
-    logit_scale: Float[Array, ""]
-    target_scale: Float[Array, ""]
+from lumbarclip_jax.losses.similarity import product
 
 
 class Sums(NamedTuple):
@@ -100,15 +109,6 @@ class Statistics(NamedTuple):
     n: Float[Array, "B"] | None  # rows of the own group, where there are groups
 
 
-class Logits(NamedTuple):
-    """One kind of logits in a block, counted from the row's own logit and from the key's."""
-
-    similarity: Float[Array, "R K"]
-    excess: Float[Array, "R K"]  # similarity over the row's own: not scaled, not masked
-    from_row: Float[Array, "R K"]
-    from_key: Float[Array, "R K"]
-
-
 @dataclasses.dataclass(frozen=True)
 class SoftClip:
     """2B times the loss, an objective for `blockwise.streamed`; its scalars are `Scales`."""
@@ -117,12 +117,12 @@ class SoftClip:
     detach_targets: bool
     hard_weight: float
 
-    def forward(self, exchange, pairs: Pairs, scales: Scales):
+    def forward(self, exchange, pairs: Pairs, extra_texts, scales: Scales):
         def fold(sums: Sums, rows: Pairs, keys: Pairs) -> Sums:
-            L, M = _logits(rows, keys, scales)
+            L, M = pair_logits(rows, keys, scales)
             soft, hard = sums.soft, sums.hard
             if self._is_soft:
-                A = _target_logits(rows, keys, scales)
+                A = target_logits(rows, keys, scales)
                 credits = (self._credits(L, M)[0],) if len(A) == 1 else (L.from_row, M.from_row)
                 soft = tuple(
                     mean.add(logits.from_row, values)
@@ -134,10 +134,18 @@ class SoftClip:
 
         keys = exchange.share(pairs)
         count, constants = len(pairs.number), pairs.constants
-        nothing = OnlineSoftmax.of_nothing(count)
+        text = image = OnlineSoftmax.of_nothing(count)
+        if extra_texts is not None:
+            image = image.add(
+                map_blocks(
+                    lambda rows, extras: extra_logits(rows, extras, scales)[1],
+                    (pairs, extra_texts),
+                    exchange.block_size,
+                )
+            )
         kinds = (1 if constants.likeness is None else 2) if self._is_soft else 0
         hard = None if constants.groups is None else OfGroup.of_nothing(count)
-        start = Sums(nothing, nothing, (OnlineMean.of_nothing(count),) * kinds, hard)
+        start = Sums(text, image, (OnlineMean.of_nothing(count),) * kinds, hard)
         sums = exchange.sweep(fold, start, pairs, keys)
 
         r, c = sums.text.logsumexp(), sums.image.logsumexp()
@@ -162,7 +170,7 @@ class SoftClip:
         def fold(carry, rows, keys):
             mass, u = carry
             (rows, a_i), (keys, a_k, c_k) = rows, keys
-            (A,) = _target_logits(rows, keys, scales)
+            (A,) = target_logits(rows, keys, scales)
             mass += jnp.sum(jnp.exp(A.from_key - a_k[None, :]), axis=1)
             u += jnp.sum(jnp.exp(A.from_row - a_i[:, None]) * c_k[None, :], axis=1)
             return mass, u
@@ -175,7 +183,9 @@ class SoftClip:
         )
         return statistics._replace(w=self.hard_weight + (1.0 - self.hard_weight) * mass, u=u)
 
-    def backward(self, exchange, pairs: Pairs, keys, statistics, scales: Scales, cotangent):
+    def backward(
+        self, exchange, pairs: Pairs, extra_texts, keys, statistics, scales: Scales, cotangent
+    ):
         alpha, beta = jnp.exp(scales.logit_scale), scales.target_scale
         soft_weight = 1.0 - self.hard_weight
 
@@ -184,14 +194,14 @@ class SoftClip:
             (rows, i), (keys, k) = rows, keys
             i = jax.tree.map(lambda leaf: leaf[:, None], i)
             k = jax.tree.map(lambda leaf: leaf[None, :], k)
-            L, M = _logits(rows, keys, scales)
+            L, M = pair_logits(rows, keys, scales)
             # Of text i and image k, and back; of a text the letter is P, of an image Q.
             P_ik = P_ki = self.hard_weight * rows.are_equal(keys)
             if i.n is not None:
                 P_ik = P_ki = P_ik / i.n  # rows of one group have one n
             Q_ik, Q_ki = P_ik, P_ki
             if self._is_soft:
-                kinds = _target_logits(rows, keys, scales)
+                kinds = target_logits(rows, keys, scales)
                 (A, B), (a_i, b_i), (a_k, b_k) = map(_both, (kinds, i.a, k.a))
                 p_ik, q_ik = jnp.exp(A.from_row - a_i), jnp.exp(B.from_row - b_i)
                 p_ki, q_ki = jnp.exp(B.from_key - a_k), jnp.exp(A.from_key - b_k)
@@ -218,15 +228,27 @@ class SoftClip:
                 dtarget_scale += cotangent / 2 * jnp.sum(G_ik * A.excess, axis=1)
             return dI, dT, dlogit_scale, dtarget_scale
 
+        def of_extras(rows, extras, w, c):
+            similarities, from_row = extra_logits(rows, extras, scales)
+            ge = w[:, None] * jnp.exp(from_row - c[:, None])
+            weights = cotangent * alpha * ge
+            dlogit_scale = jnp.sum(weights * similarities, axis=1)
+            return gradient_of_images(weights, extras), dlogit_scale, weights
+
         no_gradient = jnp.zeros(pairs.image_embeds.shape, jnp.float32)
         zeros = no_gradient[:, 0]
+        dI, dX, dlogit_scale = no_gradient, None, zeros
+        if extra_texts is not None:
+            rows = (pairs, extra_texts, statistics.w, statistics.c)
+            dI, dlogit_scale, weights = map_blocks(of_extras, rows, exchange.block_size)
+            dX = gradient_of_extras(weights, pairs.image_embeds)
         dI, dT, *scale_gradients = exchange.sweep(
             fold,
-            (no_gradient, no_gradient, zeros, zeros),
+            (dI, no_gradient, dlogit_scale, zeros),
             (pairs, statistics),
             (keys, exchange.share(statistics)),
         )
-        return dI, dT, exchange.total(Scales(*map(jnp.sum, scale_gradients)))
+        return dI, dT, dX, exchange.total(Scales(*map(jnp.sum, scale_gradients)))
 
     @property
     def _is_soft(self) -> bool:
@@ -246,51 +268,3 @@ class SoftClip:
 def _both(kinds: tuple) -> tuple:
     """What is of texts and what is of images, which may be one."""
     return kinds if len(kinds) == 2 else kinds * 2
-
-
-def _logits(rows: Pairs, keys: Pairs, scales: Scales) -> tuple[Logits, Logits]:
-    """L and M."""
-    own_of_rows, own_of_keys = (
-        similarity_of_pairs(pairs.text_embeds, pairs.image_embeds) for pairs in (rows, keys)
-    )
-    L, M = (
-        _scale_and_mask(
-            jnp.exp(scales.logit_scale), similarities, own_of_rows, own_of_keys, rows, keys
-        )
-        for similarities in (
-            similarity(rows.text_embeds, keys.image_embeds),
-            similarity(rows.image_embeds, keys.text_embeds),
-        )
-    )
-    return L, M
-
-
-def _target_logits(rows: Pairs, keys: Pairs, scales: Scales) -> tuple[Logits, ...]:
-    """A, and of a likeness of constant features B as well."""
-    of_rows, of_keys = rows.constants.likeness, keys.constants.likeness
-    if of_rows is None or of_keys is None:
-        own_of_rows, own_of_keys = (
-            similarity_of_pairs(pairs.image_embeds, pairs.image_embeds)
-            + similarity_of_pairs(pairs.text_embeds, pairs.text_embeds)
-            for pairs in (rows, keys)
-        )
-        likeness = similarity(rows.image_embeds, keys.image_embeds)
-        likeness += similarity(rows.text_embeds, keys.text_embeds)
-        scale = scales.target_scale / 2
-        return (_scale_and_mask(scale, likeness, own_of_rows, own_of_keys, rows, keys),)
-    (images, texts), (images_of_keys, texts_of_keys) = of_rows, of_keys
-    own_of_rows, own_of_keys = similarity_of_pairs(*of_rows), similarity_of_pairs(*of_keys)
-    return tuple(
-        _scale_and_mask(scales.target_scale, likeness, own_of_rows, own_of_keys, rows, keys)
-        for likeness in (similarity(texts, images_of_keys), similarity(images, texts_of_keys))
-    )
-
-
-def _scale_and_mask(scale, similarities, own_of_rows, own_of_keys, rows, keys) -> Logits:
-    def logits(excess):
-        # A pair's own logit is its reference: exactly 0, whatever the matrix product rounded to.
-        logits = jnp.where(rows.matches(keys), 0.0, scale * excess)
-        return jnp.where(keys.is_real(), logits, MASKED)
-
-    excess = similarities - own_of_rows[:, None]
-    return Logits(similarities, excess, logits(excess), logits(similarities - own_of_keys[None, :]))
