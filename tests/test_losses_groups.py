@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from lumbarclip_jax.losses.clip import clip_loss
+from lumbarclip_jax.losses.likeness import Likeness, of_images, of_pairs, of_texts
 from lumbarclip_jax.losses.siglip import siglip_loss
 from lumbarclip_jax.losses.soft_clip import hard_targets, soft_clip_loss
 from tests.test_losses_forms import FORMS, assert_equals_dense, in_form, make_pairs
@@ -63,6 +64,65 @@ def test_a_likeness_in_every_form(hard_weight, groups, form):
     likeness = (features(0), features(1))
     loss = loss_of("soft_clip", groups=groups, likeness=likeness, hard_weight=hard_weight)
     assert_equals_dense(loss, make_pairs(BATCH, 8, seed=3), 2.3, 2.0, **in_form(form))
+
+
+def sets(seed: int) -> jax.Array:
+    """Findings of every row, of some none."""
+    return jnp.asarray(np.random.default_rng(seed).random((BATCH, 5)) < 0.3, jnp.float32)
+
+
+@pytest.mark.parametrize("form", FORMS, ids=str)
+@pytest.mark.parametrize("groups", [None, GROUPS], ids=["alone", "grouped"])
+def test_a_blend_of_likenesses_in_every_form(groups, form):
+    blend = (
+        Likeness(features(0), features(1), weight=0.3),
+        Likeness(sets(2), sets(3), weight=1.5, kind="jaccard"),
+    )
+    loss = loss_of("soft_clip", groups=groups, likeness=blend, hard_weight=0.2)
+    assert_equals_dense(loss, make_pairs(BATCH, 8, seed=3), 2.3, 2.0, **in_form(form))
+
+
+def test_the_jaccard_likeness_by_hand():
+    texts = jnp.array([[1.0, 1, 0], [0, 0, 0], [0, 1, 1]])
+    images = jnp.array([[1.0, 0, 0], [0, 0, 0], [1, 1, 1]])
+    blend = (Likeness(images, texts, kind="jaccard"),)
+    expected = [[1 / 2, 0, 2 / 3], [0, 1, 0], [0, 0, 2 / 3]]
+    np.testing.assert_allclose(of_texts(blend, blend), expected, rtol=1e-6)
+    np.testing.assert_allclose(of_images(blend, blend), np.transpose(expected), rtol=1e-6)
+    np.testing.assert_allclose(of_pairs(blend), np.diagonal(expected), rtol=1e-6)
+
+
+def test_a_sum_of_inner_products_is_that_of_features_side_by_side():
+    pairs, weights = make_pairs(BATCH, 8, seed=6), (0.5, 2.0)
+    kinds = [(features(seed), features(seed + 1)) for seed in (0, 2)]
+    blend = [Likeness(*of, weight=weight) for of, weight in zip(kinds, weights, strict=True)]
+    side = [
+        jnp.concatenate([w**0.5 * of[i] for of, w in zip(kinds, weights, strict=True)], axis=1)
+        for i in range(2)
+    ]
+    found, expected = (
+        soft_clip_loss(*pairs, 2.0, target_scale=1.5, likeness=likeness)
+        for likeness in (blend, tuple(side))
+    )
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("likeness", "sentence"),
+    [
+        ((), "a likeness of no kind"),
+        ((jnp.ones((BATCH, 3)), jnp.ones((BATCH, 2))), r"must both be \[24, F\]"),
+        ((jnp.ones((3, 2)), jnp.ones((3, 2))), r"must both be \[24, F\]"),
+        ((Likeness(features(0), features(1), weight=-1.0),), "weight of a likeness must be at"),
+        ("dice", "one of inner, jaccard, not 'dice'"),
+    ],
+)
+@pytest.mark.usefixtures("annotations_off")
+def test_a_likeness_that_cannot_be_is_told(likeness, sentence):
+    if likeness == "dice":
+        likeness = (Likeness(features(0), features(1), kind="dice"),)
+    with pytest.raises(ValueError, match=sentence):
+        soft_clip_loss(*make_pairs(BATCH, 8, seed=0), 2.0, target_scale=1.0, likeness=likeness)
 
 
 @pytest.mark.parametrize("form", [{"method": "dense"}, *FORMS[:2]], ids=str)

@@ -5,6 +5,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from lumbarclip_jax.losses import likeness
 from lumbarclip_jax.losses.blockwise import Pairs
 from lumbarclip_jax.losses.extra_texts import similarity_to_extras
 from lumbarclip_jax.losses.similarity import similarity, similarity_of_pairs
@@ -55,15 +56,14 @@ def target_logits(rows: Pairs, keys: Pairs, scales: Scales) -> tuple[Logits, ...
             + similarity_of_pairs(pairs.text_embeds, pairs.text_embeds)
             for pairs in (rows, keys)
         )
-        likeness = similarity(rows.image_embeds, keys.image_embeds)
-        likeness += similarity(rows.text_embeds, keys.text_embeds)
+        alike = similarity(rows.image_embeds, keys.image_embeds)
+        alike += similarity(rows.text_embeds, keys.text_embeds)
         scale = scales.target_scale / 2
-        return (_scale_and_mask(scale, likeness, own_of_rows, own_of_keys, rows, keys),)
-    (images, texts), (images_of_keys, texts_of_keys) = of_rows, of_keys
-    own_of_rows, own_of_keys = similarity_of_pairs(*of_rows), similarity_of_pairs(*of_keys)
+        return (_scale_and_mask(scale, alike, own_of_rows, own_of_keys, rows, keys),)
+    own_of_rows, own_of_keys = likeness.of_pairs(of_rows), likeness.of_pairs(of_keys)
     return tuple(
-        _scale_and_mask(scales.target_scale, likeness, own_of_rows, own_of_keys, rows, keys)
-        for likeness in (similarity(texts, images_of_keys), similarity(images, texts_of_keys))
+        _scale_and_mask(scales.target_scale, alike, own_of_rows, own_of_keys, rows, keys)
+        for alike in (likeness.of_texts(of_rows, of_keys), likeness.of_images(of_rows, of_keys))
     )
 
 

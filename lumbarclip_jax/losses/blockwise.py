@@ -23,6 +23,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
+from lumbarclip_jax.losses.likeness import Blend
+
 PyTree = Any
 Fold = Callable[[PyTree, PyTree, PyTree], PyTree]  # (carry, rows, keys) -> carry
 
@@ -30,12 +32,11 @@ Fold = Callable[[PyTree, PyTree, PyTree], PyTree]  # (carry, rows, keys) -> carr
 class Constants(NamedTuple):
     """What is known of the pairs besides their embeddings; no gradient is taken of it.
 
-    Without groups every pair is alone; a likeness is features of the images and of the texts, see
-    `soft_clip`.
+    Without groups every pair is alone; for the likeness see the module of its name.
     """
 
     groups: Int[Array, "B"] | None = None
-    likeness: tuple[Float[Array, "B F"], Float[Array, "B F"]] | None = None
+    likeness: Blend | None = None
 
 
 class Pairs(NamedTuple):

@@ -17,9 +17,9 @@ symmetric, so the same distribution serves both directions and every row sums to
 
 A `likeness` takes constant features f of the images and t of the texts in place of the embeddings,
 such as label vectors, embeddings of another model, or those of a graph: with A = target_scale t fᵀ
-of the texts, and Aᵀ, normalised by its own rows, of the images. A weighted sum of several is the
-product of features that stand side by side, each times the root of its weight; today's A is that of
-[I, T] / √2. Two one-hot classes differ by `target_scale` at most, a ratio of e to the power of it.
+of the texts, and Aᵀ, normalised by its own rows, of the images. It may be a weighted sum of several
+kinds, see `losses.likeness`; today's A is that of [I, T] / √2 on both sides. Two one-hot classes
+differ by `target_scale` at most, a ratio of e to the power of it.
 
 `extra_texts` X, N for every image, are more negatives of it: (Lᵀ)_i is followed by the N logits
 e_in = exp(logit_scale) I_i·X_in, and Q_i by N zeros. Texts still choose among the B images alone,
@@ -31,6 +31,8 @@ temperature it divides the logits by; with unit embeddings and a CLIP temperatur
 nearly constant and P uniform: no signal. A target_scale of about 10 gives soft targets.
 """
 
+from collections.abc import Sequence
+
 import jax
 import jax.numpy as jnp
 from jax.sharding import Mesh
@@ -41,6 +43,7 @@ from lumbarclip_jax.losses.block_logits import Scales
 from lumbarclip_jax.losses.blockwise import Constants, streamed
 from lumbarclip_jax.losses.extra_texts import check_extra_texts, similarity_to_extras
 from lumbarclip_jax.losses.forms import BLOCK_SIZE, choose_exchange
+from lumbarclip_jax.losses.likeness import Likeness, blend_of, of_texts
 from lumbarclip_jax.losses.similarity import similarity
 from lumbarclip_jax.losses.soft_clip_blockwise import SoftClip
 
@@ -54,7 +57,7 @@ def soft_clip_loss(
     targets: Targets = "row",
     detach_targets: bool = True,
     hard_weight: float = 0.0,
-    likeness: tuple[Float[Array, "B F"], Float[Array, "B F"]] | None = None,
+    likeness: tuple[Float[Array, "B F"], Float[Array, "B F"]] | Sequence[Likeness] | None = None,
     groups: Int[Array, "B"] | None = None,
     extra_texts: Float[Array, "B N E"] | None = None,
     method: Method = "auto",
@@ -71,8 +74,8 @@ def soft_clip_loss(
       targets: which reading of the targets the images use.
       detach_targets: True lets no gradient through the targets, nor to `target_scale`.
       hard_weight: share of hard targets, 0 to 1; 1 is plain CLIP.
-      likeness: features of the images and of the texts, of which A is made instead of the
-        embeddings. They are constants: `targets` is "row" and `detach_targets` True.
+      likeness: (image_features, text_features), or several `Likeness`, of which A is made instead
+        of the embeddings. They are constants: `targets` is "row" and `detach_targets` True.
       groups: pairs of one number have equal reports. None: every pair is alone.
       extra_texts: N texts of every row that its image is to be told from, such as its report with
         findings negated; on a mesh sharded as the rows are. None: there are none.
@@ -102,7 +105,8 @@ def soft_clip_loss(
     check_extra_texts(image_embeds, extra_texts)
     scales = Scales(jnp.float32(logit_scale), jnp.float32(target_scale))
     objective = SoftClip(targets, detach_targets, float(hard_weight))
-    constants = Constants(groups, likeness)
+    blend = None if likeness is None else blend_of(likeness, len(image_embeds))
+    constants = Constants(groups, blend)
     embeds = (image_embeds, text_embeds, extra_texts)
     if exchange is None:
         return _dense(*embeds, scales, objective, constants)
@@ -140,11 +144,10 @@ def hard_targets(batch: int, groups: Int[Array, "B"] | None) -> Float[Array, "B 
 def _soft_targets(image_embeds, text_embeds, scales: Scales, options: SoftClip, constants):
     """The soft part of P for the texts and of Q for the images, before they are weighted."""
     if constants.likeness is not None:
-        image_features, text_features = constants.likeness
-        likeness = similarity(text_features, image_features)
+        alike = of_texts(constants.likeness, constants.likeness)
         return tuple(
             jax.lax.stop_gradient(jax.nn.softmax(scales.target_scale * rows, axis=1))
-            for rows in (likeness, likeness.T)
+            for rows in (alike, alike.T)
         )
     likeness = similarity(image_embeds, image_embeds) + similarity(text_embeds, text_embeds)
     # A constant of the row changes no softmax, but the gradient of a sharp one's scale is a
