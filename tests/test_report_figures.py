@@ -31,6 +31,19 @@ def test_curves_are_drawn(tmp_path):
     ]
 
 
+def test_several_terms_are_drawn_each():
+    rows = [{"step": 20 * n, "loss": 3.0 / n, "lr": 0.1} for n in (1, 2)]
+    single = training_curves([row | {"loss/clip": row["loss"]} for row in rows])
+    assert [drawn.name for drawn in single] == ["training_loss", "training_lr"]
+    several = training_curves([row | {"loss/clip": 2.0, "loss/siglip": 1.0} for row in rows])
+    assert [drawn.name for drawn in several] == [
+        *("training_loss", "training_loss_clip", "training_loss_siglip", "training_lr")
+    ]
+    assert several[1].text == "loss/clip against training step, from 2 to 2"
+    (_, weighted, _) = training_curves([row | {"loss/clip": 2.0} for row in rows])
+    assert weighted.name == "training_loss_clip"  # in another weight than 1
+
+
 def test_a_run_of_one_point_shows_it():
     (drawn,) = training_curves([{"step": 20, "loss": 3.0, "loss/clip": 3.0}])
     pixels = np.asarray(picture({"src": drawn.source}).convert("RGB"), int)

@@ -46,13 +46,13 @@ class LumbarCLIP(nn.Module):
     def __call__(
         self,
         images: Float[Array, "B H W C"],
-        input_ids: Int[Array, "B T"],
-        attention_mask: Int[Array, "B T"],
+        input_ids: Int[Array, "M T"],
+        attention_mask: Int[Array, "M T"],
         *,
         train: bool = False,
     ) -> dict[str, Array]:
-        """Returns image_embeds, text_embeds [B, E] of unit length, image_features [B, D],
-        text_features [B, D'], logit_scale and, where there is one, logit_bias."""
+        """Returns image_embeds [B, E] and text_embeds [M, E] of unit length, image_features [B, D],
+        text_features [M, D'], logit_scale and, where there is one, logit_bias."""
         out = self.encode_image(images, train=train)
         out |= self.encode_text(input_ids, attention_mask, train=train)
         out["logit_scale"] = self.logit_scale
