@@ -147,7 +147,11 @@ def get_config() -> ConfigDict:
     config.checkpoint.keep = 2
 
     config.log_every_steps = 20
-    return config.lock()
+    config.lock()
+    # A run file may add a term, and a setting of its own to one: `Objective` refuses what it does
+    # not know, with a guess at what was meant.
+    objective.unlock()
+    return config
 
 
 def resize(config: ConfigDict, size: str) -> None:

@@ -74,6 +74,7 @@ def fit(
       FloatingPointError: loss, gradient or weights are no longer finite.
       OSError: the folder cannot be written, or batches cannot be read.
     """
+    attention_forms.adopt(workdir, is_resumed=checkpointer.latest_step is not None)
     batches = DevicePrefetch(local_batches, mesh)
     with contextlib.ExitStack() as stack:
         stack.callback(batches.close)
@@ -99,6 +100,7 @@ def fit(
         take_step = train_step.make_train_step(model, optimizer, config, mesh, objective)
         # What is there by now stays: to walk it again and again while the step is traced is a fifth
         # of that time.
+        gc.collect()  # of a training before this one
         gc.freeze()
         progress = Progress(step, config.total_steps, config.data.global_batch_size)
         skipped = SkippedSteps(config.optim.max_skipped_steps, int(train_step.skipped_steps(state)))

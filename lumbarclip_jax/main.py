@@ -16,6 +16,7 @@ from ml_collections import ConfigDict, config_flags
 
 from data_prep.process import signals
 from lumbarclip_jax.process import cli, hosts
+from lumbarclip_jax.process.cache import cache_folder
 from lumbarclip_jax.training import config_check
 
 CONFIG = config_flags.DEFINE_config_file(
@@ -27,24 +28,6 @@ flags.adopt_module_key_flags(hosts)
 
 # Run with -m, this module is called __main__.
 log = logging.getLogger("lumbarclip_jax.main")
-
-
-def cache_folder() -> pathlib.Path:
-    """Where the embedded data set and compiled programs are kept between runs.
-
-    Raises:
-      ValueError: there is no such place.
-    """
-    if own := os.environ.get("LUMBARCLIP_CACHE"):
-        return pathlib.Path(own)
-    try:
-        shared = os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache"
-    except RuntimeError as error:
-        raise ValueError(
-            "there is no home folder to keep compiled programs and the phantom in: set HOME, or "
-            "LUMBARCLIP_CACHE to a folder that can be written"
-        ) from error
-    return pathlib.Path(shared, "lumbarclip_jax")
 
 
 def _require_writable(workdir: pathlib.Path) -> None:
@@ -95,13 +78,10 @@ def main() -> None:
     config = config_check.validated(config)  # before minutes of drawing patients
     with hosts.joined():
         # Imported here, after the flags are checked: a typo should not wait for JAX to start.
-        import jax
-
+        from lumbarclip_jax.process.cache import keep_compiled
         from lumbarclip_jax.train import train_and_evaluate
 
-        # pyrefly: ignore [missing-attribute]  # an option that JAX adds at run time
-        if jax.config.jax_compilation_cache_dir is None:
-            jax.config.update("jax_compilation_cache_dir", str(cache_folder() / "xla"))
+        keep_compiled()
         if not config.data.dir:
             config = _on_phantom(config)
         train_and_evaluate(config, workdir)

@@ -21,7 +21,7 @@ from lumbarclip_jax.process import activity
 from lumbarclip_jax.report.console import log_summary
 from lumbarclip_jax.report.examples import find_examples
 from lumbarclip_jax.report.page import write_report
-from lumbarclip_jax.run_folder import attention_forms, choice, lock, receipt, run
+from lumbarclip_jax.run_folder import choice, lock, receipt, run
 from lumbarclip_jax.run_folder.checkpoints import Checkpointer
 from lumbarclip_jax.training import accumulation, config_check, train_step, warm_start
 from lumbarclip_jax.training.model_state import measured
@@ -92,7 +92,6 @@ def train_and_evaluate(config: ConfigDict, workdir: str | pathlib.Path) -> dict[
         ):
             log.info("%s is already complete at step %d: nothing is trained", workdir, latest)
             return read_metrics(workdir / run.METRICS_FILE)
-        attention_forms.adopt(workdir, is_resumed=latest is not None)
         embedder = run.make_embedder(config, mesh, tokenizer, model, dataset)
 
         def validate(step: int, state: train_step.TrainState) -> dict[str, float]:

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from lumbarclip_jax import sharding
+from lumbarclip_jax.evaluators.suite import evaluate_split
 from lumbarclip_jax.models import build_model
 from lumbarclip_jax.run_folder.checkpoints import Checkpointer
 from lumbarclip_jax.run_folder.run import load_run
@@ -65,4 +66,9 @@ def test_a_run_is_measured_and_opened_with_its_mean(averaged, tiny_dataset, tmp_
     expected = saved.averaged["params"] if averaged else saved.params
     assert equal(opened.state.params, expected)
     assert equal(measured(saved, opened.config).params, expected)
-    assert any("retrieval" in name for name in metrics)
+    # What was measured is what is used.
+    embedder = opened.embedder(opened.dataset())
+    names = opened.config.eval.at_the_end
+    again, _ = evaluate_split(embedder, opened.state, "test", resamples=20, names=names)
+    for name, value in again.items():
+        np.testing.assert_allclose(metrics[name], value, rtol=1e-4, atol=1e-5, err_msg=name)

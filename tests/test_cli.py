@@ -74,11 +74,11 @@ def test_a_user_without_a_home_names_a_cache(monkeypatch):
     for name in ("LUMBARCLIP_CACHE", "XDG_CACHE_HOME"):
         monkeypatch.delenv(name, raising=False)
     with pytest.raises(ValueError, match=r"no home folder .*: set HOME, or LUMBARCLIP_CACHE"):
-        main.cache_folder()
+        cache.cache_folder()
     monkeypatch.setenv("XDG_CACHE_HOME", "/shared")
-    assert str(main.cache_folder()) == "/shared/lumbarclip_jax"
+    assert str(cache.cache_folder()) == "/shared/lumbarclip_jax"
     monkeypatch.setenv("LUMBARCLIP_CACHE", "/own")
-    assert str(main.cache_folder()) == "/own"
+    assert str(cache.cache_folder()) == "/own"
 
 
 def script(code: str, stdout=subprocess.PIPE, **environment: str):
@@ -94,6 +94,7 @@ def script(code: str, stdout=subprocess.PIPE, **environment: str):
 
 COMMAND = """
 import logging, pathlib, sys
+from lumbarclip_jax.process import cache
 from lumbarclip_jax.process import cli
 def main():
     {body}

@@ -6,6 +6,7 @@ import math
 import pathlib
 import shutil
 import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -47,8 +48,12 @@ def resumed(tmp_path_factory) -> pathlib.Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(REPOSITORY)
         # It knew no groups, which a run has since then unless told otherwise.
-        with pytest.raises(subprocess.CalledProcessError):
-            command(f"{RESUME} --workdir={run}", FOLDER)
+        refused = subprocess.run(
+            [sys.executable, *f"-m lumbarclip_jax.{RESUME} --workdir={run}".format(FOLDER).split()],
+            capture_output=True,
+            text=True,
+        )
+        assert "with objective.group_reports=False, not True: set that" in refused.stderr
         command(f"{RESUME} --config.objective.group_reports=False --workdir={run}", FOLDER)
     return run
 

@@ -96,6 +96,10 @@ def test_a_run_s_own_folder_takes_no_fine_tune(tiny_run):
             ["--baseline=small_cnn", "--data_dir=/no/where", "--recipe.epochs=3"],
             "--recipe is not for --baseline",
         ),
+        (
+            ["--from_scratch", "--recipe.optim.accumulation_steps=0", "--recipe.epochs=0"],
+            "--recipe.epochs=0 must be at least 1; --recipe.optim.accumulation_steps=0 must be",
+        ),
     ],
 )
 def test_a_mistake_is_one_sentence(arguments, sentence, tmp_path):

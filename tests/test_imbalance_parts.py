@@ -124,3 +124,17 @@ def test_draws_share_one_weight_and_pair_a_permutation():
     assert len(set(mixture.image_weight.tolist())) == 1
     own, other = COUNTS[labels], COUNTS[labels[mixture.partner]]
     close(mixture.label_weight, mixing.mamix(mixture.image_weight[0], own, other)[1])
+
+
+def test_an_unknown_label_is_as_common_as_its_partner_s():
+    """Else -1 would be the last class, which may not occur at all: its weights were not finite."""
+    counts, labels = jnp.array([90.0, 10.0, 0.0]), jnp.array([-1, 0, 1, -1, 0, -1, -1, 1])
+    for rule in (mixing.mamix, mixing.remix):
+        for seed in range(4):
+            drawn = mixing.draw(jax.random.key(seed), labels, counts, rule)
+            assert bool(jnp.isfinite(drawn.label_weight).all())
+            unknown = (labels < 0) | (labels[drawn.partner] < 0)
+            plain = mixing.draw(jax.random.key(seed), labels, counts, mixing.mixup)
+            np.testing.assert_allclose(
+                drawn.label_weight[unknown], plain.label_weight[unknown], rtol=1e-5
+            )

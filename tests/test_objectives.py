@@ -1,5 +1,6 @@
 """The terms of an objective: their sum, their weights, and every term in every form."""
 
+import dataclasses
 import functools
 
 import jax
@@ -11,11 +12,11 @@ from configs import base
 from lumbarclip_jax import objectives, sharding
 from lumbarclip_jax.data.fields import IMAGES, TOKENS
 from lumbarclip_jax.losses import forms
-from lumbarclip_jax.objectives import earlier
+from lumbarclip_jax.models import build_model
 from lumbarclip_jax.objectives.objective import DENSE_ROWS, Objective, weighted_mean
 from lumbarclip_jax.objectives.term import MADE_OF, RowTerm, Term
-from lumbarclip_jax.training import accumulation
-from tests import annotations
+from lumbarclip_jax.training import accumulation, earlier, train_step
+from tests import annotations, test_accumulation
 
 ROWS, EMBED = 64, 8
 BLOCK = 5  # which divides the rows of no device: every walk over blocks has an uneven tail
@@ -184,6 +185,32 @@ def test_an_objective_names_what_it_reads():
     assert "report_group" not in Objective(only("clip", group_reports=False)).fields
 
 
+def test_a_term_of_images_alone_is_given_all_that_the_model_takes(monkeypatch):
+    """The model has two towers: what nothing reads of the other is not computed by the step."""
+
+    @dataclasses.dataclass(frozen=True)
+    class Spread(Term):
+        reads = ("image_embeds",)
+
+        def __call__(self, params, outputs, batch, mesh):
+            return jnp.mean(outputs["image_embeds"].sum(axis=0) ** 2)
+
+    monkeypatch.setitem(globals(), "Spread", Spread)
+    monkeypatch.setitem(objectives.TERMS, "spread", f"{__name__}:Spread")
+    config = test_accumulation.tiny_config()
+    config.objective.soft_clip.weight = 0.0
+    config.objective.spread = {"weight": 1.0}
+    fields = Objective(config.objective).fields
+    assert fields == ("images", "input_ids", "attention_mask")
+    mesh, model = mesh_of(1, 1), build_model(config.model, test_accumulation.WORDS)
+    state, _ = train_step.create_train_state(model, config, mesh)
+    gradient = jax.jit(train_step.make_gradient(model, config, mesh))
+    (_, (terms, _)), grads = gradient(state, test_accumulation.batch(), jax.random.key(0), 0.0)
+    assert set(terms) == {"spread"}
+    assert not any(np.any(leaf) for leaf in jax.tree.leaves(grads["text_encoder"]))
+    assert any(np.any(leaf) for leaf in jax.tree.leaves(grads["image_encoder"]))
+
+
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
@@ -195,6 +222,11 @@ def test_an_objective_names_what_it_reads():
         ({"soft_clip": {"schedule": [[0.2, 1.0], [0.1, 0]]}}, "soft_clip.schedule=.* must be poin"),
         ({"soft_clip": {"schedule": [0.2]}}, "soft_clip.schedule=.* must be points"),
         ({"soft_clip": {"schedule": [[0.0, -1.0]]}}, "soft_clip.schedule=.* must be points"),
+        ({"metod": "dense"}, "objective.metod: there is no such setting or term, did you mean me"),
+        ({"soft_clip": {"weight": "1"}}, "weight=1 must be a finite number"),
+        ({"soft_clip": {"schedule": None}}, "schedule=None must be points"),
+        ({"soft_clip": {"schedule": [["a", "b"]]}}, "must be points"),
+        ({"labels": {"weight": 1.0, "tasks": "pfirrmann"}}, "tasks='pfirrmann' must be several"),
         ({"method": "dens"}, "objective.soft_clip.method='dens' is not one of 'auto'"),
     ],
 )

@@ -36,8 +36,7 @@ def with_the_example(monkeypatch):
     assert module.rpartition(".")[0] == objectives.__name__
     monkeypatch.setitem(objectives.TERMS, name, f"{__name__}:{called}")
     config = base.get_config()
-    with config.unlocked():
-        exec(settings, {"config": config})
+    exec(settings, {"config": config})
     return config
 
 

@@ -57,9 +57,9 @@ def install() -> None:
     threading.Thread(target=_watch, args=(hears,), name="signals", daemon=True).start()
 
 
-def set_resumable() -> None:
-    """Says that the same command continues what this process does."""
-    _State.resumes = True
+def set_resumable(resumes: bool = True) -> None:
+    """Says whether the same command continues what this process does."""
+    _State.resumes = resumes
 
 
 def defer() -> None:

@@ -112,7 +112,7 @@ class _Reading:
                 raise OSError(
                     f"the process {worker.pid} that makes batches was ended (status "
                     f"{worker.exitcode}), perhaps for want of memory: lower "
-                    "--config.data.read_processes, or run the same command again to continue"
+                    "data.read_processes, or run the same command again to continue"
                 )
         if not activity:
             return

@@ -18,8 +18,8 @@ of unequal size are dealt with by --strategy, see lumbarclip_jax/losses/imbalanc
 Hyper-parameters are set as --recipe.epochs=60, see lumbarclip_jax/finetune/recipe.py. The epoch is
 chosen on the validation split, which --label_fraction leaves whole.
 
-The same command continues one that was stopped, bit for bit: until it is finished, OUT/training has
-checkpoints of every epoch.
+The same command continues one that was stopped, bit for bit: until it is finished, OUT/.unfinished
+has checkpoints of the last epoch and of the best.
 
 --out gets metrics.json, with intervals over patients, predictions.npz, and the
 classifier: classifier.json, classifier.safetensors and trained_patients.txt. It is used with
@@ -63,7 +63,7 @@ RESAMPLES = flags.DEFINE_integer("resamples", 1000, "bootstrap resamples of pati
 
 
 def main() -> None:
-    signals.set_resumable()
+    signals.set_resumable(BASELINE.value != "pixels")
     options = Options(
         workdirs=WORKDIR.value,
         from_scratch=FROM_SCRATCH.value,

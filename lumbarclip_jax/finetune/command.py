@@ -19,8 +19,9 @@ from lumbarclip_jax.finetune.examples import Examples
 from lumbarclip_jax.finetune.network import Ensemble
 from lumbarclip_jax.finetune.options import Options
 from lumbarclip_jax.finetune.recipe import plain_recipe
+from lumbarclip_jax.process.cache import keep_compiled
 from lumbarclip_jax.report.console import log_summary
-from lumbarclip_jax.run_folder import trained_patients
+from lumbarclip_jax.run_folder import lock, trained_patients
 from lumbarclip_jax.run_folder.run import (
     CONFIG_FILE,
     DATA_MANIFEST_FILE,
@@ -29,7 +30,7 @@ from lumbarclip_jax.run_folder.run import (
     load_run,
 )
 
-TRAINING_FOLDER = "training"  # in which an unfinished fine-tune lies, to be continued
+TRAINING_FOLDER = ".unfinished"  # in which a fine-tune lies until it is finished
 
 log = logging.getLogger("lumbarclip_jax.finetune")
 
@@ -42,11 +43,23 @@ def run(options: Options) -> None:
       ValueError: the folder is another's, or the data cannot be learnt from.
       OSError: the folder cannot be written.
     """
+    keep_compiled()
     name = options.name
     tasks = tuple(TASKS[task] for task in options.tasks)
     out = _out(options)
-    several = max(len(options.workdirs), options.folds) > 1
+    if options.baseline == "pixels":
+        _fit(options, name, tasks, out)
+        return
+    with lock.held(out / TRAINING_FOLDER, "--out"):
+        is_finished = _fit(options, name, tasks, out)
+    if is_finished:  # what it was for is done
+        shutil.rmtree(out / TRAINING_FOLDER, ignore_errors=True)
+
+
+def _fit(options: Options, name: str, tasks: tuple[Task, ...], out: pathlib.Path) -> bool:
+    """Trains, measures and saves; whether it came to its end, and no signal ended it before."""
     training_folder = out / TRAINING_FOLDER
+    several = max(len(options.workdirs), options.folds) > 1
     answered, beside, classifiers = [], {}, set()
     for number, fold in enumerate(_folds(options), start=1):
         train_examples, validation, measured = (
@@ -59,7 +72,9 @@ def run(options: Options) -> None:
         try:
             classifier = _classifier(options, fold.initial, part, validation, place)
         except Stopped:  # which the log has told of
-            return
+            return False
+        # Numbers of an earlier fine-tune are none of what comes to lie beside them.
+        (out / METRICS_FILE).unlink(missing_ok=True)
         fitted = measuring.fitted(classifier, part, validation)
         answered.append(measuring.answers(classifier, fitted, measured))
         beside = metrics_file.beside(beside, fold.beside)
@@ -74,11 +89,11 @@ def run(options: Options) -> None:
         saved.remove(folder)
     found = measuring.pooled(answered) if several else answered[0]
     log_summary(_save_numbers(options, out, name, found, beside))
-    shutil.rmtree(training_folder, ignore_errors=True)  # what it was for is done
     if classifiers:
         log.info("lumbarclip_jax.load() takes %s", ", ".join(map(str, sorted(classifiers))))
     else:
         log.info("the baseline %s keeps no classifier, only its numbers and answers", name)
+    return True
 
 
 def _save_numbers(

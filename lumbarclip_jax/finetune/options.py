@@ -4,7 +4,7 @@ import dataclasses
 
 from ml_collections import ConfigDict
 
-from lumbarclip_jax.finetune.recipe import default_recipe
+from lumbarclip_jax.finetune.recipe import default_recipe, faults
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,6 +30,8 @@ class Options:
     resamples: int
 
     def __post_init__(self):
+        if broken := list(faults(self.recipe)):
+            raise ValueError("; ".join(f"--recipe.{fault}" for fault in broken))
         if self.baseline and (self.workdirs or self.from_scratch):
             raise ValueError(
                 "--baseline is trained by itself: leave out --workdir and --from_scratch"

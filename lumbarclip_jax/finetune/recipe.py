@@ -3,10 +3,12 @@
 The groups are those of a run config, and what they share with it has its name and meaning there.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ml_collections import ConfigDict
+
+from lumbarclip_jax.training.config_check import in_range
 
 
 def default_recipe() -> ConfigDict:
@@ -57,6 +59,21 @@ def plain_recipe() -> ConfigDict:
     recipe.optim.update(lr=1e-3, weight_decay=1e-4, ema_decay=0.0)
     recipe.data.augment.update(scale=0.0, translate=0.0, gamma=0.0, noise=0.0)
     return recipe
+
+
+def faults(recipe: ConfigDict) -> Iterator[str]:
+    """A sentence for each number of a recipe that cannot be."""
+    for field in (
+        *("epochs", "members", "data.global_batch_size", "data.read_threads"),
+        *("data.prefetch_batches", "optim.accumulation_steps", "optim.max_skipped_steps"),
+        "mesh.fsdp",
+    ):
+        yield from in_range(recipe, field, low=1)
+    for field in ("data.read_processes", "optim.lr", "optim.encoder_lr", "optim.weight_decay"):
+        yield from in_range(recipe, field, low=0)
+    yield from in_range(recipe, "optim.clip_norm", low=0)
+    for field in ("model.dropout", "optim.final_lr_fraction", "optim.ema_decay"):
+        yield from in_range(recipe, field, low=0, high=1)
 
 
 def upgraded(recipe: Mapping[str, Any]) -> dict[str, Any]:

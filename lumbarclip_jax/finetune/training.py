@@ -5,6 +5,7 @@ import json
 import logging
 import math
 import pathlib
+import shutil
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -16,6 +17,7 @@ from data_prep.process.files import write_whole
 from data_prep.process.signals import Stopped
 from lumbarclip_jax import loop
 from lumbarclip_jax.data import content
+from lumbarclip_jax.data.batch_reader import BatchReader
 from lumbarclip_jax.data.pipeline import train_iterator
 from lumbarclip_jax.evaluators.class_metrics import surprise
 from lumbarclip_jax.finetune.examples import Examples
@@ -186,6 +188,24 @@ def _best(
         log.info("%s, epoch %d: validation log loss %.4f", config.name, epoch, loss)
         return {CHOOSE_BY: loss}
 
+    try:
+        return _fitted(network, config, batches, objective, validate, folder)
+    except FloatingPointError as error:
+        # Else another rate would be another training than the one that lies there.
+        shutil.rmtree(folder, ignore_errors=True)
+        raise FloatingPointError(
+            f"{error}; nothing is kept of it: run again with a lower --recipe.optim.lr"
+        ) from error
+
+
+def _fitted(
+    network: Network,
+    config: ConfigDict,
+    batches: BatchReader,
+    objective: Objective,
+    validate: loop.Validate,
+    folder: pathlib.Path,
+) -> tuple[dict, int]:
     with Checkpointer(folder, config.checkpoint.keep) as checkpointer:
         _keep_config(folder, config, checkpointer.latest_step)
         trained = loop.fit(
@@ -202,7 +222,7 @@ def _best(
     if trained is None:
         raise Stopped
     if trained.choice.step is None or not math.isfinite(trained.choice.value):
-        raise FloatingPointError("the validation loss is no number: lower --recipe.optim.lr")
+        raise FloatingPointError("the validation loss is no number in any epoch")
     best = measured(trained.state, config)
     variables = jax.device_get({"params": best.params, "batch_stats": best.batch_stats})
     return variables, trained.choice.step

@@ -1,13 +1,9 @@
 """Contrastive losses: soft CLIP, plain CLIP and SigLIP, each exact at any batch size.
 
-Each is a function in the module of its name. Here are the names alone, for who checks a config or
-shows flags: importing them does not start JAX.
+Each is a function in the module of its name. Here are the names of their options alone.
 """
 
 from typing import Literal, get_args
-
-Name = Literal["soft_clip", "clip", "siglip"]
-NAMES: tuple[Name, ...] = get_args(Name)
 
 # How a loss is computed, see `forms`.
 Method = Literal["auto", "dense", "blockwise", "gather", "ring"]

@@ -33,6 +33,9 @@ class Labels(RowTerm):
     def faults(self) -> Iterator[str]:
         if not self.tasks:
             yield "tasks=() names no task: choose some of " + ", ".join(TASKS)
+        if isinstance(self.tasks, str):
+            yield f"tasks={self.tasks!r} must be several names, such as ({self.tasks!r},)"
+            return
         for task in self.tasks:
             yield from one_of("tasks", task, tuple(TASKS))
         yield from one_of("strategy", self.strategy, NAMES)

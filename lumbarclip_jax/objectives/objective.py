@@ -44,7 +44,6 @@ class Objective:
         needed = dict.fromkeys(field for name in self.outputs for field in made_of(name))
         needed |= dict.fromkeys(name for name in read if not is_output(name))
         self.fields = tuple(needed)
-        self.learned = {name for each in self.terms for name in each.term.learned}
 
     def require_room(self, batch_size: int) -> None:
         """Raises ValueError for a batch too large for a term that has no streamed form."""

@@ -12,13 +12,11 @@ Outputs = dict[str, Array]  # float leaves [B, ...] of the encoding pass
 Batch = Mapping[str, Array]  # [B, ...]
 Params = Mapping[str, Any]
 
-# What the model says of a batch, see `LumbarCLIP`, and the fields of the batch that it says it of;
-# views are axis 1. All else that a term reads is a field of the batch itself.
+# What a model says of a batch, see `LumbarCLIP`, and the fields of the batch that such a model
+# takes; views are axis 1. All else that a term reads is a field of the batch itself.
 MADE_OF = {
-    "image_embeds": (IMAGES,),
-    "image_features": (IMAGES,),
-    "text_embeds": TOKENS,
-    "text_features": TOKENS,
+    name: (IMAGES, *TOKENS)
+    for name in ("image_embeds", "image_features", "text_embeds", "text_features")
 }
 # "logits/<task>" [B, V, K], of `ImageClassifier`.
 LOGITS, LOGITS_MADE_OF = "logits/", (IMAGES, LEVEL)

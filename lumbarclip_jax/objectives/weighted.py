@@ -38,6 +38,12 @@ def build(
         faults, weighted = _build(name, settings, objective, counts or {})
         broken += [f"objective.{name}.{fault}" for fault in faults]
         built += weighted
+    of_all = {"method", "group_reports"}
+    for field in objective:
+        if not objectives.is_term(objective[field]) and field not in of_all:
+            near = difflib.get_close_matches(field, [*of_all, *objectives.TERMS], n=1)
+            meant = f", did you mean {near[0]}?" if near else ""
+            broken.append(f"objective.{field}: there is no such setting or term{meant}")
     if not (built or broken):
         fields = " or ".join(f"objective.{name}.{WEIGHT}" for name in objectives.TERMS)
         broken = [f"no term of the objective has a weight, so nothing is trained: set {fields}"]
@@ -60,7 +66,7 @@ def _build(name: str, settings: Any, objective: Any, counts: Mapping[str, np.nda
     term = made(**given)
     schedule = _frozen(settings.get(SCHEDULE, ()))
     faults = [*term.faults(), *_faults_of_weight(settings[WEIGHT]), *_faults_of(schedule)]
-    return faults, [Weighted(name, term, float(settings[WEIGHT]), schedule)]
+    return faults, [] if faults else [Weighted(name, term, float(settings[WEIGHT]), schedule)]
 
 
 def _unknown(field: str, known: list[str]) -> str:
@@ -69,16 +75,25 @@ def _unknown(field: str, known: list[str]) -> str:
     return f"{field}: the term has no such setting{meant}"
 
 
-def _faults_of_weight(weight: float) -> Iterator[str]:
-    if not 0 < weight < float("inf"):
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _faults_of_weight(weight: Any) -> Iterator[str]:
+    if not (_is_number(weight) and 0 < weight < float("inf")):
         yield f"{WEIGHT}={weight} must be a finite number above 0, or 0 to leave the term out"
 
 
-def _faults_of(schedule: tuple) -> Iterator[str]:
-    pairs = [point for point in schedule if isinstance(point, tuple) and len(point) == 2]
+def _faults_of(schedule: Any) -> Iterator[str]:
+    points = schedule if isinstance(schedule, tuple) else (None,)
+    pairs = [
+        point
+        for point in points
+        if isinstance(point, tuple) and len(point) == 2 and all(map(_is_number, point))
+    ]
     parts, factors = [part for part, _ in pairs], [factor for _, factor in pairs]
     if (
-        len(pairs) < len(schedule)
+        len(pairs) < len(points)
         or not all(0 <= part <= 1 for part in parts)
         or any(a >= b for a, b in itertools.pairwise(parts))
         or not all(0 <= factor < float("inf") for factor in factors)

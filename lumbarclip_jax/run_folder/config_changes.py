@@ -1,14 +1,15 @@
 """What a changed field makes of a run that goes on: the same run, or another one."""
 
+import dataclasses
 import json
 import logging
 import pathlib
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from lumbarclip_jax import objectives
 from lumbarclip_jax.data import content
-from lumbarclip_jax.objectives.earlier import upgraded
+from lumbarclip_jax.training import earlier
 
 log = logging.getLogger(__name__)
 
@@ -43,7 +44,6 @@ MAY_CHANGE = frozenset(
         "eval.at_the_end",
         "eval.choose_by",
         "eval.patience",
-        "eval.averaged",
         "eval.batch_size",
         "eval.bootstrap_resamples",
         "eval.final_split",
@@ -55,22 +55,8 @@ MAY_CHANGE = frozenset(
 PLACES = frozenset({"data.dir"})
 # A checkpoint that a run started from may lie elsewhere too: the last part of its name counts.
 STARTS = frozenset({"model.image_encoder.pretrained", "model.text_encoder.pretrained"})
-# Fields that the first runs did not know, with the default that stands for them.
-LATER = {
-    "data.resplit": "",
-    "data.lowercase": True,
-    "data.token_buckets": [],
-    "data.one_level_a_batch": True,
-    "data.keep_sentence": 0.7,
-    "model.image_encoder.pretrained": "",
-    "model.image_encoder.sizes": None,
-    "model.text_encoder.pretrained": "",
-    "model.text_encoder.sizes": None,
-    "optim.ema_decay": 0.0,
-    "eval.averaged": True,
-    "eval.choose_by": "",
-    "eval.patience": 0,
-}
+
+SHARED = ""  # beside the names of terms
 
 
 class Change(NamedTuple):
@@ -125,36 +111,46 @@ def changes(before: Mapping, now: Mapping) -> list[Change]:
     A field that `before` does not know had its default. Of a term of the objective that one of
     them does not compute the weight alone counts.
     """
-    before, now = with_defaults(before), with_defaults(now)
-    computed = [objectives.computed(config.get("objective", {})) for config in (before, now)]
-    both = computed[0].keys() & computed[1].keys()
-    before, now = (_with_terms(config, both) for config in (before, now))
+    before, now = earlier.upgraded(before), earlier.upgraded(now)
+    of_terms = [_terms(config.pop("objective", {})) for config in (before, now)]
+    for terms, others in (of_terms, of_terms[::-1]):
+        for name in others.keys() - {SHARED}:
+            both_on = all(_is_on(each.get(name)) for each in of_terms)
+            weight = {objectives.WEIGHT: terms.get(name, {}).get(objectives.WEIGHT, 0.0)}
+            terms[name] = _whole(name, terms, others) if both_on else weight
+    before |= {"objective": of_terms[0].pop(SHARED) | of_terms[0]}
+    now |= {"objective": of_terms[1].pop(SHARED) | of_terms[1]}
     found = [Change(*difference) for difference in content.differing(before, now, "")]
     return sorted(change for change in found if not _is_moved(change))
 
 
-def with_defaults(config: Mapping) -> dict:
-    """A config as JSON gives it back, with the fields that it was too early for."""
-    whole: dict = upgraded(json.loads(json.dumps(config)))
-    for field, default in LATER.items():
-        *groups, name = field.split(".")
-        group = whole
-        for part in groups:
-            group = group.setdefault(part, {})
-        group.setdefault(name, default)
-    return whole
+def _terms(objective: Mapping) -> dict:
+    """The settings of each term of an objective, and those that all share as SHARED."""
+    terms = {name: dict(of) for name, of in objective.items() if objectives.is_term(of)}
+    return terms | {SHARED: {k: of for k, of in objective.items() if k not in terms}}
 
 
-def _with_terms(config: dict, names: Collection[str]) -> dict:
-    """The config with the settings of these terms of its objective, and the weights of all."""
-    weights = {name: {objectives.WEIGHT: 0.0} for name in objectives.TERMS}
-    stated = {
-        name: value
-        if name in names or not objectives.is_term(value)
-        else {objectives.WEIGHT: value.get(objectives.WEIGHT, 0.0)}
-        for name, value in config.get("objective", {}).items()
+def _is_on(settings: Mapping | None) -> bool:
+    return bool(settings) and settings.get(objectives.WEIGHT, 0.0) != 0
+
+
+def _whole(name: str, terms: Mapping, others: Mapping) -> dict:
+    """The settings of a term that is computed before and now, those that it left out included.
+
+    Of settings that all terms share only those stand here that one of both states for the term.
+    """
+    stated = terms[name]
+    if name not in objectives.TERMS:
+        return stated
+    fields = dataclasses.fields(objectives.term_class(name))
+    defaults = {
+        field.name: field.default
+        for field in fields
+        if field.name not in (objectives.COUNTS, *terms[SHARED])
     }
-    return config | {"objective": weights | stated}
+    shared = {field: of for field, of in terms[SHARED].items() if field in others[name]}
+    whole = {objectives.SCHEDULE: []} | defaults | shared | stated
+    return json.loads(json.dumps(whole))
 
 
 def _is_moved(change: Change) -> bool:

@@ -13,8 +13,10 @@ FILE = ".lock"
 
 
 @contextlib.contextmanager
-def held(workdir: pathlib.Path) -> Iterator[None]:
-    """Holds the lock of a run's folder; the kernel frees it when its holder ends, however.
+def held(workdir: pathlib.Path, flag: str = "--workdir") -> Iterator[None]:
+    """Holds the lock of a folder; the kernel frees it when its holder ends, however.
+
+    `flag` is that which names the folder.
 
     Raises:
       ValueError: another process trains there.
@@ -31,7 +33,7 @@ def held(workdir: pathlib.Path) -> Iterator[None]:
             file.seek(0)
             raise ValueError(
                 f"{workdir} is in use: {file.read().strip() or 'another process'} trains there; "
-                "wait for it, end it, or choose another --workdir"
+                f"wait for it, end it, or choose another {flag}"
             ) from None
         with disk_errors_name(path):
             file.truncate(0)

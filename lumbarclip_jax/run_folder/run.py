@@ -27,7 +27,7 @@ from lumbarclip_jax.run_folder import (
     weights_file,
 )
 from lumbarclip_jax.run_folder.checkpoints import Checkpointer
-from lumbarclip_jax.training import train_step
+from lumbarclip_jax.training import earlier, train_step
 from lumbarclip_jax.training.encoding import make_encoders
 from lumbarclip_jax.training.model_state import (
     AveragedState,
@@ -274,7 +274,7 @@ def load_run(folder: str | pathlib.Path) -> Run:
             f"{folder} is not a training run (no {CONFIG_FILE}): pass the --workdir of "
             "`python -m lumbarclip_jax.main`, or a folder exported with --format=safetensors"
         )
-    config = ConfigDict(config_changes.with_defaults(_read_json(path)))
+    config = ConfigDict(earlier.upgraded(_read_json(path)))
     mesh = sharding.make_mesh()
     tokenizer = Tokenizer(folder / VOCABULARY_FILE, config.data.max_tokens, config.data.lowercase)
     model = build_model(config.model, tokenizer.vocab_size, train_step.compute_dtype(config))

@@ -3,13 +3,14 @@
 import itertools
 import math
 import re
+from collections.abc import Iterator
 from typing import Any
 
 from ml_collections import ConfigDict
 
 from lumbarclip_jax.data.resplit import parse_fold
 from lumbarclip_jax.evaluators import EVALUATORS
-from lumbarclip_jax.objectives.earlier import upgraded
+from lumbarclip_jax.training.earlier import upgraded
 
 DTYPES = ("auto", "float32", "bfloat16")
 
@@ -48,26 +49,26 @@ def _broken_rules(config: ConfigDict):
         "checkpoint.every_steps",
         "checkpoint.keep",
     ):
-        yield from _range(config, field, low=1)
-    yield from _range(config, "data.read_processes", low=0)
+        yield from in_range(config, field, low=1)
+    yield from in_range(config, "data.read_processes", low=0)
     for field in ("optim.lr", "optim.weight_decay", "optim.clip_norm", "optim.warmup_steps"):
-        yield from _range(config, field, low=0)
+        yield from in_range(config, field, low=0)
     for field in (
         "data.keep_sentence",
         "data.phantom_difficulty",
         "optim.final_lr_fraction",
         "optim.ema_decay",
     ):
-        yield from _range(config, field, low=0, high=1)
-    yield from _range(config, "data.max_tokens", low=3)
+        yield from in_range(config, field, low=0, high=1)
+    yield from in_range(config, "data.max_tokens", low=3)
     buckets = [3, *config.data.token_buckets, config.data.max_tokens]
     if config.data.token_buckets and any(a >= b for a, b in itertools.pairwise(buckets)):
         yield (
             f"data.token_buckets={tuple(config.data.token_buckets)} must rise from above 3 to "
             f"below data.max_tokens={config.data.max_tokens}"
         )
-    yield from _range(config, "data.phantom_patients", low=20)
-    yield from _range(config, "eval.every_steps", low=0)
+    yield from in_range(config, "data.phantom_patients", low=20)
+    yield from in_range(config, "eval.every_steps", low=0)
     try:
         parse_fold(config.data.resplit)
     except ValueError as error:
@@ -76,7 +77,7 @@ def _broken_rules(config: ConfigDict):
         for name in _get(config, field):
             if name not in EVALUATORS:
                 yield f"{field} names {name!r}, which is not one of {', '.join(EVALUATORS)}"
-    yield from _range(config, "eval.patience", low=0)
+    yield from in_range(config, "eval.patience", low=0)
     chooser = config.eval.choose_by.removeprefix("-")
     if chooser and not (chooser.startswith("validation/") and config.eval.every_steps):
         yield (
@@ -128,7 +129,10 @@ def _choice(config: ConfigDict, field: str, allowed: tuple):
         yield f"{field}={value!r} is not one of {', '.join(map(repr, allowed))}"
 
 
-def _range(config: ConfigDict, field: str, low: float, high: float | None = None):
+def in_range(
+    config: ConfigDict, field: str, low: float, high: float | None = None
+) -> Iterator[str]:
+    """The fault of a number of a config that is outside `low` to `high`, or none at all."""
     value = _get(config, field)
     if not math.isfinite(value):
         yield f"{field}={value} must be a finite number"

@@ -51,7 +51,7 @@ def without_views(leaf: jax.Array) -> jax.Array:
 
 
 def with_views(leaf: jax.Array, rows: int) -> jax.Array:
-    """The inverse of `_without_views`."""
+    """The inverse of `without_views`."""
     return leaf.reshape(rows, -1, *leaf.shape[1:])
 
 

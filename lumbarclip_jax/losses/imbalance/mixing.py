@@ -105,5 +105,9 @@ def draw(key: jax.Array, labels: Int[Array, "B"], counts: Float[Array, "K"], rul
     """Draws a share and a partner for every image, possibly itself, and applies the rule."""
     share_key, partner_key = jax.random.split(key)
     partner = jax.random.permutation(partner_key, len(labels))
-    own = counts[labels]
-    return Mixture(partner, *rule(jax.random.uniform(share_key), own, own[partner]))
+    # Beside an unknown label the other is as common as itself.
+    known = jnp.where(labels < 0, 0.0, counts[labels])
+    own = jnp.where(known > 0, known, known[partner])
+    other = jnp.where(known[partner] > 0, known[partner], known)
+    own, other = jnp.maximum(own, 1.0), jnp.maximum(other, 1.0)
+    return Mixture(partner, *rule(jax.random.uniform(share_key), own, other))

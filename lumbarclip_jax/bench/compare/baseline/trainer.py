@@ -101,6 +101,9 @@ def check(config: ConfigDict) -> None:
                 f"the PyTorch baseline has no term objective.{name}: it knows {' and '.join(TERMS)}"
             )
         allowed += ((f"objective.{name}.schedule", tuple(settings.schedule), ((),)),)
+        if "group_reports" in settings:
+            shared = (config.objective.group_reports,)
+            allowed += ((f"objective.{name}.group_reports", settings.group_reports, shared),)
     if model.image_encoder.name == "vit":
         allowed += (("model.image_encoder.drop_path", model.image_encoder.drop_path, (0.0,)),)
     for field, value, choices in allowed:
