@@ -8,6 +8,7 @@ import sys
 import pytest
 
 from lumbarclip_jax import main
+from lumbarclip_jax.process import cache
 
 REPOSITORY = pathlib.Path(__file__).resolve().parents[1]
 QUICK = "--config=configs/vit_linear.py:quick"
@@ -94,7 +95,6 @@ def script(code: str, stdout=subprocess.PIPE, **environment: str):
 
 COMMAND = """
 import logging, pathlib, sys
-from lumbarclip_jax.process import cache
 from lumbarclip_jax.process import cli
 def main():
     {body}
