@@ -1,6 +1,7 @@
 """The fine-tune command: a run's encoder, a baseline over folds, and mistakes in one sentence."""
 
 import shutil
+import signal
 import subprocess
 import sys
 
@@ -11,6 +12,7 @@ from lumbarclip_jax.data.dataset import Dataset
 from lumbarclip_jax.evaluators.metrics_file import read_metrics
 from lumbarclip_jax.evaluators.predictions_file import load_kept
 from lumbarclip_jax.report.page import write_report
+from lumbarclip_jax.run_folder import lock
 from tests import tiny_runs
 from tests.report_pages import Page
 
@@ -53,6 +55,45 @@ def test_a_run_is_fine_tuned_and_its_page_shows_it(tiny_run, tmp_path):
     again = finetune(*arguments)
     assert again.returncode == 2
     assert f"{out} holds an earlier fine-tune: remove it" in again.stderr
+
+
+@pytest.mark.slow
+def test_a_signal_stops_a_fine_tune_and_the_same_command_continues_it(tiny_dataset, tmp_path):
+    arguments = (
+        *("--from_scratch", f"--data_dir={tiny_dataset}", "--task=pfirrmann_ge_3"),
+        *("--recipe.epochs=4", "--recipe.members=2", "--recipe.data.global_batch_size=8"),
+        "--resamples=100",
+    )
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    assert finetune(*arguments, f"--out={whole}").returncode == 0
+
+    command = [sys.executable, "-m", "lumbarclip_jax.finetune", *arguments, f"--out={parts}"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as running:
+        for line in running.stdout:
+            if "seed 1, epoch 1:" in line:
+                running.send_signal(signal.SIGTERM)
+                break
+        said = running.stdout.read()
+    assert running.returncode == 0
+    assert "run the same command to continue" in said
+    assert (parts / ".unfinished" / "seed_1").is_dir()
+    assert not (parts / "metrics.json").exists()
+
+    again = finetune(*arguments, f"--out={parts}")
+    assert again.returncode == 0, again.stderr
+    assert "seed 0, epoch 1:" not in again.stdout  # it was trained to its end
+    name = "classifier.safetensors"
+    assert (parts / name).read_bytes() == (whole / name).read_bytes()
+    assert not (parts / ".unfinished").exists()
+
+
+def test_two_fine_tunes_do_not_share_a_folder(tiny_dataset, tmp_path):
+    with lock.held(tmp_path / ".unfinished"):
+        arguments = ("--from_scratch", f"--data_dir={tiny_dataset}", "--task=pfirrmann_ge_3")
+        result = finetune(*arguments, f"--out={tmp_path}")
+    assert result.returncode == 2
+    assert "is in use: process" in result.stderr
+    assert "or choose another --out" in result.stderr
 
 
 def test_folds_test_every_patient_once(tiny_dataset, tmp_path):
