@@ -131,6 +131,7 @@ def test_a_run_s_own_folder_takes_no_fine_tune(tiny_run):
         (["--out=", "--workdir=/no/where", "--from_scratch"], "--out is missing"),
         (["--out=", "--baseline=pixels", "--data_dir=/no/where"], "--out is missing"),
         (["--from_scratch"], "--data_dir is missing"),
+        (["--from_scratch", "--data_dir=/no/where"], "/no/where"),
         (["--workdir=/no/where", "--folds=5"], "--folds is not for --workdir"),
         (["--baseline=pixels", "--from_scratch"], "--baseline is trained by itself"),
         (
@@ -149,3 +150,4 @@ def test_a_mistake_is_one_sentence(arguments, sentence, tmp_path):
     assert result.stderr.startswith("error: ")
     assert sentence in result.stderr
     assert len(result.stderr.strip().splitlines()) == 1
+    assert not list(tmp_path.iterdir())

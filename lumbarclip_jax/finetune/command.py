@@ -1,5 +1,6 @@
 """A fine-tune as it is asked for on the command line: what it starts from, trains and keeps."""
 
+import contextlib
 import dataclasses
 import logging
 import pathlib
@@ -50,10 +51,17 @@ def run(options: Options) -> None:
     if options.baseline == "pixels":
         _fit(options, name, tasks, out)
         return
-    with lock.held(out / TRAINING_FOLDER, "--out"):
-        is_finished = _fit(options, name, tasks, out)
-    if is_finished:  # what it was for is done
-        shutil.rmtree(out / TRAINING_FOLDER, ignore_errors=True)
+    place, is_finished, is_new = out / TRAINING_FOLDER, False, not out.exists()
+    with lock.held(place, "--out"):
+        try:
+            is_finished = _fit(options, name, tasks, out)
+        finally:
+            # What it was for is done, or never began.
+            if is_finished or not any(place.rglob("checkpoints")):
+                shutil.rmtree(place, ignore_errors=True)
+                if is_new:
+                    with contextlib.suppress(OSError):
+                        out.rmdir()  # of a mistake, nothing else is there
 
 
 def _fit(options: Options, name: str, tasks: tuple[Task, ...], out: pathlib.Path) -> bool:
