@@ -2,13 +2,13 @@
 
 import os
 
-from lumbarclip_jax import main, train
+from lumbarclip_jax import loop, main
 from lumbarclip_jax.process import cli
 
 number, signal_step = map(int, os.environ["SIGNAL_AT"].split(","))
 
 
-class SignallingProgress(train.Progress):
+class SignallingProgress(loop.Progress):
     def update(self, step, loss):
         # Read by the test; only process 0 logs its steps.
         print(f"took step {step}", flush=True)
@@ -17,5 +17,5 @@ class SignallingProgress(train.Progress):
         return super().update(step, loss)
 
 
-train.Progress = SignallingProgress
+loop.Progress = SignallingProgress
 cli.run(main.main)
