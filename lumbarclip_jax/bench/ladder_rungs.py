@@ -139,7 +139,9 @@ def build_rungs(
 
     def fed(source: Iterator[Batch], calls: int) -> None:
         advance = stepped(
-            lambda state: whole_step(state, sharding.shard_batch(next(source), mesh), LR, key)[0]
+            lambda state: whole_step(
+                state, sharding.shard_batch(next(source), mesh), LR, key, PROGRESS
+            )[0]
         )
         advance(calls)
 
@@ -148,8 +150,8 @@ def build_rungs(
         "forward": repeated(lambda: forward_pass(state, ready, key)),
         "backward": repeated(lambda: backward_pass(state, ready, key, cotangents)),
         "optimizer": stepped(lambda state: update_step(state, ready, key, cotangents)),
-        "loss": stepped(lambda state: loss_step(state, ready, LR, key)[0]),
-        "augmentation": stepped(lambda state: whole_step(state, stored, LR, key)[0]),
+        "loss": stepped(lambda state: loss_step(state, ready, LR, key, PROGRESS)[0]),
+        "augmentation": stepped(lambda state: whole_step(state, stored, LR, key, PROGRESS)[0]),
         "memory": lambda calls: fed(from_memory, calls),
     }
     if shards is not None:
