@@ -36,7 +36,14 @@ def get_config() -> ConfigDict:
     data.token_buckets = ()
     data.level_prefix = True  # put the slice's disc level before the report, "L4-L5 : ..."
     data.one_level_a_batch = True  # all pairs of a batch show one disc level, see data/pipeline.py
-    data.keep_sentence = 0.7  # probability that a training report keeps a sentence; 1.0 = all
+    # Probability that a training text keeps a sentence: 1.0 = all, 0.0 = one is drawn.
+    data.keep_sentence = 0.7
+    # W, texts that a pair is trained with; a contrastive loss is the mean over them.
+    data.text_views = 1
+    # Draw these from all texts of a record, as of its report alone; where a data set has more.
+    data.further_texts = True
+    # Every view draws text and sentences anew; False = they are those of the first, perturbed.
+    data.redraw_text = True
     data.read_threads = 2  # that make batches, of each process
     # That make batches; 0 = threads of the run itself, enough for one GPU and not for eight.
     data.read_processes = 0
@@ -48,6 +55,16 @@ def get_config() -> ConfigDict:
     augment.gamma = 0.2  # intensity exponent drawn from 1 - gamma .. 1 + gamma
     augment.noise = 0.02  # standard deviation of added noise, in units of the full grey range
     augment.mirror = False  # left-right mirroring; reports name sides, so off unless they do not
+
+    # Of training texts, of several views all but the first; lumbarclip_jax/data/perturbations.py.
+    data.perturb = perturb = ConfigDict()
+    perturb.synonyms = 0.0  # probability that a phrase of the table is replaced
+    perturb.swap = 0.0  # probability that a word changes places with another of its sentence
+    perturb.delete = 0.0  # probability that a word is deleted
+    perturb.one_of = False  # one of these, drawn for each text, and not all of them
+    perturb.protect = True  # negations, sides, levels and findings are neither moved nor deleted
+    perturb.first = False  # the first of several views, too
+    perturb.table = ""  # of synonyms; empty = lumbarclip_jax/data/synonyms.toml
 
     config.model = model = ConfigDict()
     model.embed_dim = 512  # E, size of the shared embedding
@@ -93,6 +110,9 @@ def get_config() -> ConfigDict:
     # Blend of one-hot into the soft targets; 1.0 = plain CLIP. Towers that start from nothing embed
     # all pairs alike, which makes soft targets uniform: at 0.5 such runs never left that state.
     soft_clip.hard_weight = 0.9
+    # Targets by labels in place of embeddings: (form, tasks, weight), added up, such as
+    # (("classes", ("pfirrmann",), 1.0),), with a form of classes, signs or jaccard.
+    soft_clip.likeness = ()
     objective.clip = clip = ConfigDict()
     clip.weight = 0.0
     clip.schedule = ()

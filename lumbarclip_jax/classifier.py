@@ -9,7 +9,7 @@ import numpy as np
 from lumbarclip_jax.data import content
 from lumbarclip_jax.data.dataset import Dataset
 from lumbarclip_jax.data.fields import one_hot
-from lumbarclip_jax.data.tasks import TASKS, Task
+from lumbarclip_jax.data.tasks import Task
 from lumbarclip_jax.evaluators import metrics_file
 from lumbarclip_jax.evaluators.predictions_file import Kept
 from lumbarclip_jax.evaluators.task_rows import LabelledRows, shortage, warn_of_skipped
@@ -24,7 +24,7 @@ from lumbarclip_jax.inference import (
     warn_of_unlike,
 )
 from lumbarclip_jax.run_folder import trained_patients
-from lumbarclip_jax.run_folder.run import METRICS_FILE
+from lumbarclip_jax.run_folder.files import METRICS_FILE
 
 log = logging.getLogger(__name__)
 
@@ -162,13 +162,13 @@ class Classifier:
           **bootstrap: options of `estimates`.
 
         Raises:
-          ValueError: there is no such split, no task can be measured on it, or this version knows
-            a task by other classes.
+          ValueError: there is no such split, no task can be measured on it, or the data set knows
+            none of a name or calls its classes otherwise.
         """
         prefix = f"{split}/{self.definition.name}"
         columns = dataset.columns(split)
         labelled = {
-            name: LabelledRows.of(columns, self._task(name, classes))
+            name: LabelledRows.of(columns, self._task(dataset, name, classes))
             for name, classes in self.tasks.items()
         }
         skipped = {name: {split: of} for name, of in labelled.items() if not of.suffice}
@@ -179,19 +179,22 @@ class Classifier:
                 "another --data_dir or --split"
             )
         warn_of_skipped(prefix, len(labelled), skipped)
-        tasks = tuple(TASKS[name] for name in labelled if name not in skipped)
+        tasks = tuple(dataset.tasks[name] for name in labelled if name not in skipped)
         examples = Examples.of(dataset, split, tasks)
         self._warn_of_other_images(dataset, examples)
         found = measuring.answers(self._ensemble, self.definition.fitted, examples)
         return measuring.measured(self.definition.name, split, found, **bootstrap)
 
-    def _task(self, name: str, classes: tuple[str, ...]) -> Task:
-        if name not in TASKS or TASKS[name].classes != classes:
+    def _task(self, dataset: Dataset, name: str, classes: tuple[str, ...]) -> Task:
+        task = dataset.tasks.get(name)
+        if task is None or task.classes != classes:
+            has = "no labels of it" if task is None else f"the classes {', '.join(task.classes)}"
             raise ValueError(
-                f"{self.folder} answers {name} with {', '.join(classes)}, which this version of "
-                "lumbarclip_jax has no labels for: measure it with the version that trained it"
+                f"{self.folder} answers {name} with {', '.join(classes)}, and {dataset.folder} has "
+                f"{has}: give it a label column of this name with these classes, or measure "
+                "another data set"
             )
-        return TASKS[name]
+        return task
 
     def _warn_of_other_images(self, dataset: Dataset, examples: Examples) -> None:
         own, other = self.definition.data["image"], dataset.manifest["image"]

@@ -23,6 +23,7 @@ from lumbarclip_jax.report.examples import find_examples
 from lumbarclip_jax.report.page import write_report
 from lumbarclip_jax.run_folder import choice, lock, receipt, run
 from lumbarclip_jax.run_folder.checkpoints import Checkpointer
+from lumbarclip_jax.run_folder.files import METRICS_FILE
 from lumbarclip_jax.training import accumulation, config_check, train_step, warm_start
 from lumbarclip_jax.training.model_state import measured
 
@@ -91,7 +92,7 @@ def train_and_evaluate(config: ConfigDict, workdir: str | pathlib.Path) -> dict[
             and checkpointer.is_whole(latest)
         ):
             log.info("%s is already complete at step %d: nothing is trained", workdir, latest)
-            return read_metrics(workdir / run.METRICS_FILE)
+            return read_metrics(workdir / METRICS_FILE)
         embedder = run.make_embedder(config, mesh, tokenizer, model, dataset)
 
         def validate(step: int, state: train_step.TrainState) -> dict[str, float]:
@@ -101,7 +102,7 @@ def train_and_evaluate(config: ConfigDict, workdir: str | pathlib.Path) -> dict[
 
         def weights_change() -> None:
             # Measured on the weights that are about to change.
-            for file in (receipt.FILE, run.METRICS_FILE, predictions_file.FILE, choice.FILE):
+            for file in (receipt.FILE, METRICS_FILE, predictions_file.FILE, choice.FILE):
                 (workdir / file).unlink(missing_ok=True)
 
         trained = loop.fit(
@@ -133,7 +134,7 @@ def train_and_evaluate(config: ConfigDict, workdir: str | pathlib.Path) -> dict[
     examples = find_examples(finished, embedder, split)  # encodes, which takes every process
     if is_writer:
         predictions_file.save_kept(kept, workdir / predictions_file.FILE)
-        save_metrics(metrics, workdir / run.METRICS_FILE)
+        save_metrics(metrics, workdir / METRICS_FILE)
         results = run.RESULTS
         if trained.choice.step is not None:
             trained.choice.write(workdir, trained.last_step)

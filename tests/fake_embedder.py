@@ -5,6 +5,7 @@ import re
 import numpy as np
 
 from data_prep.records.findings import FINDINGS, LEVEL_FINDINGS
+from lumbarclip_jax.data.tasks import TASKS
 from lumbarclip_jax.evaluators import evaluator_class
 from lumbarclip_jax.evaluators.embedder import EmbeddedSplit
 
@@ -52,6 +53,8 @@ def make_split(patients: int, seed: int, signal: float = 2.0) -> EmbeddedSplit:
         study_id=np.char.add(f"s{seed}p", patient.astype(str)),
         names=tuple(FINDINGS),
         level_names=LEVEL_NAMES,
+        own_labels=np.zeros((rows, 0), np.int8),
+        tasks=TASKS,
     )
 
 

@@ -15,6 +15,7 @@ from data_prep.process.signals import Stopped
 from lumbarclip_jax.data import batch_reader
 from lumbarclip_jax.data.dataset import Dataset
 from lumbarclip_jax.data.pipeline import train_iterator
+from lumbarclip_jax.data.text_draws import TextDraws
 from lumbarclip_jax.data.tokenizer import Tokenizer
 
 
@@ -33,7 +34,7 @@ def read(tiny_dataset):
                 seed=3,
                 level_prefix=True,
                 one_level_a_batch=True,
-                keep_sentence=0.5,
+                text_draws=TextDraws(keep_sentence=0.5),
                 read_threads=1,
                 read_processes=processes,
                 prefetch_batches=2,

@@ -10,6 +10,7 @@ from data_prep.records.schema import LEVELS
 from lumbarclip_jax.data.dataset import Dataset, with_level
 from lumbarclip_jax.data.pipeline import train_iterator
 from lumbarclip_jax.data.sentences import sample_sentences, sentences
+from lumbarclip_jax.data.text_draws import TextDraws
 from lumbarclip_jax.data.tokenizer import Tokenizer
 
 
@@ -29,7 +30,7 @@ def batches(dataset, tokenizer, **options):
         "seed": 3,
         "level_prefix": True,
         "one_level_a_batch": False,
-        "keep_sentence": 0.5,
+        "text_draws": TextDraws(keep_sentence=0.5),
         "read_threads": 2,
         "prefetch_batches": 2,
     }
@@ -128,7 +129,9 @@ def test_labels_and_levels_are_those_of_the_rows(dataset):
 
 @pytest.mark.parametrize("field", ["label/no_such_task", "lable/pfirrmann", "depth"])
 def test_a_field_that_no_data_set_has_is_named(dataset, field):
-    with pytest.raises(ValueError, match=f"the objective reads '{field}', which no data set has"):
+    with pytest.raises(
+        ValueError, match=f"the objective reads '{field}', which this data set does not have"
+    ):
         batches(dataset, None, fields=("images", field))
 
 

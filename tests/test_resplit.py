@@ -40,6 +40,8 @@ def cohort(patients: int, seed: int = 0) -> Columns:
         pfirrmann=np.repeat(grade_of_patient, 3).astype(np.uint8),
         names=("a", "b", "c", "d"),
         level_names=("e", "f"),
+        own_labels=np.zeros((3 * patients, 0), np.int8),
+        tasks={},
     )
 
 
@@ -152,7 +154,6 @@ def test_training_batches_come_from_the_new_train_split(tiny_dataset):
         seed=0,
         level_prefix=True,
         one_level_a_batch=True,
-        keep_sentence=1.0,
         read_threads=1,
         prefetch_batches=1,
     )

@@ -10,6 +10,7 @@ from lumbarclip_jax import sharding
 from lumbarclip_jax.data.dataset import Dataset, with_level
 from lumbarclip_jax.data.pipeline import train_iterator
 from lumbarclip_jax.data.sentences import sample_sentences
+from lumbarclip_jax.data.text_draws import WHOLE_REPORT, TextDraws
 from lumbarclip_jax.data.token_buckets import divide_by_length, token_lengths
 from lumbarclip_jax.data.tokenizer import Tokenizer
 from lumbarclip_jax.models import build_model
@@ -48,7 +49,7 @@ def batches(dataset, tokenizer, **options):
         "seed": 3,
         "level_prefix": True,
         "one_level_a_batch": False,
-        "keep_sentence": 0.7,
+        "text_draws": TextDraws(keep_sentence=0.7),
         "read_threads": 0,
         "prefetch_batches": 0,
     }
@@ -90,7 +91,7 @@ def test_a_batch_has_the_width_of_its_bucket_and_every_token(dataset, tokenizer,
     columns = dataset.columns("train")
     pixels = dataset.images("train", range(len(columns.level)))
     row_of = {image.tobytes(): row for row, image in enumerate(pixels)}
-    options = {"global_batch_size": 4, "one_level_a_batch": True, "keep_sentence": 1.0}
+    options = {"global_batch_size": 4, "one_level_a_batch": True, "text_draws": WHOLE_REPORT}
     iterator = batches(dataset, tokenizer, token_buckets=buckets, **options)
     widths = set()
     for batch in take(iterator, 12):

@@ -20,6 +20,7 @@ from absl import flags
 
 from data_prep.records.findings import LEVEL_FINDINGS
 from data_prep.records.schema import LEVELS
+from lumbarclip_jax.data.tasks import TASKS
 from lumbarclip_jax.process import cli
 
 if TYPE_CHECKING:
@@ -68,6 +69,8 @@ class MadeUpEmbedder:
             pfirrmann=np.zeros(pairs, np.uint8),
             names=(),
             level_names=LEVEL_FINDINGS,
+            own_labels=np.zeros((pairs, 0), np.int8),
+            tasks=TASKS,
         )
 
     def __call__(self, state, split: str) -> "EmbeddedSplit":

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 
 # What the columns of a record mean; the rest of it is in the shards.
 MEANING = ("image", "findings", "level_findings", "finding_status")
+OWN_MEANING = ("tasks", "texts")  # of data sets that have some
 # What is told of two data sets that differ, where they differ in it.
 TOLD = ("key_fingerprint", "seed", "splits_source", "splits", "image", "vocabulary")
 SHOWN = 4
@@ -20,6 +21,7 @@ def summary(manifest: Mapping) -> dict:
     if "shards" in manifest:
         shards = [[s["split"], s["records"], s["sha256"]] for s in manifest["shards"]]
         meaning = [manifest.get(name) for name in MEANING]
+        meaning += [manifest[name] for name in OWN_MEANING if name in manifest]
         kept["content"] = hashlib.sha256(json.dumps([shards, meaning]).encode()).hexdigest()
     return kept
 

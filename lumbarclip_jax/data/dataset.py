@@ -2,7 +2,7 @@
 
 import dataclasses
 import pathlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,11 +11,13 @@ import tensorflow_datasets as tfds
 from lumbarclip_jax.data import manifest as manifests
 from lumbarclip_jax.data import resplit as resplits
 from lumbarclip_jax.data.sources import PartialSource, Rows
+from lumbarclip_jax.data.tasks import Task, tasks_of
+from lumbarclip_jax.data.text_draws import TEXT_LABELS, TEXTS
 
 TEXT_COLUMNS = ("report", "report_group", "patient_id", "study_id", "image_id", "level", "sequence")
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Columns:
     """Everything but the pixels of one split, one row an image, in data set order (M rows)."""
 
@@ -31,6 +33,8 @@ class Columns:
     pfirrmann: np.ndarray  # [M] 1..5, 0 = not graded
     names: tuple[str, ...]  # F findings
     level_names: tuple[str, ...]  # G findings
+    own_labels: np.ndarray  # [M, K] of the data set's own tasks, see `data_prep.records.tasks`
+    tasks: Mapping[str, Task]  # that these labels pose, by name
 
     def take(self, rows: np.ndarray) -> "Columns":
         """Only these rows, in their order."""
@@ -64,6 +68,7 @@ class Dataset:
         # Its decorators hide what it takes.
         self._builder: Any = tfds.builder_from_directory(str(self.folder))
         self.splits = tuple(self.manifest["splits"])
+        self.tasks = tasks_of(self.manifest)
         self._columns: dict[str, Columns] = {}
         self._images: dict[str, Any] = {}  # records of nothing else
         self._stored_splits = self.splits
@@ -90,6 +95,11 @@ class Dataset:
         self.manifest = self.manifest | {"splits": counts, "resplit": self.resplit}
         if self.cautions:
             self.manifest["warning"] = resplits.WARNING
+
+    @property
+    def further_texts(self) -> tuple[str, ...]:
+        """Features of the texts that records have beside their reports, and of their labels."""
+        return tuple(name for name in (TEXTS, TEXT_LABELS) if name in self._builder.info.features)
 
     @property
     def cautions(self) -> dict[str, float]:
@@ -141,6 +151,8 @@ class Dataset:
             pfirrmann=np.array([r["grades"]["pfirrmann"] for r in records], np.uint8),
             names=tuple(self.manifest["findings"]),
             level_names=tuple(self.manifest["level_findings"]),
+            own_labels=np.array([r.get("labels", ()) for r in records], np.int8),
+            tasks=self.tasks,
         )
 
     def images(self, split: str, indices: Sequence[int] | np.ndarray) -> np.ndarray:
@@ -152,15 +164,22 @@ class Dataset:
 
 
 def _joined(parts: Sequence[Columns]) -> Columns:
-    names = {"names": parts[0].names, "level_names": parts[0].level_names}
-    arrays = [field.name for field in dataclasses.fields(Columns) if field.name not in names]
-    joined = {name: np.concatenate([vars(part)[name] for part in parts]) for name in arrays}
-    return Columns(**joined, **names)
+    first = parts[0]
+    arrays = [name for name, value in vars(first).items() if isinstance(value, np.ndarray)]
+    joined: dict[str, Any] = {
+        name: np.concatenate([vars(part)[name] for part in parts]) for name in arrays
+    }
+    return dataclasses.replace(first, **joined)
 
 
 def read_text(record: dict, name: str) -> str:
     """A text field of a record."""
     return _text(record[name])
+
+
+def texts_of(record: dict) -> list[str]:
+    """The report of a record, and the further texts that were read of it."""
+    return [_text(text) for text in (record["report"], *record.get(TEXTS, ()))]
 
 
 def with_level(report: str, level: str, level_prefix: bool) -> str:

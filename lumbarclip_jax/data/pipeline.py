@@ -10,9 +10,10 @@ from ml_collections import ConfigDict
 
 from lumbarclip_jax.data import fields as batch_fields
 from lumbarclip_jax.data.batch_reader import BatchReader
-from lumbarclip_jax.data.dataset import Dataset, read_text, with_level
-from lumbarclip_jax.data.sentences import sample_sentences
-from lumbarclip_jax.data.token_buckets import divide_by_length, token_lengths
+from lumbarclip_jax.data.dataset import Dataset, read_text, texts_of, with_level
+from lumbarclip_jax.data.sources import PartialSource, Rows
+from lumbarclip_jax.data.text_draws import WHOLE_REPORT, Drawn, TextDraws
+from lumbarclip_jax.data.token_buckets import CHUNK, divide_by_length, token_lengths
 from lumbarclip_jax.data.tokenizer import Tokenizer
 
 log = logging.getLogger(__name__)
@@ -27,13 +28,12 @@ def pipeline_options(config: ConfigDict) -> dict[str, Any]:
         "level_prefix",
         "one_level_a_batch",
         "token_buckets",
-        "keep_sentence",
         "read_threads",
         "read_processes",
         "prefetch_batches",
     )
     options = {name: config.data[name] for name in names}
-    return {"seed": config.seed, **options}
+    return {"seed": config.seed, "text_draws": TextDraws.of(config.data), **options}
 
 
 def train_iterator(
@@ -46,7 +46,7 @@ def train_iterator(
     level_prefix: bool = True,
     one_level_a_batch: bool = False,
     token_buckets: Sequence[int] = (),
-    keep_sentence: float = 1.0,
+    text_draws: TextDraws = WHOLE_REPORT,
     read_threads: int,
     prefetch_batches: int,
     read_processes: int = 0,
@@ -62,26 +62,30 @@ def train_iterator(
     new permutation; the rows that do not fill a last batch are left out of that epoch.
 
     With `one_level_a_batch`, pairs are told apart by what they show and not by their disc level,
-    which is written in the text and easily seen in the image. `keep_sentence` is the probability
-    that a sentence of a report is kept, see `sample_sentences`.
+    which is written in the text and easily seen in the image. `text_draws` says what of the texts
+    of a record makes the W of a pair.
 
-    With `token_buckets`, lengths below the tokenizer's, the texts of a batch are those whose whole
-    report falls into one bucket, and are padded to it: T is then one of a few lengths. Neither does
-    length then tell pairs apart. Which bucket, every process knows from the order alone.
+    With `token_buckets`, lengths below the tokenizer's, the texts of a batch are those of records
+    whose longest text falls into one bucket, and are padded to it: T is then one of a few lengths.
+    Neither does length then tell pairs apart. Which bucket, every process knows from the order
+    alone.
 
     `rows` are those of the split that are used, all where it is None. Without texts among the
     fields there needs to be no tokenizer.
 
     Yields dicts of the `fields`, and reads nothing of a record that none of them is made of:
-    `images` uint8 [b, V, S, S, 1], `input_ids` and `attention_mask` int32 [b, W, T], with V = W = 1
-    views of a pair, and those of `data.fields` [b, ...]; b = global_batch_size / process_count.
+    `images` uint8 [b, V, S, S, 1], `input_ids` and `attention_mask` int32 [b, W, T], with V = 1
+    view of the image and W of the text of a pair, and those of `data.fields` [b, ...]; b =
+    global_batch_size / process_count.
 
     Raises:
       ValueError: the batch is larger than the split, or than each of its levels, or does not divide
         over the processes; the data set cannot give a field.
     """
     constants = batch_fields.constants(dataset.columns(split), fields)
-    source = dataset.partial_source(split, batch_fields.features(fields))
+    has_texts = bool(set(fields) & set(batch_fields.TOKENS))
+    further = dataset.further_texts if has_texts and text_draws.further_texts else ()
+    source = dataset.partial_source(split, (*batch_fields.features(fields), *further))
     used = np.arange(len(source)) if rows is None else rows
     if global_batch_size > len(used):
         raise ValueError(
@@ -100,24 +104,33 @@ def train_iterator(
         records = source.__getitems__(indices[own].tolist())
         # Drawn for the whole batch, so that every process sees its share of the same draws.
         seeds = rng.integers(2**63, size=global_batch_size)[own].tolist()
-        batch = {name: values[indices[own]] for name, values in constants.items()}
+        constant = {name: values[indices[own]] for name, values in constants.items()}
+        batch = {name: values for name, values in constant.items() if name in fields}
         if batch_fields.IMAGES in fields:
             batch[batch_fields.IMAGES] = np.stack([record["image"] for record in records])[:, None]
-        if set(fields) & set(batch_fields.TOKENS):
-            batch |= tokens(records, seeds, widths[indices].max())
+        if has_texts:
+            drawn = [
+                text_draws(texts_of(record), seed)
+                for record, seed in zip(records, seeds, strict=True)
+            ]
+            batch |= tokens(records, drawn, widths[indices].max())
+            for name in fields:
+                if name.startswith(batch_fields.OF_TEXT):
+                    of_images = constant[name.removeprefix(batch_fields.OF_TEXT)]
+                    batch[name] = batch_fields.of_drawn(
+                        name, of_images, records, drawn, dataset.tasks
+                    )
         return batch
 
-    def tokens(records: list[dict], seeds: list[int], width: int) -> dict[str, np.ndarray]:
+    def tokens(records: list[dict], drawn: list[list[Drawn]], width: int) -> dict[str, np.ndarray]:
         texts = [
-            with_level(
-                sample_sentences(read_text(record, "report"), keep_sentence, seed),
-                read_text(record, "level"),
-                level_prefix,
-            )
-            for record, seed in zip(records, seeds, strict=True)
+            with_level(text, read_text(record, "level"), level_prefix)
+            for record, views in zip(records, drawn, strict=True)
+            for text, _ in views
         ]
         assert tokenizer, "texts are asked for"
-        return {name: values[:, None, :width] for name, values in tokenizer(texts).items()}
+        shape = (len(records), text_draws.views, -1)
+        return {name: ids.reshape(shape)[..., :width] for name, ids in tokenizer(texts).items()}
 
     if one_level_a_batch:
         levels = dataset.columns(split).level[used]
@@ -126,9 +139,8 @@ def train_iterator(
         parts = [used]
     widths = np.full(len(source), tokenizer.max_tokens if tokenizer else 0)
     if token_buckets and tokenizer:
-        columns = dataset.columns(split)
-        whole = map(with_level, columns.report, columns.level, len(source) * [level_prefix])
-        lengths = token_lengths(tokenizer, list(whole))
+        names = batch_fields.features(batch_fields.TOKENS) + tuple(further)
+        lengths = _longest(dataset.partial_source(split, names), tokenizer, level_prefix)
         buckets = (*token_buckets, tokenizer.max_tokens)
         parts, widths = divide_by_length(parts, lengths, buckets, least=global_batch_size)
     batches = grain.MapDataset.mix(
@@ -143,6 +155,21 @@ def train_iterator(
         weights=[len(part) for part in parts],
     ).random_map(load, seed=seed)
     return BatchReader(batches, read_threads, read_processes, prefetch_batches)
+
+
+def _longest(source: PartialSource | Rows, tokenizer: Tokenizer, level_prefix: bool) -> np.ndarray:
+    """Tokens of the longest text of every record, int64 [len(source)]."""
+    longest = np.zeros(len(source), int)
+    for start in range(0, len(source), CHUNK):
+        records = source.__getitems__(range(start, min(start + CHUNK, len(source))))
+        texts, row_of = [], []
+        for row, record in enumerate(records, start=start):
+            level = read_text(record, "level")
+            of = [with_level(text, level, level_prefix) for text in texts_of(record)]
+            texts += of
+            row_of += [row] * len(of)
+        np.maximum.at(longest, row_of, token_lengths(tokenizer, texts))
+    return longest
 
 
 def _by_level(levels: np.ndarray, batch_size: int, split: str) -> list[np.ndarray]:

@@ -2,7 +2,8 @@
 
 `MAIN` are the questions of the project, `FINDINGS` the report's findings one by one (multi-label
 classification), of which evaluators also give the mean. Labels come from the report, except for the
-Pfirrmann grades, which were read from the images, independent of the text.
+Pfirrmann grades, which were read from the images, independent of the text. `tasks_of` a data set
+adds the tasks of its own label columns.
 
 A finding that a report does not name counts as absent, which is how the reports are written; a
 hedged one leaves the row without a label. Where a split has not one status, nobody read its reports
@@ -10,7 +11,9 @@ and absence would mean nothing: no row has a label, nor where the data set does 
 """
 
 import dataclasses
-from collections.abc import Callable
+import difflib
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -152,6 +155,45 @@ _FINDINGS = (
     ),
 )
 
-MAIN = tuple(task.name for task in _MAIN)
+MAIN = tuple(task.name for task in _MAIN)  # of every data set
 FINDINGS = tuple(task.name for task in _FINDINGS)
 TASKS = {task.name: task for task in (*_MAIN, *_FINDINGS)}
+
+
+def tasks_of(manifest: Mapping[str, Any]) -> dict[str, Task]:
+    """All tasks of a data set by name: those above, and those of its own label columns.
+
+    A data set that is described by hand, or by an earlier version, may have none of its own.
+    """
+    own = [
+        Task(of["name"], tuple(of["classes"]), _own(place), of["ordered"], of["unit"])
+        for place, of in enumerate(manifest.get("tasks", ()))
+    ]
+    return TASKS | {task.name: task for task in own}
+
+
+def named(names: Sequence[str], known: Mapping[str, Task], where: str = "") -> tuple[Task, ...]:
+    """The tasks of these names, among those `known` of a data set that lies at `where`.
+
+    Raises:
+      ValueError: there is none of a name, or no name at all.
+    """
+    there_are = f"there are {', '.join(known)}"
+    if not names:
+        raise ValueError(f"no task is named: {there_are}")
+    for name in names:
+        if name not in known:
+            guess = difflib.get_close_matches(name, known, 1)
+            hint = f", did you mean {guess[0]}?" if guess else ";"
+            of = f" of {where}" if where else ""
+            raise ValueError(f"there is no task {name}{of}{hint} {there_are}")
+    return tuple(known[name] for name in names)
+
+
+def _own(place: int) -> Labels:
+    """Labels of the data set's own task at this place; of no class where they are uncertain."""
+
+    def labels(columns) -> np.ndarray:
+        return np.maximum(columns.own_labels[:, place].astype(np.int64), UNLABELLED)
+
+    return labels

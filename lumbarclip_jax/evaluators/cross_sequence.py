@@ -12,7 +12,6 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from lumbarclip_jax.data.tasks import TASKS
 from lumbarclip_jax.evaluators.bootstrap import Metrics, estimates, paired_differences
 from lumbarclip_jax.evaluators.classification import Predictions
 from lumbarclip_jax.evaluators.linear_probe import fit_probe
@@ -73,7 +72,7 @@ class CrossSequence:
         for task in self.tasks:
             rows = {
                 sequence: {
-                    split: _of_sequence(LabelledRows.of(part, TASKS[task]), sequence)
+                    split: _of_sequence(LabelledRows.of(part, part.tasks[task]), sequence)
                     for split, part in splits.items()
                 }
                 for sequence in sequences
@@ -113,7 +112,7 @@ class CrossSequence:
             sequence: fit_probe(
                 (of["train"].features("image_features"), of["train"].labels),
                 (of["validation"].features("image_features"), of["validation"].labels),
-                len(TASKS[task].classes),
+                len(of["train"].task.classes),
             )
             for sequence, of in rows.items()
         }

@@ -12,7 +12,7 @@ from lumbarclip_jax.data.dataset import Columns, Dataset, with_level
 from lumbarclip_jax.data.tokenizer import Tokenizer
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class EmbeddedSplit(Columns):
     """One split seen through the encoders, beside its texts and labels: M rows, one an image."""
 

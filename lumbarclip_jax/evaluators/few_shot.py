@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import numpy as np
 from sklearn.preprocessing import StandardScaler
 
-from lumbarclip_jax.data.tasks import MAIN, TASKS
+from lumbarclip_jax.data.tasks import FINDINGS
 from lumbarclip_jax.evaluators.bootstrap import estimates
 from lumbarclip_jax.evaluators.classification import Predictions, named_counts
 from lumbarclip_jax.evaluators.linear_probe import (
@@ -79,7 +79,8 @@ class FewShot:
     Metrics are AUROC (also within level), balanced accuracy, macro F1 and, of grades, quadratic
     kappa; tasks of patients by patient, all others by image. Beside them stand chance and
     `<metric>_level_only`, which has learnt from the whole training split; `<metric>_seed_sd` is
-    the deviation between the seeds. `examples` counts the labelled images of a draw.
+    the deviation between the seeds. `examples` counts the labelled images of a draw. Where no
+    `tasks` are named they are all of the data set but its findings one by one.
     """
 
     def __init__(
@@ -87,7 +88,7 @@ class FewShot:
         embedder,
         *,
         split: str,
-        tasks: tuple[str, ...] = MAIN,
+        tasks: tuple[str, ...] | None = None,
         features: str = "image_features",
         shots: tuple[int, ...] = SHOTS,
         seeds: int = 5,
@@ -110,15 +111,18 @@ class FewShot:
             return
         fitting = [self.embedder(state, name) for name in ("train", "validation")]
         scaler = StandardScaler().fit(getattr(fitting[0], self.features))
+        tasks = self.tasks
+        if tasks is None:
+            tasks = tuple(task for task in fitting[0].tasks if task not in FINDINGS)
         known = {
-            task: [LabelledRows.of(part, TASKS[task]) for part in fitting] for task in self.tasks
+            task: [LabelledRows.of(part, part.tasks[task]) for part in fitting] for task in tasks
         }
-        probes = {task: self._fit(scaler, *known[task]) for task in self.tasks}
+        probes = {task: self._fit(scaler, *known[task]) for task in tasks}
         measured = self.embedder(state, self.split)
         skipped = {}
-        for name in self.tasks:
+        for name in tasks:
             train, validation = known[name]
-            rows = LabelledRows.of(measured, TASKS[name])
+            rows = LabelledRows.of(measured, measured.tasks[name])
             prefix = f"{self.split}/few_shot/{name}"
             yield from named_counts(prefix, rows.labels, rows.patient_id, rows.task.classes)
             if not probes[name] or not rows.suffice:
@@ -131,7 +135,7 @@ class FewShot:
                 answered = [_by_first_unit(rows, probe(features)) for probe in fitted]
                 yield f"{prefix}/k_{shots}/examples", float(examples)
                 yield from self._mean_over_seeds(f"{prefix}/k_{shots}", answered, beside)
-        warn_of_skipped(f"{self.split}/few_shot", len(self.tasks), skipped)
+        warn_of_skipped(f"{self.split}/few_shot", len(tasks), skipped)
 
     def _fit(
         self, scaler: StandardScaler, train: LabelledRows, validation: LabelledRows

@@ -17,7 +17,7 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 
-from lumbarclip_jax.data.tasks import FINDINGS, TASKS
+from lumbarclip_jax.data.tasks import FINDINGS
 from lumbarclip_jax.evaluators import class_metrics
 from lumbarclip_jax.evaluators.classification import named_counts
 from lumbarclip_jax.evaluators.predictions_file import Kept
@@ -133,7 +133,8 @@ class LinearProbe:
 
     What was said is kept as `<task>/<features>`, the same `.../by_patient` and
     `<task>/level_only`. Without a train and a validation split nothing can be
-    fitted: the evaluator logs that and finds nothing.
+    fitted: the evaluator logs that and finds nothing. Where no `tasks` are named they are all of
+    the data set.
     """
 
     def __init__(
@@ -141,7 +142,7 @@ class LinearProbe:
         embedder,
         *,
         split: str,
-        tasks: tuple[str, ...] = tuple(TASKS),
+        tasks: tuple[str, ...] | None = None,
         features: tuple[str, ...] = ("image_features",),
         resamples: int = 1000,
         seed: int = 0,
@@ -160,14 +161,16 @@ class LinearProbe:
         if not can_fit(f"{self.split}/linear_probe", self.embedder.splits):
             return
         fitting = [self.embedder(state, name) for name in ("train", "validation")]
+        tasks = tuple(fitting[0].tasks) if self.tasks is None else self.tasks
         known = {
-            task: [LabelledRows.of(part, TASKS[task]) for part in fitting] for task in self.tasks
+            task: [LabelledRows.of(part, part.tasks[task]) for part in fitting] for task in tasks
         }
-        probes = {task: self._fit(*known[task]) for task in self.tasks}
+        probes = {task: self._fit(*known[task]) for task in tasks}
         measured = self.embedder(state, self.split)
         skipped = {}
-        for name in self.tasks:
-            task, rows = TASKS[name], LabelledRows.of(measured, TASKS[name])
+        for name in tasks:
+            task = measured.tasks[name]
+            rows = LabelledRows.of(measured, task)
             train, validation = known[name]
             prefix = f"{self.split}/linear_probe/{name}"
             yield from named_counts(prefix, rows.labels, rows.patient_id, task.classes)
@@ -175,13 +178,11 @@ class LinearProbe:
                 yield from self._measure(prefix, probes[name], train, validation, rows, kept)
             else:
                 skipped[name] = {"train": train, "validation": validation, self.split: rows}
-        warn_of_skipped(f"{self.split}/linear_probe", len(self.tasks), skipped)
-        if set(self.tasks) & set(FINDINGS):
+        warn_of_skipped(f"{self.split}/linear_probe", len(tasks), skipped)
+        if set(tasks) & set(FINDINGS):
             for name in self.features:
                 prefix = f"{self.split}/linear_probe"
-                answered = {
-                    task: kept.predictions.get(f"{prefix}/{task}/{name}") for task in self.tasks
-                }
+                answered = {task: kept.predictions.get(f"{prefix}/{task}/{name}") for task in tasks}
                 yield from named_means(
                     f"{prefix}/findings/{name}",
                     {task: predicted for task, predicted in answered.items() if predicted},

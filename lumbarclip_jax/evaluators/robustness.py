@@ -15,7 +15,6 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from lumbarclip_jax.data.tasks import TASKS
 from lumbarclip_jax.evaluators.bootstrap import Estimate, Metrics, estimates
 from lumbarclip_jax.evaluators.classification import Predictions
 from lumbarclip_jax.evaluators.corruptions import CORRUPTIONS, corrupt
@@ -80,7 +79,7 @@ class Robustness:
     def _numbers(self, state) -> Iterator[tuple[str, float]]:
         embedded = self.embedder(state, self.split)
         reports = distinct_reports(self.embedder, state, embedded)
-        labelled = {task: LabelledRows.of(embedded, TASKS[task]) for task in self.tasks}
+        labelled = {task: LabelledRows.of(embedded, embedded.tasks[task]) for task in self.tasks}
         tasks = tuple(task for task, rows in labelled.items() if rows.suffice)
         skipped = {task: {self.split: labelled[task]} for task in self.tasks if task not in tasks}
         warn_of_skipped(f"{self.split}/robustness", len(self.tasks), skipped)
@@ -97,7 +96,7 @@ class Robustness:
                 said = kept.predictions[f"{self.split}/zero_shot/{task}"]
                 found[f"zero_shot/{task}/auroc_within_level"] = _auroc(said)
             for task, probe in probes.items():
-                rows = LabelledRows.of(embedded, TASKS[task])
+                rows = LabelledRows.of(embedded, embedded.tasks[task])
                 predicted = rows.predicted(probe(rows.features("image_features")))
                 found[f"linear_probe/{task}/auroc_within_level"] = _auroc(predicted)
             return found
@@ -154,12 +153,14 @@ class Robustness:
         train, validation = (self.embedder(state, name) for name in ("train", "validation"))
         probes, skipped = {}, {}
         for task in tasks:
-            known, chosen = (LabelledRows.of(part, TASKS[task]) for part in (train, validation))
+            known, chosen = (
+                LabelledRows.of(part, part.tasks[task]) for part in (train, validation)
+            )
             if known.suffice and len(chosen):
                 probes[task] = fit_probe(
                     (known.features("image_features"), known.labels),
                     (chosen.features("image_features"), chosen.labels),
-                    len(TASKS[task].classes),
+                    len(known.task.classes),
                 )
             else:
                 skipped[task] = {"train": known, "validation": chosen}

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
-from lumbarclip_jax.data.tasks import FINDINGS, MAIN, Task
+from lumbarclip_jax.data.tasks import FINDINGS, Task
 from lumbarclip_jax.evaluators import calibration
 from lumbarclip_jax.evaluators.bootstrap import estimates
 from lumbarclip_jax.evaluators.classification import Predictions
@@ -15,14 +15,14 @@ BY_PATIENT = "by_patient"
 def by_unit(task: Task, predicted: Predictions) -> dict[str, Predictions]:
     """Predictions about images, aggregated as the task asks: by name below the task's own.
 
-    A task of patients is answered by patient alone, under no further name; a main task of images
-    also by patient.
+    A task of patients is answered by patient alone, under no further name; a task of images also by
+    patient, but for the findings one by one.
     """
     if task.unit == "patient":
         return {"": predicted.by_patient()}
-    if task.name in MAIN:
-        return {"": predicted, f"/{BY_PATIENT}": predicted.by_patient()}
-    return {"": predicted}
+    if task.name in FINDINGS:
+        return {"": predicted}
+    return {"": predicted, f"/{BY_PATIENT}": predicted.by_patient()}
 
 
 def fit_temperatures(task: Task, validation: Predictions) -> dict[str, float]:

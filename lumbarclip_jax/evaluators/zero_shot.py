@@ -14,11 +14,11 @@ from collections.abc import Iterable, Iterator, Sequence
 import numpy as np
 
 from lumbarclip_jax.data.dataset import with_level
-from lumbarclip_jax.data.tasks import FINDINGS, TASKS, Task
+from lumbarclip_jax.data.tasks import FINDINGS, Task
 from lumbarclip_jax.evaluators import described_classes
 from lumbarclip_jax.evaluators.classification import Predictions, named_counts
 from lumbarclip_jax.evaluators.predictions_file import Kept
-from lumbarclip_jax.evaluators.prompts import load_prompts, sides
+from lumbarclip_jax.evaluators.prompts import prompts_of
 from lumbarclip_jax.evaluators.task_rows import (
     LabelledRows,
     level_counts,
@@ -40,7 +40,8 @@ class ZeroShot:
     what the level tells: read `auroc_within_level`, or the gain over level. Findings have their
     mean in `findings/macro_auroc`. Without a train split there is no baseline of level alone,
     without another validation split no calibration. What was said of each task, and by patient,
-    is kept.
+    is kept. Where no `tasks` are named they are all of the data set; a class of its own tasks is
+    described by its name alone.
     """
 
     def __init__(
@@ -48,7 +49,7 @@ class ZeroShot:
         embedder,
         *,
         split: str,
-        tasks: tuple[str, ...] = tuple(TASKS),
+        tasks: tuple[str, ...] | None = None,
         resamples: int = 1000,
         seed: int = 0,
     ):
@@ -70,15 +71,17 @@ class ZeroShot:
         if "validation" in splits and self.split != "validation":
             others["validation"] = self.embedder(state, "validation")
 
+        tasks = tuple(embedded.tasks) if self.tasks is None else self.tasks
         measured, skipped = [], {}
-        for name in self.tasks:
-            prefix, rows = f"{self.split}/zero_shot/{name}", LabelledRows.of(embedded, TASKS[name])
+        for name in tasks:
+            prefix = f"{self.split}/zero_shot/{name}"
+            rows = LabelledRows.of(embedded, embedded.tasks[name])
             yield from named_counts(prefix, rows.labels, rows.patient_id, rows.task.classes)
             if rows.suffice:
                 measured.append(rows)
             else:
                 skipped[name] = {self.split: rows}
-        warn_of_skipped(f"{self.split}/zero_shot", len(self.tasks), skipped)
+        warn_of_skipped(f"{self.split}/zero_shot", len(tasks), skipped)
         levels = np.unique(
             np.concatenate([embedded.level, *(other.level for other in others.values())])
         )
@@ -108,7 +111,7 @@ class ZeroShot:
                 temperatures=temperatures,
                 **self.bootstrap,
             )
-        if set(self.tasks) & set(FINDINGS):
+        if set(tasks) & set(FINDINGS):
             prefix = f"{self.split}/zero_shot/findings"
             yield from named_means(prefix, said, **self.bootstrap)
 
@@ -119,11 +122,8 @@ def class_embeds(
     """Task and level to the unit embeddings `[K, E]` of its classes; each text encoded once."""
     prompts = {
         (task.name, level): [
-            [
-                with_level(prompt, level, embedder.level_prefix)
-                for prompt in load_prompts(task.name, level, side)
-            ]
-            for side in sides(task.classes)
+            [with_level(prompt, level, embedder.level_prefix) for prompt in of_class]
+            for of_class in prompts_of(task.name, task.classes, level)
         ]
         for task in tasks
         for level in levels

@@ -6,14 +6,14 @@ import shutil
 
 from lumbarclip_jax.classifier import Classifier
 from lumbarclip_jax.data import resplit
-from lumbarclip_jax.data.tasks import TASKS
+from lumbarclip_jax.data.tasks import tasks_of
 from lumbarclip_jax.evaluators import metrics_file
 from lumbarclip_jax.export import model_card
 from lumbarclip_jax.finetune import saved
 from lumbarclip_jax.finetune.recipe import upgraded
 from lumbarclip_jax.report import tables
 from lumbarclip_jax.run_folder import trained_patients
-from lumbarclip_jax.run_folder.run import METRICS_FILE
+from lumbarclip_jax.run_folder.files import METRICS_FILE
 
 
 def write(classifier: Classifier, folder: pathlib.Path) -> None:
@@ -31,6 +31,7 @@ def write(classifier: Classifier, folder: pathlib.Path) -> None:
     if metrics:
         metrics_file.save_metrics(metrics, folder / METRICS_FILE)
     recipe, warnings = upgraded(definition.recipe), []
+    known = tasks_of(definition.data)
     if definition.data.get("resplit") == resplit.LEAKY:
         warnings.append(resplit.WARNING)
     if trained_on := metrics.get(trained_patients.CAUTION):
@@ -41,7 +42,7 @@ def write(classifier: Classifier, folder: pathlib.Path) -> None:
         classifier=definition,
         levels=classifier.levels,
         of_patients=[
-            task for task in classifier.tasks if task in TASKS and TASKS[task].unit == "patient"
+            task for task in classifier.tasks if task in known and known[task].unit == "patient"
         ],
         members=len(definition.epochs_kept),
         data=definition.data,

@@ -18,7 +18,8 @@ from lumbarclip_jax.models.pretrained.key_tables import Rule
 from lumbarclip_jax.models.pretrained.published_encoder import MODULES
 from lumbarclip_jax.models.pretrained.weights_hf import FIELDS, LAYOUTS
 from lumbarclip_jax.run_folder import weights_file
-from lumbarclip_jax.run_folder.run import VOCABULARY_FILE, Run
+from lumbarclip_jax.run_folder.files import VOCABULARY_FILE
+from lumbarclip_jax.run_folder.run import Run
 
 PROCESSOR = pathlib.Path(__file__).parent / "slice_processor.py"
 ARCHITECTURES = {

@@ -6,7 +6,8 @@ import shutil
 from lumbarclip_jax.evaluators.metrics_file import save_metrics
 from lumbarclip_jax.export import model_card
 from lumbarclip_jax.run_folder import trained_patients, weights_file
-from lumbarclip_jax.run_folder.run import METRICS_FILE, Run, save_definition
+from lumbarclip_jax.run_folder.files import METRICS_FILE
+from lumbarclip_jax.run_folder.run import Run, save_definition
 
 
 def write(run: Run, folder: pathlib.Path) -> None:

@@ -18,7 +18,8 @@ from lumbarclip_jax.images import prepare_images
 from lumbarclip_jax.models import build_model
 from lumbarclip_jax.process import xla_guard
 from lumbarclip_jax.run_folder import weights_file
-from lumbarclip_jax.run_folder.run import VOCABULARY_FILE, Run
+from lumbarclip_jax.run_folder.files import VOCABULARY_FILE
+from lumbarclip_jax.run_folder.run import Run
 
 PLATFORMS = ("cpu", "cuda", "tpu")
 STANDALONE = pathlib.Path(__file__).parent / "standalone.py"

@@ -36,7 +36,6 @@ from absl import flags
 from ml_collections import config_flags
 
 from data_prep.process import signals
-from lumbarclip_jax.data.tasks import TASKS
 from lumbarclip_jax.finetune.options import Options
 from lumbarclip_jax.finetune.recipe import default_recipe
 from lumbarclip_jax.losses.imbalance import NAMES
@@ -45,7 +44,7 @@ from lumbarclip_jax.process import cli
 WORKDIR = flags.DEFINE_list("workdir", [], "folder of the trained run, or one of each fold")
 FROM_SCRATCH = flags.DEFINE_boolean("from_scratch", False, "start from new weights")
 BASELINE = flags.DEFINE_enum("baseline", None, ["small_cnn", "pixels"], "measure a baseline")
-TASK = cli.define_names("task", None, TASKS, "one or more of", required=True)
+TASK = flags.DEFINE_list("task", None, "one or more tasks of the data set", required=True)
 DATA_DIR = flags.DEFINE_string("data_dir", "", "data set folder (default: the run's own)")
 FOLDS = flags.DEFINE_integer("folds", 0, "folds by patient; 0 = the splits of the data set", 0)
 SPLIT = flags.DEFINE_string("split", "test", "split to measure")

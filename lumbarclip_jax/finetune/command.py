@@ -12,7 +12,7 @@ from ml_collections import ConfigDict
 
 from data_prep.process.signals import Stopped
 from lumbarclip_jax.data.dataset import Dataset
-from lumbarclip_jax.data.tasks import TASKS, Task
+from lumbarclip_jax.data.tasks import Task, named
 from lumbarclip_jax.evaluators import metrics_file, predictions_file
 from lumbarclip_jax.evaluators.metrics_file import TRAINED_STEPS, save_metrics
 from lumbarclip_jax.finetune import initial_encoder, measuring, pixels, saved, training
@@ -23,13 +23,13 @@ from lumbarclip_jax.finetune.recipe import plain_recipe
 from lumbarclip_jax.process.cache import keep_compiled
 from lumbarclip_jax.report.console import log_summary
 from lumbarclip_jax.run_folder import lock, trained_patients
-from lumbarclip_jax.run_folder.run import (
+from lumbarclip_jax.run_folder.files import (
     CONFIG_FILE,
     DATA_MANIFEST_FILE,
     FINETUNE_FOLDER,
     METRICS_FILE,
-    load_run,
 )
+from lumbarclip_jax.run_folder.run import load_run
 
 TRAINING_FOLDER = ".unfinished"  # in which a fine-tune lies until it is finished
 
@@ -46,15 +46,14 @@ def run(options: Options) -> None:
     """
     keep_compiled()
     name = options.name
-    tasks = tuple(TASKS[task] for task in options.tasks)
     out = _out(options)
     if options.baseline == "pixels":
-        _fit(options, name, tasks, out)
+        _fit(options, name, out)
         return
     place, is_finished, is_new = out / TRAINING_FOLDER, False, not out.exists()
     with lock.held(place, "--out"):
         try:
-            is_finished = _fit(options, name, tasks, out)
+            is_finished = _fit(options, name, out)
         finally:
             # What it was for is done, or never began.
             if is_finished or not any(place.rglob("checkpoints")):
@@ -64,12 +63,13 @@ def run(options: Options) -> None:
                         out.rmdir()  # of a mistake, nothing else is there
 
 
-def _fit(options: Options, name: str, tasks: tuple[Task, ...], out: pathlib.Path) -> bool:
+def _fit(options: Options, name: str, out: pathlib.Path) -> bool:
     """Trains, measures and saves; whether it came to its end, and no signal ended it before."""
     training_folder = out / TRAINING_FOLDER
     several = max(len(options.workdirs), options.folds) > 1
     answered, beside, classifiers = [], {}, set()
     for number, fold in enumerate(_folds(options), start=1):
+        tasks = named(options.tasks, fold.dataset.tasks, str(fold.dataset.folder))
         train_examples, validation, measured = (
             Examples.of(fold.dataset, split, tasks)
             for split in ("train", "validation", options.split)

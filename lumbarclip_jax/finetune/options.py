@@ -1,10 +1,16 @@
 """What a fine-tune is asked for on the command line, and what goes together."""
 
 import dataclasses
+import json
+import pathlib
+from collections.abc import Mapping
 
 from ml_collections import ConfigDict
 
+from data_prep.records.manifest import FILE as MANIFEST_FILE
+from lumbarclip_jax.data.tasks import Task, named, tasks_of
 from lumbarclip_jax.finetune.recipe import default_recipe, faults
+from lumbarclip_jax.run_folder.files import DATA_MANIFEST_FILE
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,6 +36,7 @@ class Options:
     resamples: int
 
     def __post_init__(self):
+        named(self.tasks, self._known_tasks(), self.data_dir or " and ".join(self.workdirs))
         if broken := list(faults(self.recipe)):
             raise ValueError("; ".join(f"--recipe.{fault}" for fault in broken))
         if self.baseline and (self.workdirs or self.from_scratch):
@@ -53,6 +60,16 @@ class Options:
                 "--out is missing: only what starts from the weights of one --workdir has a folder "
                 "there by default"
             )
+
+    def _known_tasks(self) -> Mapping[str, Task]:
+        """Those of the first data set, read before it is opened, and so before JAX starts."""
+        path = pathlib.Path(self.data_dir) / MANIFEST_FILE
+        if not self.data_dir and self.workdirs:
+            path = pathlib.Path(self.workdirs[0]) / DATA_MANIFEST_FILE
+        try:
+            return tasks_of(json.loads(path.read_text(encoding="utf-8")))
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            return tasks_of({})  # what ails the folder is told where it is opened
 
     @property
     def name(self) -> str:

@@ -29,7 +29,7 @@ from lumbarclip_jax.finetune.measuring import Fitted
 from lumbarclip_jax.finetune.network import Ensemble, Network
 from lumbarclip_jax.finetune.recipe import upgraded
 from lumbarclip_jax.run_folder import checksums, trained_patients, weights_file
-from lumbarclip_jax.run_folder.run import CONFIG_FILE, METRICS_FILE
+from lumbarclip_jax.run_folder.files import CONFIG_FILE, METRICS_FILE
 
 FILE = "classifier.json"
 WEIGHTS_FILE = "classifier.safetensors"

@@ -27,6 +27,7 @@ from lumbarclip_jax.losses.imbalance.strategy import STRATEGIES
 from lumbarclip_jax.objectives.objective import Objective
 from lumbarclip_jax.run_folder import config_changes
 from lumbarclip_jax.run_folder.checkpoints import Checkpointer
+from lumbarclip_jax.run_folder.files import CONFIG_FILE
 from lumbarclip_jax.training import accumulation
 from lumbarclip_jax.training.model_state import measured
 
@@ -34,7 +35,6 @@ log = logging.getLogger(__name__)
 
 WARMUP = 0.1  # of the steps
 CHOOSE_BY = "validation/log_loss"
-CONFIG_FILE = "config.json"
 # How a training is computed: it continues with other values of these.
 HARMLESS = frozenset(
     {

@@ -1,23 +1,23 @@
 """Plain CLIP."""
 
 import dataclasses
+from typing import Any
 
-from jax.sharding import Mesh
 from jaxtyping import Array, Float
 
 from lumbarclip_jax.losses.clip import clip_loss
-from lumbarclip_jax.objectives.contrast import Contrast
-from lumbarclip_jax.objectives.term import Batch, Outputs, Params, pairs
+from lumbarclip_jax.objectives.contrast import Contrast, Pairs
+from lumbarclip_jax.objectives.term import Batch, Params
 
 
 @dataclasses.dataclass(frozen=True)
 class Clip(Contrast):
     """`losses.clip`."""
 
-    def __call__(
-        self, params: Params, outputs: Outputs, batch: Batch, mesh: Mesh
+    def of_pairs(
+        self, params: Params, pairs: Pairs, batch: Batch, form: dict[str, Any]
     ) -> Float[Array, ""]:
-        return clip_loss(*pairs(outputs), params["logit_scale"], **self.form(batch, mesh))
+        return clip_loss(*pairs, params["logit_scale"], **form)
 
     def flops(self, batch_size: int, embed_dim: int) -> float:
         """Those of soft CLIP with hard targets alone."""

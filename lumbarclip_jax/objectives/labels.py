@@ -8,7 +8,6 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from lumbarclip_jax.data.fields import IMAGES, LABEL, LEVEL
-from lumbarclip_jax.data.tasks import TASKS
 from lumbarclip_jax.losses.imbalance import NAMES
 from lumbarclip_jax.losses.imbalance.mixing import MixedLabels
 from lumbarclip_jax.losses.imbalance.strategy import STRATEGIES, Strategy
@@ -22,7 +21,7 @@ PARTNER, OWN_WEIGHT = "partner/", "own_weight/"
 class Labels(RowTerm):
     """The loss of `losses.imbalance` by task, each the mean over what is labelled."""
 
-    tasks: tuple[str, ...] = ()  # of `data.tasks`
+    tasks: tuple[str, ...] = ()  # of the data set
     strategy: str = "erm"  # of `losses.imbalance`
     counts: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
 
@@ -32,12 +31,9 @@ class Labels(RowTerm):
 
     def faults(self) -> Iterator[str]:
         if not self.tasks:
-            yield "tasks=() names no task: choose some of " + ", ".join(TASKS)
+            yield "tasks=() names no task: choose some that the data set has labels of"
         if isinstance(self.tasks, str):
             yield f"tasks={self.tasks!r} must be several names, such as ({self.tasks!r},)"
-            return
-        for task in self.tasks:
-            yield from one_of("tasks", task, tuple(TASKS))
         yield from one_of("strategy", self.strategy, NAMES)
 
     @property
@@ -52,7 +48,8 @@ class Labels(RowTerm):
             return batch
         # One key, so that all tasks see the same partners and shares: there is one blend of images.
         mixtures = {
-            task: self.how.mix(key, batch[f"{LABEL}{task}"], self._counts(task))
+            # An index beyond the counts takes the last: where nobody counted, one stands for all.
+            task: self.how.mix(key, batch[f"{LABEL}{task}"], self._counts(task, classes=1))
             for task in self.tasks
         }
         blend = mixtures[self.tasks[0]].blend
@@ -71,19 +68,19 @@ class Labels(RowTerm):
 
     def _rows_of(self, task: str, outputs: Outputs, batch: Batch, progress):
         logits = outputs[f"{LOGITS}{task}"]
+        classes = logits.shape[-1]
         labels = MixedLabels.alone(batch[f"{LABEL}{task}"])
         if self.how.mixes:
             partner, own_weight = batch[f"{PARTNER}{task}"], batch[f"{OWN_WEIGHT}{task}"]
             labels = MixedLabels(labels.own, partner, own_weight)
         # The mean over the views of a row.
         views = [
-            self.how.losses(logits[:, view], labels, self._counts(task), progress)
+            self.how.losses(logits[:, view], labels, self._counts(task, classes), progress)
             for view in range(logits.shape[1])
         ]
         known = labels.known()
         return sum(views) / len(views) / jnp.where(known > 0, known, 1.0), known
 
-    def _counts(self, task: str) -> Float[Array, "K"]:
+    def _counts(self, task: str, classes: int) -> Float[Array, "K"]:
         """Training images of every class; all alike where nobody counted them."""
-        alike = np.ones(len(TASKS[task].classes))
-        return jnp.asarray(self.counts.get(task, alike), jnp.float32)
+        return jnp.asarray(self.counts.get(task, np.ones(classes)), jnp.float32)

@@ -1,13 +1,13 @@
 """SigLIP, which asks of every pairing whether it is a pair."""
 
 import dataclasses
+from typing import Any
 
-from jax.sharding import Mesh
 from jaxtyping import Array, Float
 
 from lumbarclip_jax.losses.siglip import siglip_loss
-from lumbarclip_jax.objectives.contrast import Contrast
-from lumbarclip_jax.objectives.term import Batch, Outputs, Params, pairs
+from lumbarclip_jax.objectives.contrast import Contrast, Pairs
+from lumbarclip_jax.objectives.term import Batch, Params
 
 
 @dataclasses.dataclass(frozen=True)
@@ -16,11 +16,10 @@ class SigLip(Contrast):
 
     learned = ("logit_scale", "logit_bias")
 
-    def __call__(
-        self, params: Params, outputs: Outputs, batch: Batch, mesh: Mesh
+    def of_pairs(
+        self, params: Params, pairs: Pairs, batch: Batch, form: dict[str, Any]
     ) -> Float[Array, ""]:
-        scalars = (params["logit_scale"], params["logit_bias"])
-        return siglip_loss(*pairs(outputs), *scalars, **self.form(batch, mesh))
+        return siglip_loss(*pairs, params["logit_scale"], params["logit_bias"], **form)
 
     def flops(self, batch_size: int, embed_dim: int) -> float:
         """Logits of one orientation, and in the backward pass of both."""

@@ -100,13 +100,13 @@ class RowTerm(Term):
 
 def pairs(outputs: Outputs) -> tuple[Float[Array, "B E"], Float[Array, "B E"]]:
     """Embeddings of image and text, of studies with several views those of the first."""
-    return first_view(outputs["image_embeds"]), first_view(outputs["text_embeds"])
+    return view(outputs["image_embeds"], 0), view(outputs["text_embeds"], 0)
 
 
-def first_view(embeds: Float[Array, "B V E"]) -> Float[Array, "B E"]:
-    """View 0 of every row; of a single one the same array, reshaped: its gradient is no copy."""
+def view(embeds: Float[Array, "B V E"], number: int) -> Float[Array, "B E"]:
+    """A view of every row; of a single one the same array, reshaped: its gradient is no copy."""
     batch, views, width = embeds.shape
-    return embeds.reshape(batch, width) if views == 1 else embeds[:, 0]
+    return embeds.reshape(batch, width) if views == 1 else embeds[:, number]
 
 
 def between(field: str, value: float, low: float, high: float | None = None) -> Iterator[str]:

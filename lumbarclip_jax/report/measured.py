@@ -14,7 +14,7 @@ from lumbarclip_jax.evaluators.classification import Predictions
 from lumbarclip_jax.evaluators.metrics_file import TRAINED_STEPS, read_metrics
 from lumbarclip_jax.evaluators.names import Name
 from lumbarclip_jax.run_folder import choice
-from lumbarclip_jax.run_folder.run import EVALUATE_FOLDER, FINETUNE_FOLDER, METRICS_FILE
+from lumbarclip_jax.run_folder.files import EVALUATE_FOLDER, FINETUNE_FOLDER, METRICS_FILE
 
 
 @dataclasses.dataclass(frozen=True)

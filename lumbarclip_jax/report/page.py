@@ -26,8 +26,8 @@ from lumbarclip_jax.report import (
 from lumbarclip_jax.report.examples import Examples
 from lumbarclip_jax.report.measured import read_measured
 from lumbarclip_jax.run_folder import choice, receipt, trained_patients
+from lumbarclip_jax.run_folder.files import CONFIG_FILE, DATA_MANIFEST_FILE, REPORT_FILE
 from lumbarclip_jax.run_folder.metric_writer import last_started, read_history
-from lumbarclip_jax.run_folder.run import CONFIG_FILE, DATA_MANIFEST_FILE, REPORT_FILE
 
 
 def write_report(

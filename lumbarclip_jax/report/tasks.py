@@ -5,7 +5,7 @@ import math
 import re
 from collections.abc import Mapping
 
-from lumbarclip_jax.data.tasks import FINDINGS, TASKS
+from lumbarclip_jax.data.tasks import FINDINGS
 from lumbarclip_jax.evaluators.classification import Predictions
 from lumbarclip_jax.report.tables import Row, Section, Table, title
 
@@ -21,6 +21,8 @@ OVERVIEW = (
     "ece",
 )
 BASELINE = "level_only"
+# Evaluators that ask of pairs, or how an answer changes; all others answer tasks.
+NOT_OF_TASKS = ("retrieval", "robustness", "cross_sequence")
 USUAL_FEATURES = "image_features"  # not worth a word beside a method's name
 
 
@@ -113,7 +115,7 @@ def _has_numbers(table: Table) -> bool:
 
 def is_classification(section: Section) -> bool:
     """Whether it is about tasks, so that it is shown among what others said about the same."""
-    return any(key in TASKS for key in section.tasks)
+    return section.evaluator not in NOT_OF_TASKS
 
 
 def task_parts(

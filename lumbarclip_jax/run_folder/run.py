@@ -27,6 +27,13 @@ from lumbarclip_jax.run_folder import (
     weights_file,
 )
 from lumbarclip_jax.run_folder.checkpoints import Checkpointer
+from lumbarclip_jax.run_folder.files import (
+    CONFIG_FILE,
+    DATA_MANIFEST_FILE,
+    METRICS_FILE,
+    REPORT_FILE,
+    VOCABULARY_FILE,
+)
 from lumbarclip_jax.training import earlier, train_step
 from lumbarclip_jax.training.encoding import make_encoders
 from lumbarclip_jax.training.model_state import (
@@ -36,16 +43,8 @@ from lumbarclip_jax.training.model_state import (
     uses_average,
 )
 
-CONFIG_FILE = "config.json"
-VOCABULARY_FILE = "vocab.txt"
-DATA_MANIFEST_FILE = "data_manifest.json"
-METRICS_FILE = "metrics.json"
-REPORT_FILE = "report.html"
 # What training leaves when it ends.
 RESULTS = (METRICS_FILE, predictions_file.FILE, REPORT_FILE)
-# What is measured later and lies here, is shown on the run's page.
-EVALUATE_FOLDER = "evaluate"
-FINETUNE_FOLDER = "finetune"
 
 log = logging.getLogger(__name__)
 

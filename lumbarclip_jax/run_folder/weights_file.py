@@ -9,9 +9,9 @@ import safetensors.numpy
 
 from data_prep.process.files import write_whole
 from lumbarclip_jax.models.pretrained import key_tables
+from lumbarclip_jax.run_folder.files import CONFIG_FILE
 
 FILE = "model.safetensors"
-CONFIG_FILE = "config.json"
 
 
 def flat(variables: dict) -> dict[str, np.ndarray]:

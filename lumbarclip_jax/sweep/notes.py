@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import lumbarclip_jax
 from lumbarclip_jax.report.verdict import is_invented
-from lumbarclip_jax.run_folder.run import DATA_MANIFEST_FILE
+from lumbarclip_jax.run_folder.files import DATA_MANIFEST_FILE
 from lumbarclip_jax.sweep.plan import PlannedRun
 from lumbarclip_jax.sweep.runner import is_complete
 from lumbarclip_jax.sweep.table import SIGNIFICANT, Table

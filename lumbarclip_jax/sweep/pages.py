@@ -15,7 +15,7 @@ from data_prep.process.files import disk_errors_name, write_whole
 from lumbarclip_jax import report
 from lumbarclip_jax.data.resplit import WARNING
 from lumbarclip_jax.report.forest import TICKS
-from lumbarclip_jax.run_folder.run import REPORT_FILE
+from lumbarclip_jax.run_folder.files import REPORT_FILE
 from lumbarclip_jax.sweep.blocks import Block, blocks, main_groups, task_groups
 from lumbarclip_jax.sweep.forest import Forest, forests
 from lumbarclip_jax.sweep.plan import PlannedRun

@@ -10,7 +10,7 @@ from lumbarclip_jax.evaluators import predictions_file
 from lumbarclip_jax.evaluators.metrics_file import read_metrics
 from lumbarclip_jax.evaluators.names import CHANCE, Name
 from lumbarclip_jax.evaluators.predictions_file import Kept
-from lumbarclip_jax.run_folder.run import METRICS_FILE
+from lumbarclip_jax.run_folder.files import METRICS_FILE
 from lumbarclip_jax.sweep.plan import PlannedRun
 from lumbarclip_jax.sweep.runner import is_complete
 

@@ -18,6 +18,7 @@ from data_prep.process.files import disk_errors_name, write_whole
 from lumbarclip_jax.data import content, manifest
 from lumbarclip_jax.run_folder import config_changes
 from lumbarclip_jax.run_folder import run as runs_lib
+from lumbarclip_jax.run_folder.files import DATA_MANIFEST_FILE
 from lumbarclip_jax.sweep.plan import PlannedRun
 
 log = logging.getLogger(__name__)
@@ -38,7 +39,7 @@ def check_earlier(runs: Sequence[PlannedRun]) -> None:
     What is not complete says so itself when it goes on.
     """
     for run in runs:
-        asked, kept = run.folder / ASKED_FILE, run.folder / runs_lib.DATA_MANIFEST_FILE
+        asked, kept = run.folder / ASKED_FILE, run.folder / DATA_MANIFEST_FILE
         before = _read_json(asked) if asked.is_file() else run.config
         if changes := config_changes.changes(before, run.config):
             raise ValueError(

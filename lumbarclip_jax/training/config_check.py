@@ -9,6 +9,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from lumbarclip_jax.data.resplit import parse_fold
+from lumbarclip_jax.data.text_draws import TextDraws
 from lumbarclip_jax.evaluators import EVALUATORS
 from lumbarclip_jax.training.earlier import upgraded
 
@@ -40,6 +41,7 @@ def _broken_rules(config: ConfigDict):
         "data.crop_px",
         "data.read_threads",
         "data.prefetch_batches",
+        "data.text_views",
         "model.embed_dim",
         "optim.accumulation_steps",
         "optim.max_skipped_steps",
@@ -61,6 +63,7 @@ def _broken_rules(config: ConfigDict):
     ):
         yield from in_range(config, field, low=0, high=1)
     yield from in_range(config, "data.max_tokens", low=3)
+    yield from _texts(config)
     buckets = [3, *config.data.token_buckets, config.data.max_tokens]
     if config.data.token_buckets and any(a >= b for a, b in itertools.pairwise(buckets)):
         yield (
@@ -91,6 +94,19 @@ def _broken_rules(config: ConfigDict):
             re.compile(pattern)
         except re.error as error:
             yield f"the pattern {pattern!r} is not a regular expression ({error})"
+
+
+def _texts(config: ConfigDict):
+    try:
+        draws = TextDraws.of(config.data)
+    except (ValueError, OSError) as error:
+        yield f"data.perturb: {error}"
+        return
+    if draws.views > 1 and not (draws.redraw or draws.synonyms):
+        yield (
+            f"data.text_views={draws.views} with data.redraw_text=False are one text {draws.views} "
+            "times: set a probability of data.perturb, or data.redraw_text=True"
+        )
 
 
 def _objective(config: ConfigDict):

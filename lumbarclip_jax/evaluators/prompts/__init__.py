@@ -4,7 +4,8 @@ A file of a binary task has the sides `positive` and `negative`, one of more cla
 under the class's name. A side lists `phrasings`, templates whose slots are filled with every
 combination of the side's own lists (`{finding}`, `{severity}`) and the ways of writing the level
 (`{level}`, from `levels.json`). An empty severity is a valid one. To change what zero-shot asks,
-edit the files.
+edit the files. A task without a file, of a data set's own labels, is asked for by the names of its
+classes.
 """
 
 import functools
@@ -24,6 +25,17 @@ def _read(name: str) -> dict:
 def sides(classes: tuple[str, ...]) -> tuple[str, ...]:
     """The names of a task's sides in its file, in the order of its classes."""
     return ("negative", "positive") if len(classes) == 2 else classes
+
+
+def prompts_of(task: str, classes: tuple[str, ...], level: str) -> list[list[str]]:
+    """The distinct prompts of every class of a task at a level, in the order of the classes.
+
+    Raises:
+      ValueError: `levels.json` does not say how the level is written.
+    """
+    if not (FOLDER / f"{task}.json").is_file():
+        return [[f"{name}."] for name in classes]
+    return [load_prompts(task, level, side) for side in sides(classes)]
 
 
 def load_prompts(task: str, level: str, side: str) -> list[str]:

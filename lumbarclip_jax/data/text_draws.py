@@ -1,0 +1,85 @@
+"""The texts of a pair as they are drawn for training, one a view."""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from ml_collections import ConfigDict
+
+from lumbarclip_jax.data.perturbations import Perturbation, perturbed
+from lumbarclip_jax.data.sentences import sample_sentences
+from lumbarclip_jax.data.synonyms import FILE, Synonyms
+
+# Features of a record: the texts that it has beside its report, and int8 labels [N, K] of these.
+TEXTS, TEXT_LABELS = "texts", "text_labels"
+NONE = Perturbation()
+
+
+class Drawn(NamedTuple):
+    """A text, and its place among those of its record: 0 is the report."""
+
+    text: str
+    place: int
+
+
+@dataclasses.dataclass(frozen=True)
+class TextDraws:
+    """How the texts of a pair are made of those of its record.
+
+    Attributes:
+      views: W, texts of a pair.
+      keep_sentence: the probability that a text keeps a sentence, see `sample_sentences`.
+      further_texts: whether they are drawn from all texts of the record, and not its report alone.
+      redraw: whether every view draws text and sentences anew; else those of the first serve all,
+        as where a second text is to differ by its perturbation alone.
+      perturbation: of all views but the first, or of the only one.
+      perturb_first: perturb the first of several views, too.
+      synonyms: the table of `perturbation`.
+    """
+
+    views: int = 1
+    keep_sentence: float = 1.0
+    further_texts: bool = True
+    redraw: bool = True
+    perturbation: Perturbation = NONE
+    perturb_first: bool = False
+    synonyms: Synonyms | None = None
+
+    @classmethod
+    def of(cls, data: ConfigDict) -> "TextDraws":
+        """Those of `config.data`.
+
+        Raises:
+          FileNotFoundError, ValueError: as `Perturbation` and `Synonyms`.
+        """
+        how = data.perturb
+        names = [field.name for field in dataclasses.fields(Perturbation)]
+        perturbation = Perturbation(**{name: how[name] for name in names})
+        return cls(
+            views=data.text_views,
+            keep_sentence=data.keep_sentence,
+            further_texts=data.further_texts,
+            redraw=data.redraw_text,
+            perturbation=perturbation,
+            perturb_first=how.first,
+            synonyms=Synonyms(how.table or FILE) if perturbation.changes else None,
+        )
+
+    def __call__(self, texts: Sequence[str], seed: int) -> list[Drawn]:
+        """The views [W] of a record with these texts, its report first; equal for equal seeds."""
+        return [self._view(texts, seed, view) for view in range(self.views)]
+
+    def _view(self, texts: Sequence[str], seed: int, view: int) -> Drawn:
+        of = view if self.redraw else 0
+        place = 0
+        if len(texts) > 1 and self.further_texts:
+            place = int(np.random.default_rng((seed, of, 1)).integers(len(texts)))
+        # With one view the draws of runs that knew of no others.
+        text = sample_sentences(texts[place], self.keep_sentence, (seed, of) if of else seed)
+        if self.synonyms and (view or self.views == 1 or self.perturb_first):
+            text = perturbed(text, self.perturbation, self.synonyms, (seed, view, 2))
+        return Drawn(text, place)
+
+
+WHOLE_REPORT = TextDraws(further_texts=False)
