@@ -58,3 +58,21 @@ def test_words_of_the_reports_are_tokens(cohort_set):
     tokens = (cohort_set[0] / "vocab.txt").read_text().splitlines()
     assert {"disc", "thecal", "l4", "l5", "s1", "##s"} <= set(tokens)
     assert 500 < len(tokens) < 1500
+
+
+def test_the_authors_split_and_label_are_taken_as_they_are(real_data, tmp_path):
+    table = real_data / "authors_split.csv"
+    manifest = build(
+        real_data,
+        real_data / "Radiologists Report.xlsx",
+        tmp_path / "set",
+        grades_file=real_data / "PfirrmannGrade.csv",
+        split_file=table,
+        label_table=table,
+        size_px=32,
+    )
+    counts = {split: counts["patients"] for split, counts in manifest["splits"].items()}
+    assert counts == {"train": 284, "validation": 66, "test": 62}
+    (task,) = manifest["tasks"]
+    assert (task["name"], task["unit"], task["classes"]) == ("lbp", "patient", ["no lbp", "lbp"])
+    assert manifest["report_groups_apart"] == 11

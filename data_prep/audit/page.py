@@ -3,7 +3,7 @@
 import base64
 import io
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib import metadata, util
 
 import jinja2
@@ -17,6 +17,7 @@ from data_prep.process.files import write_whole
 from data_prep.records import schema
 from data_prep.records.drops import Reason
 from data_prep.records.findings import FINDINGS, STATUS
+from data_prep.records.tasks import NO_LABEL, UNCERTAIN_LABEL
 
 THUMBNAIL_PX = 112
 # What was left out for the sake of the persons shown; all else is for the sake of the data.
@@ -74,6 +75,7 @@ def write_audit(
             findings=_findings(found.splits),
             views=_views(found.splits),
             grades=_grades(found.splits),
+            tasks=_tasks(manifest.get("tasks", ()), found.splits),
             sheets=_sheets(found),
             version=metadata.version("lumbarclip_jax"),
         )
@@ -160,6 +162,22 @@ def _grades(splits: Mapping[str, Split]) -> list[tuple[str, list[int]]]:
     ]
     graded = any(sum(counts) for _, counts in rows[1:])
     return rows if graded else []
+
+
+def _tasks(
+    tasks: Sequence[Mapping], splits: Mapping[str, Split]
+) -> list[tuple[str, list[tuple[str, list[int]]]]]:
+    """Of each task of the data set's own (heading, one row a class); what no split has is left."""
+    tables = []
+    for task in tasks:
+        names = {**dict(enumerate(task["classes"])), UNCERTAIN_LABEL: "uncertain", NO_LABEL: "none"}
+        rows = [
+            (name, [split.labels[task["name"], label] for split in splits.values()])
+            for label, name in names.items()
+        ]
+        heading = f"{task['name']}, by {task['unit']}"
+        tables.append((heading, rows[:-2] + [row for row in rows[-2:] if any(row[1])]))
+    return tables
 
 
 def _sheets(found: Survey) -> list[tuple[str, list[str]]]:

@@ -15,6 +15,7 @@ import tensorflow_datasets as tfds
 from data_prep.label_reports.sections import Splitter
 from data_prep.records import schema
 from data_prep.records.findings import FINDINGS, STATUS
+from data_prep.records.tasks import IMAGE
 
 PLACEHOLDER = re.compile(r"\[(name|date|phone|id|place|email|link|age)\]")
 LENGTH_BINS = (0, 10, 20, 40, 80, 160, 320)
@@ -22,12 +23,16 @@ LENGTH_BINS = (0, 10, 20, 40, 80, 160, 320)
 
 @dataclasses.dataclass
 class Split:
-    """What one split holds. Findings and reports are counted once a patient."""
+    """What one split holds. Findings and reports are counted once a patient.
+
+    `labels` counts (task, index of the class), of a task of patients once a patient.
+    """
 
     images: int = 0
     patients: set[str] = dataclasses.field(default_factory=set)
     views: collections.Counter = dataclasses.field(default_factory=collections.Counter)
     grades: collections.Counter = dataclasses.field(default_factory=collections.Counter)
+    labels: collections.Counter = dataclasses.field(default_factory=collections.Counter)
     findings: np.ndarray = dataclasses.field(
         default_factory=lambda: np.zeros((len(FINDINGS), len(STATUS)), int)
     )
@@ -77,6 +82,7 @@ def survey(folder: pathlib.Path, manifest: Mapping, pictures: int) -> Survey:
     """
     found = Survey()
     splitter = Splitter()
+    tasks = manifest.get("tasks", ())
     builder: Any = tfds.builder_from_directory(folder)  # its decorators hide what it takes
     for name in manifest["splits"]:
         split = found.splits.setdefault(name, Split())
@@ -88,8 +94,14 @@ def survey(folder: pathlib.Path, manifest: Mapping, pictures: int) -> Survey:
             split.images += 1
             split.views[view] += 1
             split.grades[int(record["grades"]["pfirrmann"])] += 1
+            is_new = texts["patient_id"] not in split.patients
+            split.labels.update(
+                (task["name"], int(label))
+                for task, label in zip(tasks, record.get("labels", ()), strict=True)
+                if is_new or task["unit"] == IMAGE
+            )
             _keep(found.pictures.setdefault(view, []), texts["image_id"], record["image"], pictures)
-            if texts["patient_id"] in split.patients:
+            if not is_new:
                 continue
             split.patients.add(texts["patient_id"])
             split.findings[np.arange(len(FINDINGS)), record["findings"]] += 1

@@ -61,6 +61,10 @@ def _summary(manifest: Mapping, out_dir: pathlib.Path) -> str:
         for split, counts in manifest["splits"].items()
     ]
     lines += [f"{name}: {manifest[f'{name}_source']}" for name in ("findings", "grades")]
+    lines += [
+        f"task {task['name']}, by {task['unit']}: {', '.join(task['classes'])}"
+        for task in manifest.get("tasks", ())
+    ]
     if manifest["dropped_by_reason"]:
         lines.append(f"left out (each is listed in {out_dir}.dropped.csv):")
         lines.append(drops.table(manifest["dropped_by_reason"]))

@@ -4,10 +4,11 @@ import collections
 import dataclasses
 import hashlib
 import json
+import logging
 import os
 import pathlib
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import tensorflow_datasets as tfds
@@ -23,6 +24,8 @@ from data_prep.records.manifest import FILE as MANIFEST
 from data_prep.records.manifest import METADATA, VOCABULARY, seal, shard_name
 from data_prep.records.pseudonyms import Pseudonyms
 from data_prep.text import vocabulary
+
+log = logging.getLogger(__name__)
 
 DESCRIPTION = "Lumbar-spine MRI slices, each with the radiology report of its patient."
 
@@ -61,6 +64,7 @@ def commit(
     last_ids: dict[str, str] = {}
     train_reports: dict[str, str] = {}
     views: collections.Counter[tuple[str, str]] = collections.Counter()
+    splits_of: dict[str, set[str]] = {}  # report_group -> of written reports
     for split, split_shards in by_split.items():
         tally = _Tally()
         for index, shard in enumerate(split_shards):
@@ -71,6 +75,9 @@ def commit(
             kept = [rows[number] for number, _ in receipt.kept]
             tally.add(kept)
             views.update((row.features["plane"], row.features["sequence"]) for row in kept)
+            for row in kept:
+                if row.features["report_source"] == schema.WRITTEN:
+                    splits_of.setdefault(row.features["report_group"], set()).add(split)
             if split == "train":
                 train_reports |= {r.features["patient_id"]: r.features["report"] for r in kept}
             entry = {"name": name, "split": split, "records": len(kept)}
@@ -79,7 +86,7 @@ def commit(
         last_ids[split] = kept[-1].features["image_id"]
     rendering = space.job().rendering
     with disk_errors_name(folder):
-        _write_metadata(folder, entries, rendering.size_px)
+        _write_metadata(folder, entries, example.features_of(provenance, rendering.size_px))
     _check_opens(folder, counts, last_ids)
     manifest: dict[str, Any] = {
         "schema_version": schema.SCHEMA_VERSION,
@@ -87,6 +94,7 @@ def commit(
         "created_by": CREATED_BY,
         **provenance,
         "splits": counts,
+        **_apart(splits_of),
         "views": nested(views),
         "image": dataclasses.asdict(rendering),
         "findings": findings.FINDINGS,
@@ -101,6 +109,19 @@ def commit(
     manifest["metadata"][MANIFEST] = seal(manifest)
     write_whole(folder / MANIFEST, (json.dumps(manifest, indent=1) + "\n").encode())
     return manifest
+
+
+def _apart(splits_of: Mapping[str, Collection[str]]) -> dict[str, int]:
+    """The manifest's entry on reports that are in several splits, where some are."""
+    apart = sum(len(splits) > 1 for splits in splits_of.values())
+    if not apart:
+        return {}
+    log.warning(
+        "%d different reports are in several splits, as --split_file has their patients: a model "
+        "has read such a report of a held-out patient in training",
+        apart,
+    )
+    return {"report_groups_apart": apart}
 
 
 def nested(views: Mapping[tuple[str, str], int]) -> dict[str, dict[str, int]]:
@@ -158,7 +179,9 @@ def _link(source: pathlib.Path, target: pathlib.Path) -> None:
             shutil.copyfile(source, target)
 
 
-def _write_metadata(folder: pathlib.Path, entries: Sequence[Mapping], size_px: int) -> None:
+def _write_metadata(
+    folder: pathlib.Path, entries: Sequence[Mapping], features: tfds.features.FeaturesDict
+) -> None:
     template = tfds.core.ShardedFileTemplate(
         dataset_name=schema.NAME, data_dir=folder, filetype_suffix="array_record"
     )
@@ -173,7 +196,7 @@ def _write_metadata(folder: pathlib.Path, entries: Sequence[Mapping], size_px: i
     ]
     tfds.folder_dataset.write_metadata(
         data_dir=folder,
-        features=example.features(size_px),
+        features=features,
         split_infos=split_infos,
         version=schema.VERSION,
         description=DESCRIPTION,

@@ -79,6 +79,7 @@ def _build(
             inputs,
             grades_file=options.grades_file,
             findings_file=options.findings_file,
+            label_table=options.label_table,
             label_reports=options.label_reports,
         )
         pseudonyms = Pseudonyms(load_or_create_key(key_file))
@@ -86,7 +87,7 @@ def _build(
         plan = make_plan(
             material.images,
             material.reports,
-            Labels(material.findings, material.grades),
+            Labels(material.findings, material.grades, material.tasks),
             material.drops,
             shares=shares,
             seed=options.seed,
@@ -95,7 +96,9 @@ def _build(
             shard_records=options.shard_records,
             split_of=None
             if options.split_file is None
-            else splits.read_split_file(options.split_file, patient_key),
+            else splits.read_split_file(
+                options.split_file, patient_key, with_labels=options.label_table is not None
+            ),
             templated=material.templated,
         )
     except drops.NothingLeft as nothing:

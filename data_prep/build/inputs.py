@@ -3,15 +3,17 @@
 import contextlib
 import dataclasses
 import pathlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from data_prep.label_reports.reader import findings_of_reports
 from data_prep.records import labels
 from data_prep.records.drops import Drop, Reason
 from data_prep.records.grades import read_grades
+from data_prep.records.label_table import LabelTable, read_label_table
 from data_prep.records.labels import Findings
 from data_prep.records.pairing import Record, pair
 from data_prep.records.scan import ImageRef, Inputs
+from data_prep.records.tasks import NO_TASKS, TaskLabels
 from data_prep.sources import SOURCES
 from data_prep.text.reports import read_reports, report_group, scrub_reports
 
@@ -20,7 +22,7 @@ READ = "read from the reports"
 
 @dataclasses.dataclass(frozen=True)
 class Material:
-    """What a data set is made of, each by patient.
+    """What a data set is made of, each by patient; labels of tasks also by image.
 
     `templated` holds the patients whose report was made from grades. `provenance` has entries of
     the manifest that say where all this is from.
@@ -30,6 +32,7 @@ class Material:
     reports: Mapping[str, str]
     findings: Mapping[str, Findings]
     grades: Mapping[str, Mapping[str, int]]
+    tasks: TaskLabels
     templated: frozenset[str]
     drops: list[Drop]
     provenance: dict[str, object]
@@ -41,6 +44,7 @@ def read_inputs(
     *,
     grades_file: pathlib.Path | None = None,
     findings_file: pathlib.Path | None = None,
+    label_table: pathlib.Path | None = None,
     label_reports: bool = True,
 ) -> Material:
     """Reads tables first, since they are quick to be wrong, then images.
@@ -70,6 +74,16 @@ def read_inputs(
         drops += grade_drops
     if findings_file:
         finding_lines = labels.read_findings(findings_file, patient_key=origin.patient_key)
+    given = None
+    if label_table:
+        given, label_drops = read_label_table(
+            label_table,
+            patient_key=origin.patient_key,
+            patient_column=origin.PATIENT_COLUMN,
+            report_column=origin.REPORT_COLUMN,
+            columns=inputs.columns,
+        )
+        drops += label_drops
     with _without_names_below(inputs.images_dir):
         scan = origin.scan(inputs)
     written = reports if scan.reports is None else scan.reports
@@ -89,6 +103,10 @@ def read_inputs(
             "data_prep.label_reports, or correct its ids"
         )
     patients = {image.patient for image in scan.images} & written.keys()
+    tasks = NO_TASKS
+    if given:
+        tasks, more = _labelled(given, scan.images, records)
+        drops += more
     is_read = label_reports and not (findings_file or scan.findings or scan.templated)
     if is_read:
         findings = findings_of_reports({patient: written[patient] for patient in patients})
@@ -98,6 +116,7 @@ def read_inputs(
         reports=reports,
         findings=findings or scan.findings,
         grades=grades or scan.grades,
+        tasks=tasks,
         templated=frozenset(reports if scan.templated else ()),
         drops=[*scan.drops, *drops],
         provenance={
@@ -111,8 +130,30 @@ def read_inputs(
             "grades_source": _label_source("given with --grades", grades, scan.grades, patients),
             "removed_from_reports": removed,
             "kept_what_is_doubtful": inputs.keep_doubtful,
+            **tasks.in_manifest(),
         },
     )
+
+
+def _labelled(
+    table: LabelTable, images: Sequence[ImageRef], records: Mapping[str, Record]
+) -> tuple[TaskLabels, list[Drop]]:
+    """The labels of a table that are of the patients and images here, and what is left out."""
+    of_patient, drops = pair(
+        table.lines, records, what="labels", unpaired=Reason.LABELS_WITHOUT_IMAGE
+    )
+    paths = {image.path for image in images}
+    of_image = {path: labels for path, labels in table.images.items() if path in paths}
+    drops += [
+        Drop(f"labels {path}", Reason.LABELS_WITHOUT_IMAGE)
+        for path in table.images.keys() - of_image.keys()
+    ]
+    if not of_patient and not of_image:
+        raise ValueError(
+            f"{table.path} labels none of the records: correct its ids of patients, or its paths "
+            "of images, which begin below --images"
+        )
+    return TaskLabels(table.tasks, of_patient, of_image), drops
 
 
 @contextlib.contextmanager

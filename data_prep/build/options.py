@@ -73,6 +73,10 @@ class Options:
         default=None,
         metadata=_flag("JSON lines of findings by patient and level", name="findings"),
     )
+    label_table: pathlib.Path | None = field(
+        default=None,
+        metadata=_flag("table of labels by patient or image: each further column is a task"),
+    )
     label_reports: bool = field(
         default=True,
         metadata=_flag(

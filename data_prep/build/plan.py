@@ -20,6 +20,7 @@ from data_prep.records.findings import LEVEL_FINDINGS, PRESENT
 from data_prep.records.labels import Findings
 from data_prep.records.pseudonyms import Pseudonyms
 from data_prep.records.scan import ImageRef
+from data_prep.records.tasks import NO_TASKS, TaskLabels
 from data_prep.text.reports import report_group
 
 CREATED_BY = f"lumbarclip_jax {metadata.version('lumbarclip_jax')}"
@@ -27,10 +28,11 @@ CREATED_BY = f"lumbarclip_jax {metadata.version('lumbarclip_jax')}"
 
 @dataclasses.dataclass(frozen=True)
 class Labels:
-    """What joins the records by patient: findings by patient, grades by patient and level."""
+    """What joins the records: findings by patient, grades by patient and level, and tasks."""
 
     findings: Mapping[str, Findings]
     grades: Mapping[str, Mapping[str, int]]
+    tasks: TaskLabels = NO_TASKS
 
 
 @dataclasses.dataclass(frozen=True)
@@ -102,7 +104,7 @@ def make_plan(
     Args:
       images: the images found.
       reports: patient -> report.
-      labels: findings and grades; a patient without any gets zeros.
+      labels: a patient without findings or grades gets zeros.
       drops: what was left out so far.
       shares: split -> share of the patients.
       seed: of the splits.
@@ -146,6 +148,7 @@ def make_plan(
             split: [digest_of(shard, rendering) for shard in split_shards]
             for split, split_shards in shards.items()
         },
+        **labels.tasks.in_manifest(),
     }
     digest = pseudonyms("plan", json.dumps(content, sort_keys=True))
     return Plan(shards, boundaries, patients, all_drops, digest)
@@ -181,6 +184,7 @@ def _pair(
         ("reports", reports, Reason.REPORT_WITHOUT_IMAGE),
         ("findings", labels.findings, Reason.FINDINGS_WITHOUT_IMAGE),
         ("grades", labels.grades, Reason.GRADES_WITHOUT_IMAGE),
+        ("labels", labels.tasks.of_patient, Reason.LABELS_WITHOUT_IMAGE),
     ):
         drops += [Drop(f"{what} patient {patient}", reason) for patient in rows.keys() - complete]
     return paired, drops
@@ -196,6 +200,7 @@ def _row(
     image: ImageRef, report: str, report_source: str, labels: Labels, pseudonyms: Pseudonyms
 ) -> Row:
     findings = labels.findings.get(image.patient, Findings())
+    own = labels.tasks.vector(image.patient, image.path)
     return Row(
         path=image.path,
         frame=image.frame,
@@ -215,7 +220,8 @@ def _row(
             "findings": findings.patient,
             "level_findings": findings.at(image.level),
             "grades": {"pfirrmann": labels.grades.get(image.patient, {}).get(image.level, 0)},
-        },
+        }
+        | ({"labels": own} if own else {}),
     )
 
 

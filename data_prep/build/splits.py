@@ -2,11 +2,19 @@
 
 import collections
 import hashlib
+import logging
 import pathlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from data_prep.records import schema
 from data_prep.tables.table import read_table
+
+log = logging.getLogger(__name__)
+
+# As others call them.
+NAMES = {name: name for name in schema.SPLITS} | dict.fromkeys(
+    ("valid", "val", "dev"), "validation"
+)
 
 
 def parse(text: str) -> dict[str, float]:
@@ -128,23 +136,32 @@ def keep_together(
     return together
 
 
-def read_split_file(path: pathlib.Path, patient_key: Callable[[str], str | None]) -> dict[str, str]:
-    """Reads who is in which split from columns ``patient, split``; others are ignored.
+def read_split_file(
+    path: pathlib.Path, patient_key: Callable[[str], str | None], *, with_labels: bool = False
+) -> dict[str, str]:
+    """Reads who is in which split from columns ``patient`` or ``patient_id``, and ``split``.
 
     Args:
       path: .csv or .xlsx, such as the OUT.splits.csv of another build.
       patient_key: maps a cell to the id that the images use, or to None.
+      with_labels: a table of labels is read, too; else further columns are spoken of.
 
     Raises:
       FileNotFoundError: there is no such file.
       ValueError: it is not such a table; the sentence names the row.
     """
     table = read_table(path, option="--split_file")
-    patient_index, split_index = table.column("patient"), table.column("split")
+    ids = [name for name in ("patient", "patient_id") if table.has(name)]
+    patient_index, split_index = table.column([*ids, "patient"][0]), table.column("split")
+    if len(table.columns) > len(ids) + 1 and not with_labels:
+        log.info("further columns of %s are not read: --label_table takes them as labels", path)
     split_of: dict[str, str] = {}
     for number, cells in table.rows:
-        patient, split = patient_key(cells[patient_index]), cells[split_index].strip().lower()
-        if patient is None or split not in schema.SPLITS or split_of.get(patient, split) != split:
+        patient, split = (
+            patient_key(cells[patient_index]),
+            NAMES.get(cells[split_index].strip().lower()),
+        )
+        if patient is None or split is None or split_of.get(patient, split) != split:
             raise ValueError(
                 f"{path} row {number} has no patient id, a second split for one patient, or a "
                 f"split that is none of {', '.join(schema.SPLITS)}: correct it"

@@ -35,6 +35,10 @@ class Reason(enum.StrEnum):
     IMAGE_WITHOUT_REPORT = "image_without_report", "no report of this image's patient"
     FINDINGS_WITHOUT_IMAGE = "findings_without_image", "labels of a patient who has no record"
     GRADES_WITHOUT_IMAGE = "grades_without_image", "grades of a patient who has no record"
+    LABELS_WITHOUT_IMAGE = (
+        "labels_without_image",
+        "a row of --label_table of a patient or image that has no record",
+    )
     LABELS_AMBIGUOUS = (
         "labels_ambiguous",
         "labels of a patient with several studies or reports that name none of them",

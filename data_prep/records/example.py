@@ -10,8 +10,10 @@ from tensorflow_datasets.proto import tf_example_pb2
 from data_prep.records.findings import FINDINGS, LEVEL_FINDINGS
 
 
-def features(size_px: int) -> tfds.features.FeaturesDict:
-    """The features of one record: an axial view [S, S, 1] and the report of its patient.
+def features(size_px: int, tasks: int = 0) -> tfds.features.FeaturesDict:
+    """The features of one record: a view [S, S, 1] and the report of its patient.
+
+    With `tasks` there are `labels`, one number each, see `records.tasks`.
 
     The image is stored as raw bytes: ``Tensor``'s default encoding writes one varint a pixel, which
     is 1.5 times larger and 10 times slower to read.
@@ -41,7 +43,13 @@ def features(size_px: int) -> tfds.features.FeaturesDict:
                 {"pfirrmann": tfds.features.Scalar(dtype=np.uint8)}
             ),
         }
+        | ({"labels": tensor(shape=(tasks,), dtype=np.int8)} if tasks else {})
     )
+
+
+def features_of(manifest: Mapping[str, Any], size_px: int) -> tfds.features.FeaturesDict:
+    """The features of the records of a data set, as its manifest has it."""
+    return features(size_px, len(manifest.get("tasks", ())))
 
 
 def serialize(record: Mapping[str, Any]) -> bytes:

@@ -15,6 +15,7 @@ from data_prep.records import example, schema
 from data_prep.records.drops import Reason
 from data_prep.records.findings import FINDINGS, LEVEL_FINDINGS, STATUS
 from data_prep.records.manifest import DATASET_INFO, FEATURES, FILE, METADATA, seal
+from data_prep.records.tasks import PATIENT, UNCERTAIN_LABEL
 from data_prep.text.reports import report_group
 from data_prep.verify.leakage import Leakage
 
@@ -61,7 +62,9 @@ class _Checker:
     def __init__(self, folder: pathlib.Path, manifest: Mapping):
         self._folder = folder
         self._manifest = manifest
-        self._features = example.features(manifest["image"]["size_px"])
+        self._features = example.features_of(manifest, manifest["image"]["size_px"])
+        self._tasks = manifest.get("tasks", ())
+        self._labels: dict[tuple[str, str], int] = {}  # patient, task
         self._found = {
             split: {name: set() for name in ("images", "patients", "report_groups")}
             for split in manifest["splits"]
@@ -183,6 +186,7 @@ class _Checker:
                 yield f"{name} holds an unknown status"
         if record["grades"]["pfirrmann"] > 5:
             yield "a Pfirrmann grade above 5"
+        yield from self._own_labels(record, texts["patient_id"])
         self._views[texts["plane"], texts["sequence"]] += 1
         found = self._found[split]
         if texts["image_id"] in found["images"]:
@@ -195,6 +199,16 @@ class _Checker:
             group = f"{texts['report_group']} {texts['patient_id']}"
             texts = {**texts, "report_group": group}
         self._leakage.add(split, where, texts, record["image"])
+
+    def _own_labels(self, record: Mapping, patient: str) -> Iterator[str]:
+        for index, task in enumerate(self._tasks):
+            label = int(record["labels"][index])
+            if not UNCERTAIN_LABEL <= label < len(task["classes"]):
+                yield f"a label of the task {task['name']} that is none of its classes"
+            # Of a patient's task the first label that is seen counts, of an image's this one.
+            first = self._labels.setdefault((patient, task["name"]), label)
+            if task["unit"] == PATIENT and first != label:
+                yield f"another label of the task {task['name']} than its patient has elsewhere"
 
     def _counts(self) -> Iterator[str]:
         for split, stated in self._manifest["splits"].items():
