@@ -65,6 +65,8 @@ def _summary(manifest: Mapping, out_dir: pathlib.Path) -> str:
         f"task {task['name']}, by {task['unit']}: {', '.join(task['classes'])}"
         for task in manifest.get("tasks", ())
     ]
+    if kinds := manifest.get("texts", {}).get("kinds"):
+        lines.append("further texts: " + ", ".join(f"{n} {kind}" for kind, n in kinds.items()))
     if manifest["dropped_by_reason"]:
         lines.append(f"left out (each is listed in {out_dir}.dropped.csv):")
         lines.append(drops.table(manifest["dropped_by_reason"]))

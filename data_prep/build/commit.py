@@ -4,17 +4,16 @@ import collections
 import dataclasses
 import hashlib
 import json
-import logging
 import os
 import pathlib
 import shutil
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import tensorflow_datasets as tfds
 
+from data_prep.build import tallies
 from data_prep.build.plan import CREATED_BY
-from data_prep.build.shards import Row
 from data_prep.build.workspace import PlannedShard, Workspace
 from data_prep.process.files import disk_errors_name, write_whole
 from data_prep.records import drops as drops_lib
@@ -24,8 +23,6 @@ from data_prep.records.manifest import FILE as MANIFEST
 from data_prep.records.manifest import METADATA, VOCABULARY, seal, shard_name
 from data_prep.records.pseudonyms import Pseudonyms
 from data_prep.text import vocabulary
-
-log = logging.getLogger(__name__)
 
 DESCRIPTION = "Lumbar-spine MRI slices, each with the radiology report of its patient."
 
@@ -62,11 +59,10 @@ def commit(
     entries: list[dict[str, Any]] = []
     counts: dict[str, dict[str, int]] = {}
     last_ids: dict[str, str] = {}
-    train_reports: dict[str, str] = {}
+    words = tallies.Words()
     views: collections.Counter[tuple[str, str]] = collections.Counter()
-    splits_of: dict[str, set[str]] = {}  # report_group -> of written reports
     for split, split_shards in by_split.items():
-        tally = _Tally()
+        tally = tallies.Tally()
         for index, shard in enumerate(split_shards):
             name = shard_name(split, index, len(split_shards))
             _link(space.shard_path(shard.digest), folder / name)
@@ -75,11 +71,7 @@ def commit(
             kept = [rows[number] for number, _ in receipt.kept]
             tally.add(kept)
             views.update((row.features["plane"], row.features["sequence"]) for row in kept)
-            for row in kept:
-                if row.features["report_source"] == schema.WRITTEN:
-                    splits_of.setdefault(row.features["report_group"], set()).add(split)
-            if split == "train":
-                train_reports |= {r.features["patient_id"]: r.features["report"] for r in kept}
+            words.add(split, kept)
             entry = {"name": name, "split": split, "records": len(kept)}
             entries.append(entry | {"bytes": receipt.bytes, "sha256": receipt.sha256})
         counts[split] = tally.counts()
@@ -93,14 +85,15 @@ def commit(
         "name": schema.NAME,
         "created_by": CREATED_BY,
         **provenance,
+        **({"texts": {"kinds": words.kinds()}} if "texts" in provenance else {}),
         "splits": counts,
-        **_apart(splits_of),
-        "views": nested(views),
+        **words.apart(),
+        "views": tallies.nested(views),
         "image": dataclasses.asdict(rendering),
         "findings": findings.FINDINGS,
         "level_findings": findings.LEVEL_FINDINGS,
         "finding_status": findings.STATUS,
-        "vocabulary": _write_vocabulary(folder, list(train_reports.values())),
+        "vocabulary": _write_vocabulary(folder, words.of_training()),
         "metadata": {name: _sha256(folder / name) for name in METADATA},
         "shards": entries,
         "dropped_by_reason": drops_lib.count(dropped),
@@ -109,27 +102,6 @@ def commit(
     manifest["metadata"][MANIFEST] = seal(manifest)
     write_whole(folder / MANIFEST, (json.dumps(manifest, indent=1) + "\n").encode())
     return manifest
-
-
-def _apart(splits_of: Mapping[str, Collection[str]]) -> dict[str, int]:
-    """The manifest's entry on reports that are in several splits, where some are."""
-    apart = sum(len(splits) > 1 for splits in splits_of.values())
-    if not apart:
-        return {}
-    log.warning(
-        "%d different reports are in several splits, as --split_file has their patients: a model "
-        "has read such a report of a held-out patient in training",
-        apart,
-    )
-    return {"report_groups_apart": apart}
-
-
-def nested(views: Mapping[tuple[str, str], int]) -> dict[str, dict[str, int]]:
-    """The manifest's `views`: plane -> sequence -> number of images."""
-    found: dict[str, dict[str, int]] = {}
-    for (plane, sequence), images in sorted(views.items()):
-        found.setdefault(plane, {})[sequence] = images
-    return found
 
 
 def is_whole(folder: pathlib.Path, manifest: Mapping) -> bool:
@@ -145,30 +117,6 @@ def read_manifest(folder: pathlib.Path) -> dict | None:
     except (OSError, ValueError):
         return None
     return manifest if isinstance(manifest, dict) else None
-
-
-class _Tally:
-    """Counts the records of a split."""
-
-    def __init__(self):
-        self._images = 0
-        self._patients: dict[str, str] = {}
-        self._groups: set[str] = set()
-
-    def add(self, rows: Sequence[Row]) -> None:
-        self._images += len(rows)
-        for row in rows:
-            self._patients[row.features["patient_id"]] = row.features["report_source"]
-            self._groups.add(row.features["report_group"])
-
-    def counts(self) -> dict[str, int]:
-        sources = collections.Counter(self._patients.values())
-        return {
-            "images": self._images,
-            "patients": len(self._patients),
-            "report_groups": len(self._groups),
-            "templated_reports": sources[schema.TEMPLATED],
-        }
 
 
 def _link(source: pathlib.Path, target: pathlib.Path) -> None:

@@ -80,6 +80,7 @@ def _build(
             grades_file=options.grades_file,
             findings_file=options.findings_file,
             label_table=options.label_table,
+            texts_file=options.texts_file,
             label_reports=options.label_reports,
         )
         pseudonyms = Pseudonyms(load_or_create_key(key_file))
@@ -87,7 +88,7 @@ def _build(
         plan = make_plan(
             material.images,
             material.reports,
-            Labels(material.findings, material.grades, material.tasks),
+            Labels(material.findings, material.grades, material.tasks, material.texts),
             material.drops,
             shares=shares,
             seed=options.seed,

@@ -3,7 +3,9 @@
 import contextlib
 import dataclasses
 import pathlib
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 from data_prep.label_reports.reader import findings_of_reports
 from data_prep.records import labels
@@ -14,7 +16,10 @@ from data_prep.records.labels import Findings
 from data_prep.records.pairing import Record, pair
 from data_prep.records.scan import ImageRef, Inputs
 from data_prep.records.tasks import NO_TASKS, TaskLabels
+from data_prep.records.texts import NO_TEXTS, FurtherTexts
 from data_prep.sources import SOURCES
+from data_prep.tables.table import read_table
+from data_prep.text.further import read_texts, scrubbed_texts
 from data_prep.text.reports import read_reports, report_group, scrub_reports
 
 READ = "read from the reports"
@@ -33,6 +38,7 @@ class Material:
     findings: Mapping[str, Findings]
     grades: Mapping[str, Mapping[str, int]]
     tasks: TaskLabels
+    texts: FurtherTexts
     templated: frozenset[str]
     drops: list[Drop]
     provenance: dict[str, object]
@@ -45,6 +51,7 @@ def read_inputs(
     grades_file: pathlib.Path | None = None,
     findings_file: pathlib.Path | None = None,
     label_table: pathlib.Path | None = None,
+    texts_file: pathlib.Path | None = None,
     label_reports: bool = True,
 ) -> Material:
     """Reads tables first, since they are quick to be wrong, then images.
@@ -74,16 +81,16 @@ def read_inputs(
         drops += grade_drops
     if findings_file:
         finding_lines = labels.read_findings(findings_file, patient_key=origin.patient_key)
+    ids: dict[str, Any] = {
+        "patient_key": origin.patient_key,
+        "patient_column": origin.PATIENT_COLUMN,
+        "columns": inputs.columns,
+    }
     given = None
     if label_table:
-        given, label_drops = read_label_table(
-            label_table,
-            patient_key=origin.patient_key,
-            patient_column=origin.PATIENT_COLUMN,
-            report_column=origin.REPORT_COLUMN,
-            columns=inputs.columns,
-        )
-        drops += label_drops
+        given, more = read_label_table(label_table, report_column=origin.REPORT_COLUMN, **ids)
+        drops += more
+    text_table = read_table(texts_file, option="--texts") if texts_file else None
     with _without_names_below(inputs.images_dir):
         scan = origin.scan(inputs)
     written = reports if scan.reports is None else scan.reports
@@ -111,12 +118,21 @@ def read_inputs(
     if is_read:
         findings = findings_of_reports({patient: written[patient] for patient in patients})
     reports, removed = scrub_reports(written, scan.identities)
+    texts = NO_TEXTS
+    if text_table:
+        patient_of = {image.path: image.patient for image in scan.images}
+        here = {patient: records[patient] for patient in patients}
+        rows, more = read_texts(text_table, tasks.tasks, here, patient_of, **ids)
+        texts, removed_too, repeated = scrubbed_texts(rows, reports, scan.identities)
+        drops += [*more, *repeated]
+        removed = dict(sorted((Counter(removed) + Counter(removed_too)).items()))
     return Material(
         images=scan.images,
         reports=reports,
         findings=findings or scan.findings,
         grades=grades or scan.grades,
         tasks=tasks,
+        texts=texts,
         templated=frozenset(reports if scan.templated else ()),
         drops=[*scan.drops, *drops],
         provenance={
@@ -131,6 +147,7 @@ def read_inputs(
             "removed_from_reports": removed,
             "kept_what_is_doubtful": inputs.keep_doubtful,
             **tasks.in_manifest(),
+            **texts.in_manifest(),
         },
     )
 

@@ -77,6 +77,12 @@ class Options:
         default=None,
         metadata=_flag("table of labels by patient or image: each further column is a task"),
     )
+    texts_file: pathlib.Path | None = field(
+        default=None,
+        metadata=_flag(
+            "table of further texts by patient or image, beside the report", name="texts"
+        ),
+    )
     label_reports: bool = field(
         default=True,
         metadata=_flag(

@@ -21,6 +21,7 @@ from data_prep.records.labels import Findings
 from data_prep.records.pseudonyms import Pseudonyms
 from data_prep.records.scan import ImageRef
 from data_prep.records.tasks import NO_TASKS, TaskLabels
+from data_prep.records.texts import NO_TEXTS, FurtherTexts
 from data_prep.text.reports import report_group
 
 CREATED_BY = f"lumbarclip_jax {metadata.version('lumbarclip_jax')}"
@@ -28,11 +29,12 @@ CREATED_BY = f"lumbarclip_jax {metadata.version('lumbarclip_jax')}"
 
 @dataclasses.dataclass(frozen=True)
 class Labels:
-    """What joins the records: findings by patient, grades by patient and level, and tasks."""
+    """What joins the records: findings by patient, grades by patient and level, tasks, texts."""
 
     findings: Mapping[str, Findings]
     grades: Mapping[str, Mapping[str, int]]
     tasks: TaskLabels = NO_TASKS
+    texts: FurtherTexts = NO_TEXTS
 
 
 @dataclasses.dataclass(frozen=True)
@@ -200,7 +202,6 @@ def _row(
     image: ImageRef, report: str, report_source: str, labels: Labels, pseudonyms: Pseudonyms
 ) -> Row:
     findings = labels.findings.get(image.patient, Findings())
-    own = labels.tasks.vector(image.patient, image.path)
     return Row(
         path=image.path,
         frame=image.frame,
@@ -221,7 +222,8 @@ def _row(
             "level_findings": findings.at(image.level),
             "grades": {"pfirrmann": labels.grades.get(image.patient, {}).get(image.level, 0)},
         }
-        | ({"labels": own} if own else {}),
+        | labels.tasks.features(image.patient, image.path)
+        | labels.texts.features(image.patient, image.path),
     )
 
 

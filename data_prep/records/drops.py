@@ -39,13 +39,18 @@ class Reason(enum.StrEnum):
         "labels_without_image",
         "a row of --label_table of a patient or image that has no record",
     )
+    TEXTS_WITHOUT_IMAGE = (
+        "texts_without_image",
+        "a row of --texts of a patient or image that has no record",
+    )
+    TEXT_REPEATED = "text_repeated", "a row of --texts that repeats its record's report or a text"
     LABELS_AMBIGUOUS = (
         "labels_ambiguous",
-        "labels of a patient with several studies or reports that name none of them",
+        "labels or texts of a patient with several studies or reports that name none of them",
     )
     LABELS_OF_ANOTHER = (
         "labels_of_another",
-        "labels of another study or report of the patient than the one that was taken",
+        "labels or texts of another study or report of the patient than the one that was taken",
     )
     BAD_GRADE = "bad_grade", "a grade is not a whole number from 1 to 5"
     UNKNOWN_FILE = "unknown_file", "a file or folder that the layout does not know"

@@ -1,5 +1,6 @@
 """A record as TFDS stores it: its features, and its bytes as a ``tf.train.Example``."""
 
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -8,12 +9,14 @@ import tensorflow_datasets as tfds
 from tensorflow_datasets.proto import tf_example_pb2
 
 from data_prep.records.findings import FINDINGS, LEVEL_FINDINGS
+from data_prep.records.texts import KINDS, LABELS, TEXTS
 
 
-def features(size_px: int, tasks: int = 0) -> tfds.features.FeaturesDict:
+def features(size_px: int, tasks: int = 0, *, texts: bool = False) -> tfds.features.FeaturesDict:
     """The features of one record: a view [S, S, 1] and the report of its patient.
 
-    With `tasks` there are `labels`, one number each, see `records.tasks`.
+    With `tasks` there are `labels`, one number each, see `records.tasks`; with `texts` what
+    `records.texts` says.
 
     The image is stored as raw bytes: ``Tensor``'s default encoding writes one varint a pixel, which
     is 1.5 times larger and 10 times slower to read.
@@ -44,12 +47,14 @@ def features(size_px: int, tasks: int = 0) -> tfds.features.FeaturesDict:
             ),
         }
         | ({"labels": tensor(shape=(tasks,), dtype=np.int8)} if tasks else {})
+        | {name: tfds.features.Sequence(text()) for name in (TEXTS, KINDS) if texts}
+        | ({LABELS: tensor(shape=(None, tasks), dtype=np.int8)} if texts and tasks else {})
     )
 
 
 def features_of(manifest: Mapping[str, Any], size_px: int) -> tfds.features.FeaturesDict:
     """The features of the records of a data set, as its manifest has it."""
-    return features(size_px, len(manifest.get("tasks", ())))
+    return features(size_px, len(manifest.get("tasks", ())), texts="texts" in manifest)
 
 
 def serialize(record: Mapping[str, Any]) -> bytes:
@@ -66,6 +71,10 @@ def serialize(record: Mapping[str, Any]) -> bytes:
             feature.bytes_list.value.append(value.encode())
         elif name == "image":
             feature.bytes_list.value.append(value.tobytes())
+        elif name in (TEXTS, KINDS):
+            feature.bytes_list.value.extend(text.encode() for text in value)
+        elif name == LABELS:
+            feature.int64_list.value.extend(itertools.chain.from_iterable(value))
         else:
             feature.int64_list.value.extend(value if isinstance(value, Sequence) else [value])
     return example.SerializeToString(deterministic=True)

@@ -79,7 +79,7 @@ def pair(
     for line in lines:
         subject = line.subject
         if subject.patient in records:
-            reason = _reason_against(subject, records[subject.patient])
+            reason = reason_against(subject, records[subject.patient])
             patients = [] if reason else [subject.patient]
         else:
             # Labels made under another id of the table are still those of the same text.
@@ -97,7 +97,8 @@ def pair(
     return {patient: line.codes for patient, line in found.items()}, drops
 
 
-def _reason_against(subject: Subject, record: Record) -> Reason | None:
+def reason_against(subject: Subject, record: Record) -> Reason | None:
+    """Why what is said of a subject is not of its patient's record, or None where it is."""
     named = {kind: value for kind, value in dataclasses.asdict(subject).items() if value}
     del named["patient"]
     if not named and not record.alone:

@@ -76,10 +76,11 @@ class TaskLabels:
     of_patient: Mapping[str, Mapping[str, int]] = dataclasses.field(default_factory=dict)
     of_image: Mapping[str, Mapping[str, int]] = dataclasses.field(default_factory=dict)
 
-    def vector(self, patient: str, path: str) -> tuple[int, ...]:
-        """The labels of an image, [K] in the order of `tasks`."""
+    def features(self, patient: str, path: str) -> dict[str, tuple[int, ...]]:
+        """What the record of an image has of them: `labels`, or nothing where there is no task."""
         said = {**self.of_patient.get(patient, {}), **self.of_image.get(path, {})}
-        return tuple(said.get(task.name, NO_LABEL) for task in self.tasks)
+        labels = tuple(said.get(task.name, NO_LABEL) for task in self.tasks)
+        return {"labels": labels} if labels else {}
 
     def in_manifest(self) -> dict[str, list[dict]]:
         """The manifest's entry, and none where there are no tasks."""
@@ -121,7 +122,7 @@ def read_tasks(
             log.info("the column %r of %s holds no label: left out", column, table.path)
             continue
         classes, ordered = _classes(f"{table.path} has in the column {column!r}", column, said)
-        name = re.sub("[^a-z0-9]+", "_", column.lower()).strip("_")
+        name = name_of(column)
         task = Task(name, classes, unit, ordered, column)
         tasks.append(task)
         for row, cell in zip(rows, cells, strict=True):
@@ -132,6 +133,12 @@ def read_tasks(
             log.warning("the column %r of %s holds one class alone", column, table.path)
     check_names(tasks)
     return tasks, rows
+
+
+def name_of(column: str) -> str:
+    """The name of a column's task: the header in lower case with _ for all that is no a-z or digit;
+    empty where nothing is left."""
+    return re.sub("[^a-z0-9]+", "_", column.lower()).strip("_")
 
 
 def check_names(tasks: Sequence[Task]) -> None:

@@ -7,11 +7,13 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+import numpy as np
 import tensorflow_datasets as tfds
 from array_record.python.array_record_data_source import ArrayRecordDataSource
 
-from data_prep.build import commit
+from data_prep.build import commit, tallies
 from data_prep.records import example, schema
+from data_prep.records import texts as further
 from data_prep.records.drops import Reason
 from data_prep.records.findings import FINDINGS, LEVEL_FINDINGS, STATUS
 from data_prep.records.manifest import DATASET_INFO, FEATURES, FILE, METADATA, seal
@@ -65,6 +67,7 @@ class _Checker:
         self._features = example.features_of(manifest, manifest["image"]["size_px"])
         self._tasks = manifest.get("tasks", ())
         self._labels: dict[tuple[str, str], int] = {}  # patient, task
+        self._kinds: dict[tuple[str, str], str] = {}  # patient, text
         self._found = {
             split: {name: set() for name in ("images", "patients", "report_groups")}
             for split in manifest["splits"]
@@ -187,6 +190,8 @@ class _Checker:
         if record["grades"]["pfirrmann"] > 5:
             yield "a Pfirrmann grade above 5"
         yield from self._own_labels(record, texts["patient_id"])
+        if "texts" in self._manifest:
+            yield from self._further_texts(record, texts)
         self._views[texts["plane"], texts["sequence"]] += 1
         found = self._found[split]
         if texts["image_id"] in found["images"]:
@@ -210,15 +215,33 @@ class _Checker:
             if task["unit"] == PATIENT and first != label:
                 yield f"another label of the task {task['name']} than its patient has elsewhere"
 
+    def _further_texts(self, record: Mapping, texts: Mapping[str, str]) -> Iterator[str]:
+        found = [text.decode("utf-8", "replace") for text in record[further.TEXTS]]
+        kinds = [kind.decode("utf-8", "replace") for kind in record[further.KINDS]]
+        if len(kinds) != len(found) or not all(map(further.KIND.fullmatch, kinds)):
+            yield "further texts without a kind each"
+        groups = [texts["report_group"], *map(report_group, found)]
+        if not all(text.strip() for text in found) or len(set(groups)) < len(groups):
+            yield "a further text that is empty, or said twice"
+        labels = record[further.LABELS] if self._tasks else np.zeros((len(found), 0), int)
+        sizes = [len(task["classes"]) for task in self._tasks]
+        if len(labels) != len(found) or (labels < UNCERTAIN_LABEL).any() or (labels >= sizes).any():
+            yield "labels of its further texts that are none of the classes"
+        for text, kind in zip(found, kinds, strict=False):
+            self._kinds.setdefault((texts["patient_id"], text), kind)
+
     def _counts(self) -> Iterator[str]:
         for split, stated in self._manifest["splits"].items():
             for name, values in self._found[split].items():
                 if stated[name] != len(values):
                     yield f"{split}: {len(values)} {name}, not {stated[name]} as in the manifest"
         # Data sets of earlier versions do not count them.
-        views = commit.nested(self._views)
+        views = tallies.nested(self._views)
         if self._manifest.get("views", views) != views:
             yield f"{FILE}: views does not count the planes and sequences of the records"
+        kinds = collections.Counter(self._kinds.values())
+        if self._manifest.get("texts", {"kinds": {}}) != {"kinds": dict(kinds)}:
+            yield f"{FILE}: texts does not count the further texts of the records"
         reasons = collections.Counter(drop["reason"] for drop in self._manifest["dropped"])
         if dict(reasons) != self._manifest["dropped_by_reason"]:
             yield f"{FILE}: dropped_by_reason does not count what is in dropped"
