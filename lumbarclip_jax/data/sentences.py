@@ -5,12 +5,12 @@ import re
 import numpy as np
 
 # Reports end statements with a full stop, a line break or two and more slashes.
-_ENDS = re.compile(r"(?<=[.;])\s+|\s*\n+\s*|\s*/{2,}\s*")
+ENDS = re.compile(r"(?<=[.;])\s+|\s*\n+\s*|\s*/{2,}\s*")
 
 
 def sentences(report: str) -> list[str]:
     """The statements of a report, in order."""
-    return [part for part in _ENDS.split(report.strip()) if part]
+    return [part for part in ENDS.split(report.strip()) if part]
 
 
 def sample_sentences(report: str, keep: float, seed: int) -> str:
