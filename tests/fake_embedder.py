@@ -41,6 +41,7 @@ def make_split(patients: int, seed: int, signal: float = 2.0) -> EmbeddedSplit:
         image_embeds=unit(embeds),
         image_features=features.astype(np.float32),
         text_embeds=unit(report_vectors[group]),
+        text_features=report_vectors[group].astype(np.float32),
         patient_id=np.char.add(f"s{seed}p", patient.astype(str)),
         image_id=np.char.add(f"s{seed}i", np.arange(rows).astype(str)),
         report_group=np.char.add("g", group.astype(str)),

@@ -17,7 +17,7 @@ ORDER = {
     "audit phantom make_phantom bench",
     "lumbarclip_jax": "process images sharding xla_cpu losses data objectives evaluators models "
     "training run_folder loop report inference finetune classifier export evaluate paired train "
-    "main sweep bench",
+    "main sweep authors_protocol bench",
 }
 
 

@@ -56,6 +56,7 @@ class MadeUpEmbedder:
         self._split = EmbeddedSplit(
             image_embeds=images,
             image_features=images[:, :0],
+            text_features=np.zeros((pairs, 0), np.float32),
             text_embeds=texts,
             report=ids,
             report_group=ids,

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import tensorflow_datasets as tfds
 
+from data_prep.records.texts import LABELS, TEXTS
 from lumbarclip_jax.data import manifest as manifests
 from lumbarclip_jax.data import resplit as resplits
 from lumbarclip_jax.data.sources import PartialSource, Rows
 from lumbarclip_jax.data.tasks import Task, tasks_of
-from lumbarclip_jax.data.text_draws import TEXT_LABELS, TEXTS
 
 TEXT_COLUMNS = ("report", "report_group", "patient_id", "study_id", "image_id", "level", "sequence")
 
@@ -99,7 +99,7 @@ class Dataset:
     @property
     def further_texts(self) -> tuple[str, ...]:
         """Features of the texts that records have beside their reports, and of their labels."""
-        return tuple(name for name in (TEXTS, TEXT_LABELS) if name in self._builder.info.features)
+        return tuple(name for name in (TEXTS, LABELS) if name in self._builder.info.features)
 
     @property
     def cautions(self) -> dict[str, float]:

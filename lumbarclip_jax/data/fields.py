@@ -10,8 +10,9 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 
 from data_prep.records.schema import LEVELS
+from data_prep.records.texts import LABELS as TEXT_LABELS
 from lumbarclip_jax.data.tasks import TASKS, UNLABELLED, Task
-from lumbarclip_jax.data.text_draws import TEXT_LABELS, Drawn
+from lumbarclip_jax.data.text_draws import Drawn
 
 IMAGES = "images"
 TOKENS = ("input_ids", "attention_mask")

@@ -7,6 +7,7 @@ for the second text of a pair; swaps and deletions there may strike any word, a 
 
 import dataclasses
 import re
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -42,13 +43,18 @@ class Perturbation:
     one_of: bool = False
     protect: bool = True
 
+    @property
+    def changes(self) -> bool:
+        """Whether anything is changed at all."""
+        return bool(self.synonyms or self.swap or self.delete)
+
     def __post_init__(self):
         for name in ("synonyms", "swap", "delete"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name}={getattr(self, name)} is no probability: give 0 to 1")
 
 
-def perturbed(text: str, how: Perturbation, synonyms: Synonyms, seed: int) -> str:
+def perturbed(text: str, how: Perturbation, synonyms: Synonyms, seed: int | Sequence[int]) -> str:
     """The text, changed at random; the same for the same seed, and the very text where all is 0.
 
     Punctuation and line breaks stay, which EDA's own code drops, and so do statements: words move

@@ -1,6 +1,7 @@
 """Reports as sentences, and random excerpts of them for training."""
 
 import re
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -13,7 +14,7 @@ def sentences(report: str) -> list[str]:
     return [part for part in ENDS.split(report.strip()) if part]
 
 
-def sample_sentences(report: str, keep: float, seed: int) -> str:
+def sample_sentences(report: str, keep: float, seed: int | Sequence[int]) -> str:
     """The report with each sentence kept with probability `keep`, at least one of them.
 
     A few hundred reports are soon known by heart. Excerpts cannot be, and they make single

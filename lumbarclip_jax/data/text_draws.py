@@ -11,8 +11,6 @@ from lumbarclip_jax.data.perturbations import Perturbation, perturbed
 from lumbarclip_jax.data.sentences import sample_sentences
 from lumbarclip_jax.data.synonyms import FILE, Synonyms
 
-# Features of a record: the texts that it has beside its report, and int8 labels [N, K] of these.
-TEXTS, TEXT_LABELS = "texts", "text_labels"
 NONE = Perturbation()
 
 

@@ -18,7 +18,8 @@ class EmbeddedSplit(Columns):
 
     image_embeds: np.ndarray  # [M, E] unit length
     image_features: np.ndarray  # [M, D] before the projection
-    text_embeds: np.ndarray  # [M, E] unit length, of the record's text
+    text_embeds: np.ndarray  # [M, E] unit length, of the record's report
+    text_features: np.ndarray  # [M, D'] before the projection
 
     def __len__(self) -> int:
         return len(self.image_embeds)
@@ -32,7 +33,7 @@ class Embedder:
 
     Args:
       encode_image: (state, uint8 [B, S, S, 1]) -> dict of image_embeds, image_features.
-      encode_text: (state, tokenizer output) -> dict of text_embeds.
+      encode_text: (state, tokenizer output) -> dict of text_embeds, text_features.
       level_prefix: put the record's level before its report, as in training.
     """
 
@@ -81,11 +82,16 @@ class Embedder:
 
     def encode_text(self, state, texts: Sequence[str]) -> np.ndarray:
         """Unit embeddings f32 [K, E] of free texts."""
-        embeds = []
+        return self.texts(state, texts)["text_embeds"]
+
+    def texts(self, state, texts: Sequence[str]) -> dict[str, np.ndarray]:
+        """Of free texts text_embeds f32 [K, E], of unit length, and text_features f32 [K, D']."""
+        found: dict[str, list[np.ndarray]] = {"text_embeds": [], "text_features": []}
         for rows, used in self._batches(list(texts)):
             outputs = self._encode_text(state, self._shard(self._tokenizer(rows)))
-            embeds.append(np.asarray(outputs["text_embeds"], np.float32)[:used])
-        return np.concatenate(embeds)
+            for name, parts in found.items():
+                parts.append(np.asarray(outputs[name], np.float32)[:used])
+        return {name: np.concatenate(parts) for name, parts in found.items()}
 
     def logit_scale(self, state) -> float:
         """Log of 1 / temperature, as learnt."""
@@ -113,10 +119,12 @@ class Embedder:
         ]
         # Many records share a text: encode each once.
         unique, rows_of = np.unique(np.array(texts), return_inverse=True)
+        encoded = self.texts(state, unique.tolist())
         return EmbeddedSplit(
             **vars(columns),
             **self._encode_images(state, split, lambda images, rows: images),
-            text_embeds=self.encode_text(state, unique.tolist())[rows_of],
+            text_embeds=encoded["text_embeds"][rows_of],
+            text_features=encoded["text_features"][rows_of],
         )
 
     def _encode_images(self, state, split: str, change: Callable) -> dict[str, Any]:

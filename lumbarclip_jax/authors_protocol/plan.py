@@ -1,0 +1,86 @@
+"""The runs of the protocol: six run files, each under three objectives, with several seeds."""
+
+import pathlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from lumbarclip_jax.sweep.plan import PlannedRun, plan_runs
+
+CONFIGS = "configs/authors_{resnet,swin_t,swin_b}_{linear,mlp}.py"
+# What is trained, by name: what it is called, and what it changes of the run files.
+OBJECTIVES = {
+    "labels": ("label-driven soft CLIP, as in the authors' code", ()),
+    "soft_clip": (
+        "soft CLIP with targets by embeddings, the default of this project",
+        (
+            "--config.objective.soft_clip.likeness=()",
+            "--config.objective.soft_clip.target_scale=10.0",
+            "--config.objective.soft_clip.hard_weight=0.9",
+            "--config.objective.group_reports=True",
+        ),
+    ),
+    "clip": (
+        "plain CLIP",
+        (
+            "--config.objective.soft_clip.weight=0.0",
+            "--config.objective.clip.weight=1.0",
+            "--config.objective.group_reports=True",
+        ),
+    ),
+}
+
+
+def planned(
+    objectives: list[str], *, size: str, seeds: int, data_dir: str, out: pathlib.Path
+) -> dict[str, list[PlannedRun]]:
+    """The runs of each objective, which go to `<out>/<objective>/runs`.
+
+    Raises:
+      ValueError: as `sweep.plan.plan_runs`.
+    """
+    return {
+        name: plan_runs(
+            CONFIGS,
+            size=size,
+            seeds=seeds,
+            folds=0,
+            leaky=False,
+            data_dir=data_dir,
+            overrides=OBJECTIVES[name][1],
+            out=out / name,
+        )
+        for name in objectives
+    }
+
+
+def facts(manifest: Mapping[str, Any], runs: Sequence[PlannedRun]) -> list[str]:
+    """Sentences on the data and the training behind the numbers."""
+    each = ", ".join(f"{of['patients']} {name}" for name, of in manifest["splits"].items())
+    views = ", ".join(
+        f"{images} {plane} {sequence}"
+        for plane, of in manifest["views"].items()
+        for sequence, images in of.items()
+    )
+    steps, batch, side = (
+        sorted({_field(run.config, name) for run in runs})
+        for name in ("total_steps", "data.global_batch_size", "data.image_size_px")
+    )
+    apart = manifest.get("report_groups_apart", 0)
+    return [
+        f"Data: {manifest['source']}; patients: {each}; images: {views}. The authors had T2, too.",
+        f"{apart} reports that are word for word the same are in several splits, as the authors' "
+        "split has their patients.",
+        f"Training: {_or(steps)} steps of {_or(batch)} pairs, images of {_or(side)} px, from new "
+        "weights unless the command says otherwise; numbers are means over "
+        f"{len({run.seed for run in runs})} seeds.",
+    ]
+
+
+def _field(config: Mapping[str, Any], name: str) -> Any:
+    for part in name.split("."):
+        config = config[part]
+    return config
+
+
+def _or(values: Sequence[Any]) -> str:
+    return " or ".join(map(str, values))
