@@ -26,7 +26,7 @@ def blocks() -> list[str]:
 @pytest.fixture
 def with_the_example(monkeypatch):
     """The config of its own run file, with its file and its line in the registry."""
-    _, example, line, settings = blocks()
+    _, _, example, line, settings = blocks()
     names = {"dataclasses": dataclasses, "jnp": jnp, "similarity": similarity}
     names |= {"Term": Term, "pairs": pairs, "__name__": __name__}
     exec(example, names)
@@ -48,6 +48,12 @@ def test_the_first_example_of_the_page_runs():
         ("siglip", 0.5),
         ("soft_clip", 1.0),
     ]
+
+
+def test_the_example_of_targets_by_labels_is_an_objective():
+    config = base.get_config()
+    exec(blocks()[1], {"config": config})
+    assert "text/classes/pfirrmann" in Objective(config.objective).fields
 
 
 def test_every_term_of_the_page_is_one():
