@@ -50,7 +50,8 @@ def _broken_rules(config: ConfigDict):
         "checkpoint.keep",
     ):
         yield from in_range(config, field, low=1)
-    yield from in_range(config, "data.read_processes", low=0)
+    for field in ("data.read_processes", "model.feature_dim"):
+        yield from in_range(config, field, low=0)
     for field in ("optim.lr", "optim.weight_decay", "optim.clip_norm", "optim.warmup_steps"):
         yield from in_range(config, field, low=0)
     for field in (
@@ -67,6 +68,13 @@ def _broken_rules(config: ConfigDict):
             f"data.token_buckets={tuple(config.data.token_buckets)} must rise from above 3 to "
             f"below data.max_tokens={config.data.max_tokens}"
         )
+    if config.data.token_buckets and config.model.text_encoder.pooling == "mean_with_padding":
+        yield (
+            f"data.token_buckets={tuple(config.data.token_buckets)} pads texts to several lengths, "
+            "on which model.text_encoder.pooling='mean_with_padding' depends: set token_buckets=() "
+            "or pooling='mean'"
+        )
+    yield from _augment(config)
     yield from in_range(config, "data.phantom_patients", low=20)
     yield from in_range(config, "eval.every_steps", low=0)
     try:
@@ -91,6 +99,15 @@ def _broken_rules(config: ConfigDict):
             re.compile(pattern)
         except re.error as error:
             yield f"the pattern {pattern!r} is not a regular expression ({error})"
+
+
+def _augment(config: ConfigDict):
+    augment = config.data.augment
+    yield from in_range(config, "data.augment.rotate_deg", low=0, high=180)
+    for field in ("data.augment.brightness", "data.augment.contrast"):
+        yield from in_range(config, field, low=0, high=1)
+    if augment.scale_up is not None:
+        yield from in_range(config, "data.augment.scale_up", low=0)
 
 
 def _objective(config: ConfigDict):
