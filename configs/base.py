@@ -140,8 +140,9 @@ def get_config() -> ConfigDict:
 
     config.eval = evaluation = ConfigDict()
     evaluation.every_steps = 1_000  # validation split; 0 = never
-    # retrieval | zero_shot | linear_probe | few_shot | robustness | cross_sequence. Probes
-    # encode the training split too, robustness the measured one for every corruption and severity.
+    # retrieval | zero_shot | zero_shot_features | linear_probe | few_shot | robustness |
+    # cross_sequence. Probes encode the training split too, robustness the measured one for every
+    # corruption and severity; zero_shot_features needs model.feature_dim.
     evaluation.on_the_way = ("retrieval",)
     # What of it chooses the step that is measured and used, e.g.
     # "validation/retrieval/image_to_text_recall_at_5", with a "-" before it where less is better;

@@ -32,8 +32,9 @@ class Embedder:
 
     Args:
       encode_image: (state, uint8 [B, S, S, 1]) -> dict of image_embeds, image_features.
-      encode_text: (state, tokenizer output) -> dict of text_embeds.
+      encode_text: (state, tokenizer output) -> dict of text_embeds, text_features.
       level_prefix: put the record's level before its report, as in training.
+      has_shared_features: the features of both towers are of one width, see `model.feature_dim`.
     """
 
     def __init__(
@@ -46,6 +47,7 @@ class Embedder:
         mesh: jax.sharding.Mesh,
         batch_size: int,
         level_prefix: bool,
+        has_shared_features: bool = False,
     ):
         self._encode_image = encode_image
         self._encode_text = encode_text
@@ -54,6 +56,7 @@ class Embedder:
         self._mesh = mesh
         self._batch_size = batch_size
         self._level_prefix = level_prefix
+        self.has_shared_features = has_shared_features
         self._kept: dict[str, EmbeddedSplit] = {}
         self._kept_step = -1
 
@@ -79,12 +82,12 @@ class Embedder:
         """Texts and labels of a split, without encoding anything."""
         return self._dataset.columns(split)
 
-    def encode_text(self, state, texts: Sequence[str]) -> np.ndarray:
-        """Unit embeddings f32 [K, E] of free texts."""
+    def encode_text(self, state, texts: Sequence[str], output: str = "text_embeds") -> np.ndarray:
+        """Unit embeddings f32 [K, E] of free texts, or their text_features [K, D]."""
         embeds = []
         for rows, used in self._batches(list(texts)):
             outputs = self._encode_text(state, self._shard(self._tokenizer(rows)))
-            embeds.append(np.asarray(outputs["text_embeds"], np.float32)[:used])
+            embeds.append(np.asarray(outputs[output], np.float32)[:used])
         return np.concatenate(embeds)
 
     def logit_scale(self, state) -> float:

@@ -85,6 +85,11 @@ def _broken_rules(config: ConfigDict):
         for name in _get(config, field):
             if name not in EVALUATORS:
                 yield f"{field} names {name!r}, which is not one of {', '.join(EVALUATORS)}"
+        if "zero_shot_features" in _get(config, field) and not config.model.feature_dim:
+            yield (
+                f"{field} names 'zero_shot_features', which compares features that both towers "
+                "have in one width: set model.feature_dim, such as 512"
+            )
     yield from in_range(config, "eval.patience", low=0)
     chooser = config.eval.choose_by.removeprefix("-")
     if chooser and not (chooser.startswith("validation/") and config.eval.every_steps):
