@@ -51,8 +51,14 @@ def get_config() -> ConfigDict:
 
     data.augment = augment = ConfigDict()  # training images only, on the device
     augment.scale = 0.1  # zoom drawn from 1 - scale .. 1 + scale
+    augment.scale_up = placeholder(float)  # zoom drawn from 1 - scale .. 1 + scale_up; None = scale
     augment.translate = 0.05  # shift drawn from -translate .. translate, in crop sides
+    augment.rotate_deg = 0.0  # turn about the centre, drawn from -rotate_deg .. rotate_deg
     augment.gamma = 0.2  # intensity exponent drawn from 1 - gamma .. 1 + gamma
+    # Factor of the grey values, and of their distances from their mean, drawn from 1 - x .. 1 + x.
+    # Each image is standardised after it, so what is left of both is what they clip.
+    augment.brightness = 0.0
+    augment.contrast = 0.0
     augment.noise = 0.02  # standard deviation of added noise, in units of the full grey range
     augment.mirror = False  # left-right mirroring; reports name sides, so off unless they do not
 
@@ -68,6 +74,9 @@ def get_config() -> ConfigDict:
 
     config.model = model = ConfigDict()
     model.embed_dim = 512  # E, size of the shared embedding
+    # Outputs of a linear layer on what an encoder pools, which are then the tower's features: they
+    # are projected, and probed. 0 = no such layer, the features are as wide as the encoder.
+    model.feature_dim = 0
     model.image_encoder = ConfigDict()
     model.image_encoder.name = "vit"  # vit | swin | resnet
     model.image_encoder.variant = "B/16"  # see lumbarclip_jax/models/variants.py
@@ -79,11 +88,16 @@ def get_config() -> ConfigDict:
     model.image_encoder.sizes = placeholder(dict)  # filled from the checkpoint, in place of variant
     model.text_encoder = ConfigDict()
     model.text_encoder.variant = "base"
-    model.text_encoder.pooling = "cls"  # cls | mean | last
+    # cls | mean | last | mean_with_padding, which counts padding and cannot go with token_buckets
+    model.text_encoder.pooling = "cls"
+    # Hidden states whose mean is pooled: 0 = the embeddings, 1 = after the first block, -1 = after
+    # the last. () = the last alone.
+    model.text_encoder.pool_layers = ()
     model.text_encoder.pretrained = ""  # brings its own vocabulary
     model.text_encoder.sizes = placeholder(dict)
     model.projection = ConfigDict()
-    model.projection.kind = "linear"  # linear | mlp | convirt
+    model.projection.kind = "linear"  # linear | mlp | convirt | relu, see models/projection.py
+    model.projection.text_kind = ""  # of the text's head; "" = kind
     model.projection.dropout = 0.1  # inside the mlp head
     model.logit_scale_init = math.log(1 / 0.07)  # log of 1 / temperature at the start
     model.logit_scale_max = math.log(100.0)  # the learned value is clipped to 0 .. this
@@ -146,8 +160,9 @@ def get_config() -> ConfigDict:
 
     config.eval = evaluation = ConfigDict()
     evaluation.every_steps = 1_000  # validation split; 0 = never
-    # retrieval | zero_shot | linear_probe | few_shot | robustness | cross_sequence. Probes
-    # encode the training split too, robustness the measured one for every corruption and severity.
+    # retrieval | zero_shot | zero_shot_features | linear_probe | few_shot | robustness |
+    # cross_sequence. Probes encode the training split too, robustness the measured one for every
+    # corruption and severity; zero_shot_features needs model.feature_dim.
     evaluation.on_the_way = ("retrieval",)
     # What of it chooses the step that is measured and used, e.g.
     # "validation/retrieval/image_to_text_recall_at_5", with a "-" before it where less is better;

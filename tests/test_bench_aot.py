@@ -48,6 +48,12 @@ def test_a_step_counts_the_model_apart_from_what_is_done_twice():
     # 105.4 GFLOP of ViT-B/16, 67.0 of BERT-base on 128 tokens, and two heads of 768 x 512.
     assert plain.model / 64 == pytest.approx(172.4e9, rel=1e-3)
     assert (plain.remat, plain.accumulation) == (0, 0)
+    config.model.feature_dim, config.model.projection.kind = 96, "relu"
+    config.model.projection.text_kind = "linear"
+    reduced = step_flops(config, 1, channels=3)
+    heads = 2 * 768 * 96 + (96 * 96 + 96 * 512) + 96 * 512
+    assert reduced.model - plain.model / 64 == 3 * 2 * (heads - 2 * 768 * 512)
+    config = vit_linear.get_config()
     config.model.remat = True
     config.optim.accumulation_steps = 4
     twice = step_flops(config, 64, channels=3)

@@ -77,6 +77,19 @@ def test_chance_is_off_unless_asked_for():
     assert config.data.augment.noise == as_trained.data.augment.noise == 0.02
 
 
+def test_what_the_pytorch_side_lacks_is_refused():
+    config = vit_linear.get_config()
+    config.data.augment.rotate_deg = 5.0
+    assert prepared(config, Options()).data.augment.rotate_deg == 0.0
+    config.model.text_encoder.pool_layers = (1, -1)
+    config.model.feature_dim = 8
+    lacks = r"feature_dim=8, model\.text_encoder\.pool_layers=\(1, -1\)"
+    with pytest.raises(ValueError, match=f"vit_linear cannot be compared.*{lacks}"):
+        prepared(config, Options())
+    with pytest.raises(ValueError, match=f"{lacks}, data\\.augment\\.rotate_deg=5"):
+        prepared(config, Options(is_random=True))
+
+
 def test_run_files_are_read_with_their_form_and_a_missing_one_is_named():
     assert load_config("configs/vit_linear.py:quick").name == "vit_linear_quick"
     with pytest.raises(FileNotFoundError, match=r"no config file configs/vit\.py: run files are"):

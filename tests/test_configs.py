@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from configs import base, vit_linear
+from configs import authors_swin_t_linear, base, vit_linear
 from lumbarclip_jax.models import build_model
 from lumbarclip_jax.training import config_check
 from tests import annotations
@@ -15,7 +15,7 @@ from tests import annotations
 RUN_FILES = sorted(
     path
     for path in (pathlib.Path(__file__).parents[1] / "configs").glob("*.py")
-    if path.stem not in ("__init__", "base")
+    if path.stem not in ("__init__", "authors", "base")
 )
 
 
@@ -49,6 +49,38 @@ def test_full_size_counts_are_the_published_ones():
     assert counts["image_projection"] == 768 * 512 + 512
 
 
+@pytest.mark.parametrize("encoder", ["resnet", "swin_t", "swin_b"])
+def test_the_heads_after_the_authors_code_have_its_widths(encoder):
+    width = {"resnet": 2048, "swin_t": 768, "swin_b": 1024}[encoder]
+    linear, mlp = (
+        parameter_counts(load(pathlib.Path(f"authors_{encoder}_{head}"), "full"), vocab_size=1000)
+        for head in ("linear", "mlp")
+    )
+    assert linear["image_reduction"] == mlp["image_reduction"] == width * 512
+    assert linear["text_reduction"] == mlp["text_reduction"] == 768 * 512
+    last = 512 * 1024 + 1024
+    assert linear["image_projection"] == last
+    assert mlp["image_projection"] == 512 * 512 + 512 + last
+    assert linear["text_projection"] == mlp["text_projection"] == last
+
+
+def test_texts_pooled_with_their_padding_cannot_be_padded_to_several_lengths():
+    config = authors_swin_t_linear.get_config()
+    config_check.validated(config)
+    config.data.token_buckets = (32,)
+    with pytest.raises(ValueError, match=r"token_buckets=\(32,\) pads .*: set token_buckets=\(\)"):
+        config_check.validated(config)
+
+
+def test_zero_shot_by_features_needs_features_of_one_width():
+    config = base.get_config()
+    config.eval.at_the_end = ("zero_shot_features",)
+    with pytest.raises(ValueError, match=r"eval\.at_the_end names .*: set model\.feature_dim"):
+        config_check.validated(config)
+    config.model.feature_dim = 512
+    config_check.validated(config)
+
+
 def test_an_unknown_size_is_named():
     with pytest.raises(ValueError, match="no :qick form"):
         vit_linear.get_config("qick")
@@ -68,6 +100,11 @@ def test_an_unknown_field_is_an_error():
         ("data.max_tokens", 2),
         ("data.phantom_difficulty", 1.5),
         ("data.image_size_px", -1),
+        ("data.augment.rotate_deg", -10.0),
+        ("data.augment.brightness", 1.2),
+        ("data.augment.contrast", -0.1),
+        ("data.augment.scale_up", -0.2),
+        ("model.feature_dim", -512),
         ("objective.method", "dens"),
         ("objective.soft_clip.weight", -0.5),
         ("objective.soft_clip.schedule", ((0.5, 1.0), (0.2, 0.0))),

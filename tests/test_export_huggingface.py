@@ -162,6 +162,12 @@ RUNS = {
         "projection": {"kind": "convirt"},
         "logit_bias_init": -1.0,
     },
+    "vit mean, features of hidden states": {
+        "image_encoder": {"pooling": "mean"},
+        "text_encoder": {"pooling": "mean_with_padding", "pool_layers": (0, 1, -1)},
+        "feature_dim": 24,
+        "projection": {"kind": "relu", "text_kind": "linear"},
+    },
     "swin, pooler": {
         "image_encoder": {"name": "swin", "variant": "XS", "pooling": "mean"},
         "text_encoder": {"pooling": "pooler"},

@@ -278,8 +278,12 @@ def test_the_plain_recipe_is_plain():
     assert (recipe.optim.ema_decay, recipe.model.dropout) == (0, 0)
     assert recipe.data.augment.to_dict() == {
         "scale": 0,
+        "scale_up": None,
         "translate": 0,
+        "rotate_deg": 0,
         "gamma": 0,
+        "brightness": 0,
+        "contrast": 0,
         "noise": 0,
         "mirror": True,
     }

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from flax.core import meta
 
+from lumbarclip_jax.models import stack_layers, unstack_layers
 from lumbarclip_jax.models.bert import Bert
 from lumbarclip_jax.models.layers import DropPath
 from lumbarclip_jax.models.patches import bicubic_matrix, resize_positions
@@ -117,6 +118,35 @@ def test_padding_does_not_change_bert():
     np.testing.assert_array_equal(hidden[MASK > 0], other[MASK > 0])
     short = apply(variables, IDS[1:2, :6])["last_hidden_state"]
     assert_close(short, hidden[1:2, :6])
+
+
+@pytest.mark.parametrize("scan", [False, True])
+@pytest.mark.parametrize("remat", [False, True])
+def test_chosen_hidden_states_of_bert_are_pooled_in_every_layout(scan, remat):
+    bert = BERT.clone(depth=3, pooling="mean_with_padding", pool_layers=(0, 2, -1, -1))
+    variables = random_variables(bert, IDS, MASK)
+    out, sown = bert.apply(variables, IDS, MASK, mutable="intermediates")
+    sown = sown["intermediates"]
+    states = [sown["hidden_states"][0], sown["layer_1"]["hidden_states"][0]]
+    chosen = [*states, out["last_hidden_state"], out["last_hidden_state"]]
+    assert_close(out["pooled"], sum(x.mean(axis=1) for x in chosen) / 4)
+
+    def loss(module, variables):
+        return jnp.sum(module.apply(variables, IDS, MASK)["pooled"] ** 3)
+
+    other = bert.clone(scan_layers=scan, remat=remat)
+    in_its_layout = stack_layers(variables) if scan else variables
+    value, gradients = jax.value_and_grad(loss, argnums=1)(other, in_its_layout)
+    gradients = unstack_layers(gradients) if scan else gradients
+    assert_close((value, gradients), jax.value_and_grad(loss, argnums=1)(bert, variables), 1e-4)
+
+
+def test_pooling_with_padding_depends_on_how_far_a_text_is_padded():
+    bert = BERT.clone(pooling="mean_with_padding")
+    variables = random_variables(bert, IDS, MASK)
+    padded = bert.apply(variables, IDS[1:2], MASK[1:2])["pooled"]
+    cut = bert.apply(variables, IDS[1:2, :6], MASK[1:2, :6])["pooled"]
+    assert np.abs(padded - cut).max() > 1e-2
 
 
 def test_bert_pooling_looks_under_the_mask_alone():
@@ -251,6 +281,11 @@ def test_bicubic_matrix():
             "ResNet variant '26' is not one of XS, small, 18, 34, 50",
         ),
         (lambda: BERT.clone(pooling="max"), "BERT pooling 'max' is not one of cls, mean"),
+        (
+            lambda: BERT.clone(pool_layers=(1, 3)),
+            r"pool_layers \(1, 3\) are not all hidden states of its 2 blocks: name 0 to 2, or -1",
+        ),
+        (lambda: BERT.clone(pool_layers=(-4,)), r"pool_layers \(-4,\) are not all hidden states"),
         (lambda: IMAGE_ENCODERS["vit"].clone(pooling="last"), "ViT pooling 'last' is not one of"),
         (lambda: IMAGE_ENCODERS["swin"].clone(pooling="cls"), "Swin pooling 'cls' is not mean"),
         (lambda: IMAGE_ENCODERS["resnet"].clone(pooling="cls"), "ResNet pooling 'cls' is not"),

@@ -21,6 +21,7 @@ ENCODERS = {
     "swin": {"name": "swin", "variant": "XS", "pooling": "mean"},
     "resnet": {"name": "resnet", "variant": "XS", "pooling": "mean"},
 }
+TEXT = {"variant": "tiny", "pooling": "cls"}
 IMAGES = jax.random.normal(jax.random.key(0), (2, 48, 48, 1))
 IDS = jnp.array([[2, 7, 9, 3], [2, 5, 3, 0]])
 MASK = (IDS > 0).astype(jnp.int32)
@@ -30,7 +31,7 @@ def config(**overrides) -> ConfigDict:
     fields = {
         "embed_dim": 24,
         "image_encoder": ENCODERS["vit"],
-        "text_encoder": {"variant": "tiny", "pooling": "cls"},
+        "text_encoder": TEXT,
         "projection": {"kind": "linear", "dropout": 0.1},
         "logit_scale_init": 2.5,
         "logit_bias_init": None,
@@ -64,6 +65,34 @@ def test_interface(encoder):
     }
     assert {name: array.shape for name, array in out.items()} == shapes
     assert {array.dtype.name for array in out.values()} == {"float32"}
+
+
+def test_reduced_features_are_projected():
+    """What an encoder pools through a kernel without bias, and the head on that."""
+    model = build_model(config(feature_dim=10, text_encoder=TEXT | {"pooling": "mean"}), 30)
+    variables = random_variables(model, IMAGES, IDS, MASK)
+    out = model.apply(variables, IMAGES, IDS, MASK)
+    for tower, inputs in (("image", (IMAGES,)), ("text", (IDS, MASK))):
+        params = variables["params"]
+        assert set(params[f"{tower}_reduction"]) == {"kernel"}
+        encoder = getattr(model, f"{tower}_encoder")
+        pooled = encoder.apply({"params": params[f"{tower}_encoder"]}, *inputs)["pooled"]
+        features = pooled @ params[f"{tower}_reduction"]["kernel"]
+        np.testing.assert_allclose(out[f"{tower}_features"], features, rtol=1e-4, atol=1e-5)
+        head = params[f"{tower}_projection"]["fc1"]
+        embeds = unit(features @ head["kernel"] + head["bias"][None])
+        np.testing.assert_allclose(out[f"{tower}_embeds"], embeds, rtol=1e-4, atol=1e-5)
+
+
+def test_the_head_of_texts_may_be_of_another_kind():
+    projection = {"kind": "relu", "text_kind": "linear", "dropout": 0.0}
+    params = random_variables(build_model(config(projection=projection), 30), IMAGES, IDS, MASK)[
+        "params"
+    ]
+    assert set(params["image_projection"]) == {"fc1", "fc2"}
+    assert set(params["text_projection"]) == {"fc1"}
+    same = build_model(config(projection=projection | {"text_kind": ""}), 30)
+    assert same.text_projection.kind == "relu"
 
 
 def test_each_tower_alone_gives_what_both_give():
@@ -123,7 +152,8 @@ def test_training_with_scan_remat_and_bfloat16_gives_finite_float32():
 
 @pytest.mark.parametrize("encoder", ENCODERS)
 def test_every_parameter_of_more_than_no_axes_has_documented_logical_names(encoder):
-    model = build_model(config(image_encoder=ENCODERS[encoder], scan_layers=True), 30)
+    overrides = {"image_encoder": ENCODERS[encoder], "scan_layers": True, "feature_dim": 8}
+    model = build_model(config(**overrides), 30)
     boxed = jax.eval_shape(model.init, jax.random.key(0), IMAGES, IDS, MASK)["params"]
     documented = set(re.findall(r"^    (\w+)  ", layers.__doc__, re.MULTILINE)) | {None}
     leaves = jax.tree.leaves(boxed, is_leaf=lambda x: isinstance(x, meta.AxisMetadata))
@@ -147,6 +177,15 @@ def test_convirt_projection():
     x = jnp.array([[1.0, -2.0]])
     params = {"fc1": {"kernel": jnp.eye(2)}, "fc2": {"kernel": jnp.array([[3.0, 4.0], [5.0, 6.0]])}}
     assert Projection(2, "convirt").apply({"params": params}, x).tolist() == [[3.0, 4.0]]
+
+
+def test_relu_projection():
+    """Through as many features as come in, whatever comes out, and with biases."""
+    x = jnp.array([[1.0, -2.0]])
+    first = {"kernel": jnp.eye(2), "bias": jnp.array([1.0, 1.0])}
+    second = {"kernel": jnp.array([[3.0, 4.0, 5.0], [6.0, 7.0, 8.0]]), "bias": jnp.full(3, 0.5)}
+    module = Projection(3, "relu")
+    assert module.apply({"params": {"fc1": first, "fc2": second}}, x).tolist() == [[6.5, 8.5, 10.5]]
 
 
 def test_mlp_projection():

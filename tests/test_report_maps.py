@@ -32,6 +32,7 @@ class BrightPlaces(nn.Module):
 
 class HandMade(nn.Module):
     image_encoder: nn.Module
+    image_reduction: None = None
 
     def image_projection(self, x):
         return x

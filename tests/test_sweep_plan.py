@@ -34,7 +34,7 @@ def test_patterns_are_those_of_a_shell():
         "resnet_linear",
         "resnet_mlp",
     ]
-    assert [path.stem for path in expand("configs/*_mlp.py")] == [
+    assert [path.stem for path in expand("configs/[rsv]*_mlp.py")] == [
         "resnet_mlp",
         "swin_mlp",
         "vit_mlp",

@@ -107,19 +107,16 @@ def zero_shot(embedder, state, task: str, split: str, *, seed: int) -> dict[str,
     """
     measured = LabelledRows.of(embedded := embedder(state, split), embedded.tasks[task])
     train = LabelledRows.of(columns := embedder.columns("train"), columns.tasks[task])
-    levels, level_of_row = np.unique(measured.level, return_inverse=True)
+    tower = "features" if embedder.has_shared_features else "embeds"
+    images = _unit(measured.features(f"image_{tower}"))
     scores = np.zeros((len(ZERO_SHOT), len(measured), len(measured.task.classes)))
     drawn = draw_prompts(train, seed)
-    for number, level in enumerate(levels):
-        here = level_of_row == number
+    for level in np.unique(measured.level):
+        here = measured.level == level
         for label, prompts in enumerate(drawn):
             texts = [with_level(text, str(level), embedder.level_prefix) for text in prompts]
-            said = embedder.texts(state, texts)
-            cosines = _cosines(measured, said)[here]
-            scores[0, here, label], scores[1, here, label] = (
-                cosines.max(axis=1),
-                cosines.mean(axis=1),
-            )
+            cosines = images[here] @ _unit(embedder.encode_text(state, texts, f"text_{tower}")).T
+            scores[:, here, label] = cosines.max(axis=1), cosines.mean(axis=1)
     sharpness = np.exp(embedder.logit_scale(state))
     return {
         way: measured.predicted(scipy.special.softmax(sharpness * of, axis=1))
@@ -146,12 +143,8 @@ def draw_prompts(train: LabelledRows, seed: int) -> list[list[str]]:
     return drawn
 
 
-def _cosines(measured: LabelledRows, said: Mapping[str, np.ndarray]) -> np.ndarray:
-    images, texts = measured.features("image_features"), said["text_features"]
-    if images.shape[1] != texts.shape[1]:
-        return measured.features("image_embeds") @ said["text_embeds"].T
-    unit = [of / np.linalg.norm(of, axis=1, keepdims=True) for of in (images, texts)]
-    return unit[0] @ unit[1].T
+def _unit(rows: np.ndarray) -> np.ndarray:
+    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
 
 
 def _one_a_patient(rows: LabelledRows) -> np.ndarray:

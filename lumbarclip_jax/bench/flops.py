@@ -11,7 +11,8 @@ import math
 
 from ml_collections import ConfigDict
 
-from lumbarclip_jax.models.lumbarclip import sizes_of
+from lumbarclip_jax.models.lumbarclip import projection_kinds, sizes_of
+from lumbarclip_jax.models.projection import hidden_width
 from lumbarclip_jax.models.variants import bert_sizes, resnet_sizes, swin_sizes, vit_sizes
 from lumbarclip_jax.objectives.objective import Objective
 
@@ -35,7 +36,7 @@ class Forward:
 class StepFlops:
     """FLOPs of one optimizer step over all chips. Only those of the model are called useful."""
 
-    model: float  # both encoders and projections, three times their forward pass
+    model: float  # encoders, features and projections, three times their forward pass
     loss: float  # of similarities, counted once although their float32 products take more passes
     remat: float  # blocks that the backward pass computes again
     accumulation: float  # the forward pass that comes before the one with a gradient
@@ -51,9 +52,11 @@ def step_flops(config: ConfigDict, batch: int, channels: int = 1) -> StepFlops:
     model, data = config.model, config.data
     image = image_forward(model.image_encoder, data.image_size_px, channels)
     text = text_forward(model.text_encoder, data.max_tokens)
+    widths = (image_width(model.image_encoder), _text_sizes(model.text_encoder)["width"])
     heads = sum(
-        projection_forward(model.projection.kind, width, model.embed_dim)
-        for width in (image_width(model.image_encoder), _text_sizes(model.text_encoder)["width"])
+        2 * width * model.feature_dim
+        + projection_forward(kind, model.feature_dim or width, model.embed_dim)
+        for kind, width in zip(projection_kinds(model.projection), widths, strict=True)
     )
     forward = batch * (image.total + text.total + heads)
     accumulated = config.optim.accumulation_steps > 1
@@ -176,5 +179,4 @@ def projection_forward(kind: str, width: int, embed_dim: int) -> float:
     """Forward FLOPs of a projection head for one sample."""
     if kind in ("linear", "linear_no_bias"):
         return 2 * width * embed_dim
-    hidden = (width + embed_dim) // 2 if kind == "gelu" else embed_dim
-    return 2 * hidden * (width + embed_dim)
+    return 2 * hidden_width(kind, width, embed_dim) * (width + embed_dim)

@@ -14,8 +14,9 @@ class) is skipped; its counts show why, and one warning of the evaluator names a
 
 `embedder` is the only way to the model and the data: `embedder(state, split)` gives the split's
 embeddings, texts and labels, `embedder.columns(split)` texts and labels without encoding anything,
-`embedder.encode_text(state, texts)` embeds other text, `embedder.logit_scale(state)` is the log of
-1 / temperature, `embedder.level_prefix` says whether texts begin with a disc level, and
+`embedder.encode_text(state, texts)` embeds other text, or gives its features, which are comparable
+with those of images where `embedder.has_shared_features`, `embedder.logit_scale(state)` is the log
+of 1 / temperature, `embedder.level_prefix` says whether texts begin with a disc level, and
 `embedder.splits` names the splits there are, and `embedder.images` and `embedder.changed` give and
 change pixels. All but `embedder` is numpy on the host.
 
@@ -30,6 +31,7 @@ import importlib
 EVALUATORS = {
     "retrieval": "Retrieval",
     "zero_shot": "ZeroShot",
+    "zero_shot_features": "ZeroShotFeatures",
     "linear_probe": "LinearProbe",
     "few_shot": "FewShot",
     "robustness": "Robustness",
@@ -37,7 +39,7 @@ EVALUATORS = {
 }
 
 # Run where nothing else is asked for; the others embed the split many times, or need data that few
-# data sets have.
+# data sets have, or features that few models have.
 STANDARD = ("retrieval", "zero_shot", "linear_probe", "few_shot")
 
 

@@ -35,6 +35,7 @@ class Embedder:
       encode_image: (state, uint8 [B, S, S, 1]) -> dict of image_embeds, image_features.
       encode_text: (state, tokenizer output) -> dict of text_embeds, text_features.
       level_prefix: put the record's level before its report, as in training.
+      has_shared_features: the features of both towers are of one width, see `model.feature_dim`.
     """
 
     def __init__(
@@ -47,6 +48,7 @@ class Embedder:
         mesh: jax.sharding.Mesh,
         batch_size: int,
         level_prefix: bool,
+        has_shared_features: bool = False,
     ):
         self._encode_image = encode_image
         self._encode_text = encode_text
@@ -55,6 +57,7 @@ class Embedder:
         self._mesh = mesh
         self._batch_size = batch_size
         self._level_prefix = level_prefix
+        self.has_shared_features = has_shared_features
         self._kept: dict[str, EmbeddedSplit] = {}
         self._kept_step = -1
 
@@ -80,12 +83,11 @@ class Embedder:
         """Texts and labels of a split, without encoding anything."""
         return self._dataset.columns(split)
 
-    def encode_text(self, state, texts: Sequence[str]) -> np.ndarray:
-        """Unit embeddings f32 [K, E] of free texts."""
-        return self.texts(state, texts)["text_embeds"]
+    def encode_text(self, state, texts: Sequence[str], output: str = "text_embeds") -> np.ndarray:
+        """Unit embeddings f32 [K, E] of free texts, or their text_features [K, D]."""
+        return self._encode_texts(state, texts)[output]
 
-    def texts(self, state, texts: Sequence[str]) -> dict[str, np.ndarray]:
-        """Of free texts text_embeds f32 [K, E], of unit length, and text_features f32 [K, D']."""
+    def _encode_texts(self, state, texts: Sequence[str]) -> dict[str, np.ndarray]:
         found: dict[str, list[np.ndarray]] = {"text_embeds": [], "text_features": []}
         for rows, used in self._batches(list(texts)):
             outputs = self._encode_text(state, self._shard(self._tokenizer(rows)))
@@ -119,7 +121,7 @@ class Embedder:
         ]
         # Many records share a text: encode each once.
         unique, rows_of = np.unique(np.array(texts), return_inverse=True)
-        encoded = self.texts(state, unique.tolist())
+        encoded = self._encode_texts(state, unique.tolist())
         return EmbeddedSplit(
             **vars(columns),
             **self._encode_images(state, split, lambda images, rows: images),

@@ -1,6 +1,6 @@
 """Encoders as folders that `transformers` loads, in the names and layouts of published checkpoints.
 
-The projections and the scale, which `transformers` has no class for, are one more file.
+What lies on the encoders, which `transformers` has no class for, is one more file.
 """
 
 import json
@@ -34,6 +34,7 @@ PROJECTIONS = (
         for tower in ("image", "text")
         for layer, kind in (("fc1", "linear"), ("fc2", "linear"), ("norm", "norm"))
     ),
+    *(Rule(f"{tower}_reduction", f"{tower}_reduction", "linear") for tower in ("image", "text")),
     Rule("logit_scale", "logit_scale", "array"),
     Rule("logit_bias", "logit_bias", "array"),
 )
@@ -65,10 +66,12 @@ def write(run: Run, folder: pathlib.Path) -> None:
         folder,
         library="transformers",
         usage="huggingface.md.j2",
-        projection=run.model.image_projection.kind,
+        projections={"image": run.model.image_projection, "text": run.model.text_projection},
+        has_reductions=run.model.image_reduction is not None,
         image_family=family_of(run.model.image_encoder),
         image_pooling=run.model.image_encoder.pooling,
         text_pooling=run.model.text_encoder.pooling,
+        pool_layers=run.model.text_encoder.pool_layers,
     )
 
 

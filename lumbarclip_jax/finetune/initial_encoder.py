@@ -40,7 +40,11 @@ class InitialEncoder:
 
 
 def from_run(run: Run, *, new_weights: bool = False) -> InitialEncoder:
-    """The image encoder of a trained run, as it is or as it was before training."""
+    """The image encoder of a trained run, as it is or as it was before training.
+
+    The heads of a classifier sit on what it pools: what the run has on that, a reduction to
+    `model.feature_dim` and the projection, is left behind.
+    """
     data = run.config.data
     initial = InitialEncoder(
         run.model.image_encoder, data.crop_px, data.image_size_px, dtype=run.config.dtype

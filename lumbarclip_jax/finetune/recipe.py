@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ml_collections import ConfigDict
+from ml_collections.config_dict import placeholder
 
 from lumbarclip_jax.training.config_check import in_range
 
@@ -26,8 +27,12 @@ def default_recipe() -> ConfigDict:
     # image and its mirror image.
     data.augment = augment = ConfigDict()
     augment.scale = 0.15
+    augment.scale_up = placeholder(float)
     augment.translate = 0.05
+    augment.rotate_deg = 0.0
     augment.gamma = 0.3
+    augment.brightness = 0.0
+    augment.contrast = 0.0
     augment.noise = 0.02
     augment.mirror = True
 

@@ -17,7 +17,7 @@ from lumbarclip_jax.models.layers import (
     partitioned,
 )
 
-POOLINGS = ("cls", "mean", "last", "pooler")
+POOLINGS = ("cls", "mean", "last", "pooler", "mean_with_padding")
 
 
 class Bert(nn.Module):
@@ -25,8 +25,13 @@ class Bert(nn.Module):
 
     `pooling` decides what `pooled` is: `cls` the first token, `mean` the mean of the tokens under
     the attention mask, `last` the last token under the mask ([SEP]), `pooler` the tanh layer on
-    the first token that published checkpoints carry as `pooler`. Tokens outside the mask change
-    neither `pooled` nor the hidden states of the others.
+    the first token that published checkpoints carry as `pooler`, `mean_with_padding` the mean of
+    all tokens, padding included. Tokens outside the mask change neither the hidden states of the
+    others nor, but for `mean_with_padding`, `pooled`: that depends on how far a text is padded.
+
+    What is pooled is the mean of the hidden states numbered in `pool_layers`, each as often as it
+    is named: 0 is the sum of the embeddings, normalised, 1 the output of the first block, -1 that
+    of the last, as in `hidden_states` of transformers; () is the last alone.
     """
 
     vocab_size: int
@@ -35,6 +40,7 @@ class Bert(nn.Module):
     heads: int
     mlp_width: int
     pooling: str = "cls"
+    pool_layers: tuple[int, ...] = ()
     max_positions: int = 512
     token_types: int = 2
     norm_epsilon: float = 1e-12
@@ -48,6 +54,11 @@ class Bert(nn.Module):
     def __post_init__(self) -> None:
         if self.pooling not in POOLINGS:
             raise ValueError(f"BERT pooling {self.pooling!r} is not one of {', '.join(POOLINGS)}")
+        if not all(-1 - self.depth <= layer <= self.depth for layer in self.pool_layers):
+            raise ValueError(
+                f"BERT pool_layers {tuple(self.pool_layers)} are not all hidden states of its "
+                f"{self.depth} blocks: name 0 to {self.depth}, or -1 for the last and so on"
+            )
         super().__post_init__()
 
     @nn.compact
@@ -90,16 +101,23 @@ class Bert(nn.Module):
         # exp(lowest - max) is exactly 0: a padded token has no weight at all.
         lowest = jnp.finfo(jnp.float32).min
         bias = jnp.where(attention_mask[:, None, None, :] > 0, 0.0, lowest)
-        x = run_layers(
+        # Numbered from the first: of `depth` blocks there are depth + 1 hidden states.
+        pooled_layers = [layer % (self.depth + 1) for layer in self.pool_layers]
+        embeddings = x
+        x, hidden_states = run_layers(
             self.block,
             self.depth,
             x,
             bias,
+            keep=set(pooled_layers) - {0},
             remat=self.remat,
             scan=self.scan_layers,
             train=train,
         )
-        return {"last_hidden_state": x, "pooled": self.pool(x, attention_mask)}
+        hidden_states[0] = embeddings
+        chosen = [hidden_states[layer] for layer in pooled_layers]
+        to_pool = jnp.mean(jnp.stack(chosen), 0, jnp.float32).astype(x.dtype) if chosen else x
+        return {"last_hidden_state": x, "pooled": self.pool(to_pool, attention_mask)}
 
     def embed(self, name: str, axis: str, rows: int) -> nn.Embed:
         """A float32 table: the sum of the three embeddings is normalised before it is rounded."""
@@ -129,6 +147,8 @@ class Bert(nn.Module):
         if self.pooling == "last":
             last = x.shape[1] - 1 - jnp.argmax(attention_mask[:, ::-1], axis=1)
             return jnp.take_along_axis(x, last[:, None, None], axis=1)[:, 0]
+        if self.pooling == "mean_with_padding":
+            return x.mean(axis=1, dtype=jnp.float32).astype(x.dtype)
         if self.pooling == "cls":
             return x[:, 0]
         return nn.tanh(Dense(self.width, ("embed", None), dtype=self.dtype, name="pooler")(x[:, 0]))

@@ -1,6 +1,6 @@
 """The blocks of an encoder one after another: traced once, computed again, or looped over."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 import jax
 import jax.numpy as jnp
@@ -31,21 +31,25 @@ def run_layers(
     bias: Float[Array, "B #N #T T"] | None = None,
     *,
     drop_path: float = 0.0,
+    keep: Collection[int] = (),
     remat: bool = False,
     scan: bool = False,
     train: bool = False,
-) -> Float[Array, "B T D"]:
+) -> tuple[Float[Array, "B T D"], dict[int, Float[Array, "B T D"]]]:
     """Runs x through `depth` equal blocks; call it inside a compact method.
+
+    Returns what the last block gives, and what those numbered in `keep` give, counted from 1.
 
     `make_block(name)` makes one block. `drop_path` is the stochastic-depth rate of the last one.
     With `remat` each block is recomputed in the backward pass instead of keeping its activations.
     With `scan` one block is compiled and looped over, and all but products with weights recomputed:
     the parameters are then stacked under `layers` instead of lying under `layer_0`, `layer_1`, ...
-    (see `stacking`).
+    (see `stacking`), and the outputs of all blocks are kept where those of any are.
     """
 
-    def step(block: nn.Module, x: Array, rate: Array | None) -> tuple[Array, None]:
-        return block(x, bias, rate, train=train), None
+    def step(block: nn.Module, x: Array, rate: Array | None) -> tuple[Array, tuple[Array, ...]]:
+        x = block(x, bias, rate, train=train)
+        return x, (x,) if scan and keep else ()
 
     rates = drop_path_rates(drop_path, depth)
     if remat or scan:
@@ -63,9 +67,13 @@ def run_layers(
             metadata_params={nn.PARTITION_NAME: "layers"},
         )
         drawn = [rate for rate in rates if rate is not None]
-        return step(make_block("layers"), x, jnp.stack(drawn) if drawn else None)[0]
+        x, outputs = step(make_block("layers"), x, jnp.stack(drawn) if drawn else None)
+        return x, {number: outputs[0][number - 1] for number in keep}
     blocks = [make_block(f"layer_{index}") for index in range(depth)]
     step = traced_once(step, blocks[0])
-    for block, rate in zip(blocks, rates, strict=True):
+    kept = {}
+    for number, (block, rate) in enumerate(zip(blocks, rates, strict=True), start=1):
         x, _ = step(block, x, rate)
-    return x
+        if number in keep:
+            kept[number] = x
+    return x, kept

@@ -10,6 +10,7 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Int
 
 from lumbarclip_jax.models.bert import Bert
+from lumbarclip_jax.models.layers import Dense
 from lumbarclip_jax.models.projection import Projection
 from lumbarclip_jax.models.resnet import ResNet
 from lumbarclip_jax.models.swin import Swin
@@ -23,6 +24,9 @@ class LumbarCLIP(nn.Module):
     Parameters lie under `image_encoder`, `text_encoder`, `image_projection`, `text_projection`,
     `logit_scale` (log of 1/temperature) and, where a bias is asked for, `logit_bias` (SigLIP).
     Features, embeddings and scale come out in float32 whatever the encoders compute in.
+
+    The features of a tower are what its encoder pools or, where there are the linear layers
+    `image_reduction` and `text_reduction`, what these make of it; the projections sit on them.
     """
 
     image_encoder: nn.Module
@@ -31,6 +35,8 @@ class LumbarCLIP(nn.Module):
     text_projection: nn.Module
     logit_scale_init: float
     logit_bias_init: float | None = None
+    image_reduction: nn.Module | None = None
+    text_reduction: nn.Module | None = None
 
     takes = ("images", "input_ids", "attention_mask")  # fields of a batch, see `data.fields`
 
@@ -64,7 +70,7 @@ class LumbarCLIP(nn.Module):
         self, images: Float[Array, "B H W C"], *, train: bool = False
     ) -> dict[str, Array]:
         """Returns image_embeds [B, E] of unit length and image_features [B, D]."""
-        features = self.image_encoder(images, train=train)["pooled"]
+        features = reduced(self.image_encoder(images, train=train)["pooled"], self.image_reduction)
         embeds = self.image_projection(features, train=train)
         return {"image_embeds": unit(embeds), "image_features": features.astype(jnp.float32)}
 
@@ -76,9 +82,15 @@ class LumbarCLIP(nn.Module):
         train: bool = False,
     ) -> dict[str, Array]:
         """Returns text_embeds [B, E] of unit length and text_features [B, D]."""
-        features = self.text_encoder(input_ids, attention_mask, train=train)["pooled"]
+        pooled = self.text_encoder(input_ids, attention_mask, train=train)["pooled"]
+        features = reduced(pooled, self.text_reduction)
         embeds = self.text_projection(features, train=train)
         return {"text_embeds": unit(embeds), "text_features": features.astype(jnp.float32)}
+
+
+def reduced(pooled: Float[Array, "B D"], reduction: nn.Module | None) -> Float[Array, "B F"]:
+    """The features of a tower: what is pooled, through the linear layer where there is one."""
+    return pooled if reduction is None else reduction(pooled)
 
 
 def unit(x: Float[Array, "B E"]) -> Float[Array, "B E"]:
@@ -93,26 +105,40 @@ def build_model(config: Any, vocab_size: int, dtype: DTypeLike = jnp.float32) ->
     Raises:
         ValueError: an encoder, variant, pooling or projection that does not exist.
     """
-    projection = config.projection
+    image_kind, text_kind = projection_kinds(config.projection)
+    feature_dim = getattr(config, "feature_dim", 0)
     sizes: dict[str, Any] = {"vocab_size": vocab_size} | sizes_of(config.text_encoder, bert_sizes)
 
-    def project() -> Projection:
-        return Projection(config.embed_dim, projection.kind, projection.dropout, dtype)
+    def project(kind: str) -> Projection:
+        return Projection(config.embed_dim, kind, config.projection.dropout, dtype)
+
+    def reduce() -> Dense | None:
+        if not feature_dim:
+            return None
+        return Dense(feature_dim, ("embed", None), use_bias=False, dtype=dtype)
 
     return LumbarCLIP(
         image_encoder=build_image_encoder(config, dtype),
         text_encoder=Bert(
             pooling=config.text_encoder.pooling,
+            pool_layers=tuple(getattr(config.text_encoder, "pool_layers", ())),
             remat=config.remat,
             scan_layers=config.scan_layers,
             dtype=dtype,
             **sizes,
         ),
-        image_projection=project(),
-        text_projection=project(),
+        image_projection=project(image_kind),
+        text_projection=project(text_kind),
+        image_reduction=reduce(),
+        text_reduction=reduce(),
         logit_scale_init=config.logit_scale_init,
         logit_bias_init=getattr(config, "logit_bias_init", None),
     )
+
+
+def projection_kinds(projection: Any) -> tuple[str, str]:
+    """Kinds of the image's and the text's head of `config.model.projection`."""
+    return projection.kind, getattr(projection, "text_kind", "") or projection.kind
 
 
 def build_image_encoder(config: Any, dtype: DTypeLike) -> nn.Module:

@@ -7,12 +7,12 @@ from jaxtyping import Array, Float
 
 from lumbarclip_jax.models.layers import ACTIVATIONS, Dense, Dropout, layer_norm
 
-KINDS = ("linear", "mlp", "convirt", "linear_no_bias", "gelu")
+KINDS = ("linear", "mlp", "convirt", "linear_no_bias", "gelu", "relu")
 WITHOUT_BIAS = ("convirt", "linear_no_bias", "gelu")
 
 
 class Projection(nn.Module):
-    """A head of one of five kinds.
+    """A head of one of six kinds.
 
     - `linear`: W x + b.
     - `mlp`: h = W1 x + b1, LayerNorm(h + Dropout(W2 GELU(h) + b2)), the residual head of CXR-CLIP
@@ -21,6 +21,8 @@ class Projection(nn.Module):
     - `linear_no_bias`: W x, as in CLIP (arXiv 2103.00020).
     - `gelu`: W2 GELU(W1 x), without biases, through (D + E) / 2 features: the text head of
       open_clip's models with a BERT, BiomedCLIP (arXiv 2303.00915) among them.
+    - `relu`: W2 ReLU(W1 x + b1) + b2, through D features, as many as come in: the non-linear head
+      of LumbarCLIP's authors' public code.
     """
 
     features: int
@@ -36,7 +38,7 @@ class Projection(nn.Module):
     @nn.compact
     def __call__(self, x: Float[Array, "B D"], *, train: bool = False) -> Float[Array, "B E"]:
         use_bias = self.kind not in WITHOUT_BIAS
-        hidden = (x.shape[-1] + self.features) // 2 if self.kind == "gelu" else self.features
+        hidden = hidden_width(self.kind, x.shape[-1], self.features)
         first = Dense(hidden, ("embed", "shared"), dtype=self.dtype, name="fc1", use_bias=use_bias)
         x = first(x)
         if self.kind in ("linear", "linear_no_bias"):
@@ -45,10 +47,17 @@ class Projection(nn.Module):
         second = Dense(
             self.features, (None, "shared"), dtype=self.dtype, name="fc2", use_bias=use_bias
         )
-        if self.kind == "convirt":
+        if self.kind in ("convirt", "relu"):
             return second(nn.relu(x))
         if self.kind == "gelu":
             return second(ACTIVATIONS["gelu"](x))
         branch = second(ACTIVATIONS["gelu"](x))
         branch = Dropout(self.dropout)(branch, train=train)
         return layer_norm(1e-5, dtype=self.dtype, name="norm")(x + branch)
+
+
+def hidden_width(kind: str, width: int, features: int) -> int:
+    """Outputs of the first layer of a head from `width` to `features`."""
+    if kind == "gelu":
+        return (width + features) // 2
+    return width if kind == "relu" else features

@@ -5,7 +5,7 @@ import math
 from flax import linen as nn
 from jaxtyping import Array, Float
 
-from lumbarclip_jax.models.lumbarclip import LumbarCLIP, unit
+from lumbarclip_jax.models.lumbarclip import LumbarCLIP, reduced, unit
 from lumbarclip_jax.models.swin import Swin
 from lumbarclip_jax.models.vit import ViT
 
@@ -27,7 +27,8 @@ def place_embeds(
     if isinstance(model.image_encoder, ViT):
         places = places[:, 1:]  # the class token is nowhere in the image
     side = math.isqrt(places.shape[1])
-    embeds = unit(model.image_projection(places.reshape(-1, places.shape[-1])))
+    features = reduced(places.reshape(-1, places.shape[-1]), model.image_reduction)
+    embeds = unit(model.image_projection(features))
     return embeds.reshape(len(images), side, side, -1)
 
 

@@ -74,7 +74,7 @@ class ViT(nn.Module):
         x = x + self.positions((grid[0], grid[1])).astype(self.dtype)[None]
         x = Dropout(self.dropout)(x, train=train)
         self.sow("intermediates", "hidden_states", x)
-        x = run_layers(
+        x, _ = run_layers(
             self.block,
             self.depth,
             x,

@@ -38,6 +38,7 @@ SHARE = "share_"  # of a class, in a task of more than two
 TITLES = {
     "retrieval": "Retrieval",
     "zero_shot": "Zero-shot",
+    "zero_shot_features": "Zero-shot by features",
     "linear_probe": "Linear probe",
     "image_to_text": "Image → report",
     "text_to_image": "Report → image",

@@ -139,15 +139,14 @@ def make_embedder(
     dataset: Dataset,
 ) -> Embedder:
     """Access to the embeddings of a data set by a model, in any state of its weights."""
-    encode_image, encode_text = make_encoders(model, config, mesh)
     return Embedder(
-        encode_image,
-        encode_text,
+        *make_encoders(model, config, mesh),
         dataset,
         tokenizer,
         mesh=mesh,
         batch_size=config.eval.batch_size,
         level_prefix=config.data.level_prefix,
+        has_shared_features=model.image_reduction is not None,
     )
 
 

@@ -52,7 +52,8 @@ def _broken_rules(config: ConfigDict):
         "checkpoint.keep",
     ):
         yield from in_range(config, field, low=1)
-    yield from in_range(config, "data.read_processes", low=0)
+    for field in ("data.read_processes", "model.feature_dim"):
+        yield from in_range(config, field, low=0)
     for field in ("optim.lr", "optim.weight_decay", "optim.clip_norm", "optim.warmup_steps"):
         yield from in_range(config, field, low=0)
     for field in (
@@ -70,6 +71,13 @@ def _broken_rules(config: ConfigDict):
             f"data.token_buckets={tuple(config.data.token_buckets)} must rise from above 3 to "
             f"below data.max_tokens={config.data.max_tokens}"
         )
+    if config.data.token_buckets and config.model.text_encoder.pooling == "mean_with_padding":
+        yield (
+            f"data.token_buckets={tuple(config.data.token_buckets)} pads texts to several lengths, "
+            "on which model.text_encoder.pooling='mean_with_padding' depends: set token_buckets=() "
+            "or pooling='mean'"
+        )
+    yield from _augment(config)
     yield from in_range(config, "data.phantom_patients", low=20)
     yield from in_range(config, "eval.every_steps", low=0)
     try:
@@ -80,6 +88,11 @@ def _broken_rules(config: ConfigDict):
         for name in _get(config, field):
             if name not in EVALUATORS:
                 yield f"{field} names {name!r}, which is not one of {', '.join(EVALUATORS)}"
+        if "zero_shot_features" in _get(config, field) and not config.model.feature_dim:
+            yield (
+                f"{field} names 'zero_shot_features', which compares features that both towers "
+                "have in one width: set model.feature_dim, such as 512"
+            )
     yield from in_range(config, "eval.patience", low=0)
     chooser = config.eval.choose_by.removeprefix("-")
     if chooser and not (chooser.startswith("validation/") and config.eval.every_steps):
@@ -107,6 +120,15 @@ def _texts(config: ConfigDict):
             f"data.text_views={draws.views} with data.redraw_text=False are one text {draws.views} "
             "times: set a probability of data.perturb, or data.redraw_text=True"
         )
+
+
+def _augment(config: ConfigDict):
+    augment = config.data.augment
+    yield from in_range(config, "data.augment.rotate_deg", low=0, high=180)
+    for field in ("data.augment.brightness", "data.augment.contrast"):
+        yield from in_range(config, field, low=0, high=1)
+    if augment.scale_up is not None:
+        yield from in_range(config, "data.augment.scale_up", low=0)
 
 
 def _objective(config: ConfigDict):

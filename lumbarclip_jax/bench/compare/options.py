@@ -47,16 +47,42 @@ def load_config(name: str) -> ConfigDict:
 
 
 def prepared(config: ConfigDict, options: Options) -> ConfigDict:
-    """A copy of the config as both sides run it."""
+    """A copy of the config as both sides run it.
+
+    Raises:
+      ValueError: it asks for what the PyTorch side does not have.
+    """
     config = ConfigDict(config.to_dict())
     config.data.global_batch_size = options.batch_size
     config.dtype = options.dtype
     if not options.is_random:
         config.optim.lr *= EXACT_LR_SHARE
         config.data.augment.update(scale=0.0, translate=0.0, gamma=0.0, noise=0.0, mirror=False)
+        config.data.augment.update(scale_up=None, rotate_deg=0.0, brightness=0.0, contrast=0.0)
         config.model.projection.dropout = 0.0
         config.model.image_encoder.drop_path = 0.0
+    if absent := list(_absent_in_pytorch(config)):
+        raise ValueError(
+            f"{config.name} cannot be compared: the PyTorch side has no {', '.join(absent)}"
+        )
     return config
+
+
+def _absent_in_pytorch(config: ConfigDict) -> Iterator[str]:
+    model, augment = config.model, config.data.augment
+    for field, value, known in (
+        ("model.feature_dim", model.feature_dim, (0,)),
+        ("model.text_encoder.pool_layers", tuple(model.text_encoder.pool_layers), ((),)),
+        ("model.text_encoder.pooling", model.text_encoder.pooling, ("cls", "mean", "last")),
+        ("model.projection.kind", model.projection.kind, ("linear", "mlp")),
+        ("model.projection.text_kind", model.projection.text_kind, ("", model.projection.kind)),
+        ("data.augment.scale_up", augment.scale_up, (None, augment.scale)),
+        ("data.augment.rotate_deg", augment.rotate_deg, (0,)),
+        ("data.augment.brightness", augment.brightness, (0,)),
+        ("data.augment.contrast", augment.contrast, (0,)),
+    ):
+        if value not in known:
+            yield f"{field}={value!r}"
 
 
 def batches(
