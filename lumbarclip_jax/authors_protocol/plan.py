@@ -28,6 +28,8 @@ OBJECTIVES = {
         ),
     ),
 }
+# The protocol measures the runs itself, once they are trained.
+MEASURED_HERE = ("--config.eval.every_steps=0", "--config.eval.at_the_end=('retrieval',)")
 
 
 def planned(
@@ -46,7 +48,7 @@ def planned(
             folds=0,
             leaky=False,
             data_dir=data_dir,
-            overrides=OBJECTIVES[name][1],
+            overrides=(*OBJECTIVES[name][1], *MEASURED_HERE),
             out=out / name,
         )
         for name in objectives
