@@ -90,6 +90,16 @@ def write_labels(grades: pathlib.Path, findings: pathlib.Path, patients: int) ->
             file.write(json.dumps(row) + "\n")
 
 
+def write_split_table(path: pathlib.Path, patients: int) -> None:
+    """A table of patient_id, split and lbp, where every split has both classes."""
+    splits = ("train", "train", "train", "train", "valid", "test")
+    rows = [
+        f"{patient},{splits[patient // 2 % len(splits)]},{patient % 2}"
+        for patient in range(1, patients + 1)
+    ]
+    path.write_text("\n".join(["patient_id,split,lbp", *rows]) + "\n")
+
+
 def write_studies(root: pathlib.Path, patients: int, size_px: int, slices_a_disc: int = 3) -> None:
     """The raw form: per patient one study of five series, every second patient's RLE-compressed."""
     for patient in range(1, patients + 1):

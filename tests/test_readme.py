@@ -31,6 +31,9 @@ TINY = {
     "lumbarclip_jax.paired": "--resamples=100",
     "lumbarclip_jax.sweep": "--configs=configs/vit_{linear,mlp}.py --seeds=1 --resamples=100 "
     f"{FEW_STEPS}",
+    "lumbarclip_jax.authors_protocol": "--configs=configs/authors_resnet_linear.py --seeds=1 "
+    f"--objectives=labels --resamples=100 --recipe.epochs=1 --recipe.data.global_batch_size=8 "
+    f"{FEW_STEPS}",
     "lumbarclip_jax.bench.input": "--repeats=1 --threads=1 --config.data.global_batch_size=8",
 }
 # What cannot be run here, by the words that tell it, with the reason.
@@ -76,6 +79,7 @@ def place(tmp_path_factory) -> pathlib.Path:
     cohort.write_slices(source, PATIENTS, 32)
     cohort.write_reports(source / "Radiologists Report.xlsx", PATIENTS)
     cohort.write_labels(source / "PfirrmannGrade.csv", place / "unused.jsonl", PATIENTS)
+    cohort.write_split_table(place / "authors_split.csv", PATIENTS)
     (place / "data").mkdir()
     (place / "data" / "lumbar.key").write_text("ab" * 32)  # else the order of patients is chance's
     for name in ("configs", "lumbarclip_jax", "data_prep"):
@@ -126,7 +130,7 @@ def test_every_line_runs_and_the_page_has_no_empty_part(place):
         prepare(command, place)
         run(["-m", module, *options, *shlex.split(TINY.get(module, ""))], place)
         ran += 1
-    assert ran == 13
+    assert ran == 16
     page = (place / "runs" / "lumbar" / "report.html").read_text()
     parts = re.split(r"<h2[^>]*>", page)[1:]
     assert len(parts) == len(PARTS)

@@ -9,6 +9,7 @@ three objectives. The data set is built with that split and its labels:
   python -m data_prep.build ... --split_file authors_split.csv --label_table authors_split.csv
 
 Runs go to --runs, each as of `lumbarclip_jax.sweep`. The same command continues what was stopped.
+Any field is set for all runs, --config.total_steps=300, and for all fine-tunes, --recipe.epochs=10.
 """
 
 import logging
@@ -20,10 +21,16 @@ from absl import flags
 
 from data_prep.process import signals
 from lumbarclip_jax.process import cli
+from lumbarclip_jax.sweep.plan import split_arguments
 
 DATA_DIR = flags.DEFINE_string("data_dir", None, "data set folder", required=True)
 OUT = flags.DEFINE_string("out", None, "folder of the page", required=True)
 RUNS = flags.DEFINE_string("runs", "", "folder of the runs (default: OUT/runs)")
+CONFIGS = flags.DEFINE_string(
+    "configs",
+    "configs/authors_{resnet,swin_t,swin_b}_{linear,mlp}.py",
+    "run files, as of the sweep",
+)
 TASK = flags.DEFINE_string("task", "lbp", "task of two classes of patients")
 SIZE = flags.DEFINE_enum("size", "full", ["full", "quick"], "size of all runs")
 SEEDS = flags.DEFINE_integer("seeds", 3, "runs of each config, with seeds from 0 on", 1)
@@ -38,7 +45,7 @@ SPLIT = "test"
 log = logging.getLogger("lumbarclip_jax.authors_protocol")
 
 
-def main() -> None:
+def main(overrides: list[str], recipe: list[str], command: str) -> None:
     # Imported here, after the flags are read: neither --help nor a typo should wait for JAX.
     from lumbarclip_jax.authors_protocol import answers, measuring, page, plan
     from lumbarclip_jax.data.dataset import Dataset
@@ -52,7 +59,13 @@ def main() -> None:
     out.mkdir(parents=True, exist_ok=True)
     blind = answers.without_images(dataset, TASK.value, SPLIT)
     runs = plan.planned(
-        OBJECTIVES.value, size=SIZE.value, seeds=SEEDS.value, data_dir=DATA_DIR.value, out=folder
+        OBJECTIVES.value,
+        CONFIGS.value,
+        size=SIZE.value,
+        seeds=SEEDS.value,
+        data_dir=DATA_DIR.value,
+        overrides=overrides,
+        out=folder,
     )
     failures: dict[str, str] = {}
     try:
@@ -65,10 +78,8 @@ def main() -> None:
     for objective, planned in runs.items():
         for model in dict.fromkeys(run.model for run in planned):
             done = [run for run in planned if run.model == model and is_complete(run)]
-            seeds = [
-                measuring.of_run(run, folder / objective / measuring.FOLDER, TASK.value, SPLIT)
-                for run in done
-            ]
+            place = folder / objective / measuring.FOLDER
+            seeds = [measuring.of_run(run, place, TASK.value, SPLIT, recipe) for run in done]
             lines += [
                 page.line_of(
                     way,
@@ -79,7 +90,6 @@ def main() -> None:
                 )
                 for way in (seeds[0] if seeds else ())
             ]
-    command = shlex.join(["python", "-m", "lumbarclip_jax.authors_protocol", *sys.argv[1:]])
     paths = page.write(
         lines,
         out,
@@ -95,4 +105,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    own, overrides = split_arguments(sys.argv)
+    own, recipe = split_arguments(own, "--recipe.")
+    asked = shlex.join(["python", "-m", "lumbarclip_jax.authors_protocol", *sys.argv[1:]])
+    cli.run(lambda: main(overrides, recipe, asked), own)

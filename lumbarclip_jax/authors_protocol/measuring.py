@@ -4,6 +4,7 @@ import logging
 import pathlib
 import subprocess
 import sys
+from collections.abc import Sequence
 
 from lumbarclip_jax.authors_protocol import answers
 from lumbarclip_jax.evaluators import predictions_file
@@ -19,7 +20,9 @@ FOLDER = "answers"
 FINETUNE = (sys.executable, "-m", "lumbarclip_jax.finetune")
 
 
-def of_run(run: PlannedRun, folder: pathlib.Path, task: str, split: str) -> dict[str, Predictions]:
+def of_run(
+    run: PlannedRun, folder: pathlib.Path, task: str, split: str, recipe: Sequence[str]
+) -> dict[str, Predictions]:
     """What a complete run answers, by the ways of `answers`.
 
     Args:
@@ -27,6 +30,7 @@ def of_run(run: PlannedRun, folder: pathlib.Path, task: str, split: str) -> dict
       folder: gets the answers as `<run>.npz`, and the fine-tune as `<run>_finetuned/`.
       task: of patients.
       split: that is measured.
+      recipe: of the fine-tune, as --recipe.x=value.
 
     Raises:
       ValueError: the task cannot be answered on this data set, or a fine-tune failed.
@@ -36,7 +40,7 @@ def of_run(run: PlannedRun, folder: pathlib.Path, task: str, split: str) -> dict
         folder.mkdir(parents=True, exist_ok=True)
         log.info("%s: measuring", run.name)
         found = _by_embeddings(run, task, split)
-        found[answers.FINE_TUNED] = _fine_tuned(run, folder, task, split)
+        found[answers.FINE_TUNED] = _fine_tuned(run, folder, task, split, recipe)
         said = {str(Name(split, way, (task,))): of for way, of in found.items()}
         predictions_file.save_kept(Kept(predictions=said), path)
     kept = predictions_file.load_kept(path).predictions
@@ -52,11 +56,13 @@ def _by_embeddings(run: PlannedRun, task: str, split: str) -> dict[str, Predicti
     )
 
 
-def _fine_tuned(run: PlannedRun, folder: pathlib.Path, task: str, split: str) -> Predictions:
+def _fine_tuned(
+    run: PlannedRun, folder: pathlib.Path, task: str, split: str, recipe: Sequence[str]
+) -> Predictions:
     out = folder / f"{run.name}_finetuned"
     command = [*FINETUNE, f"--workdir={run.folder}", f"--task={task}", f"--split={split}"]
     done = subprocess.run(
-        [*command, f"--seed={run.seed}", f"--out={out}"], capture_output=True, text=True
+        [*command, f"--seed={run.seed}", f"--out={out}", *recipe], capture_output=True, text=True
     )
     if done.returncode:
         last = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]

@@ -6,7 +6,6 @@ from typing import Any
 
 from lumbarclip_jax.sweep.plan import PlannedRun, plan_runs
 
-CONFIGS = "configs/authors_{resnet,swin_t,swin_b}_{linear,mlp}.py"
 # What is trained, by name: what it is called, and what it changes of the run files.
 OBJECTIVES = {
     "labels": ("label-driven soft CLIP, as in the authors' code", ()),
@@ -33,22 +32,29 @@ MEASURED_HERE = ("--config.eval.every_steps=0", "--config.eval.at_the_end=('retr
 
 
 def planned(
-    objectives: list[str], *, size: str, seeds: int, data_dir: str, out: pathlib.Path
+    objectives: Sequence[str],
+    configs: str,
+    *,
+    size: str,
+    seeds: int,
+    data_dir: str,
+    overrides: Sequence[str],
+    out: pathlib.Path,
 ) -> dict[str, list[PlannedRun]]:
-    """The runs of each objective, which go to `<out>/<objective>/runs`.
+    """The runs of each objective, which go to `<out>/<objective>/runs`; see `plan_runs`.
 
     Raises:
-      ValueError: as `sweep.plan.plan_runs`.
+      FileNotFoundError, ValueError: as `sweep.plan.plan_runs`.
     """
     return {
         name: plan_runs(
-            CONFIGS,
+            configs,
             size=size,
             seeds=seeds,
             folds=0,
             leaky=False,
             data_dir=data_dir,
-            overrides=(*OBJECTIVES[name][1], *MEASURED_HERE),
+            overrides=(*OBJECTIVES[name][1], *MEASURED_HERE, *overrides),
             out=out / name,
         )
         for name in objectives

@@ -46,11 +46,11 @@ class PlannedRun:
         return self.resplit == LEAKY
 
 
-def split_arguments(given: list[str]) -> tuple[list[str], list[str]]:
+def split_arguments(given: list[str], prefix: str = "--config.") -> tuple[list[str], list[str]]:
     """(arguments of this command, fields of the runs, unknown to absl, as --config.x=value)."""
     own, passed_on, rest = [], [], iter(given)
     for argument in rest:
-        if not argument.startswith("--config."):
+        if not argument.startswith(prefix):
             own.append(argument)
         elif "=" in argument:
             passed_on.append(argument)
