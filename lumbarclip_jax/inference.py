@@ -52,13 +52,14 @@ class Model:
     encoded all the same, and named in a warning, one a call.
 
     Nothing else says how large its pixels are and how it lies: arrays, Pillow images and paths
-    ending in .png, .jpg or .jpeg have pixels of the training data's size (0.6875 mm unless it was
-    built otherwise) and lie as its slices do. 8 bits are taken as they are; a Pillow image or PNG
-    of 16 bits is stretched to 8 in the window of the training data, by default from its smallest
-    value to its largest. Three channels have to be equal.
+    ending in .png, .jpg, .jpeg, .tif or .tiff have pixels of the training data's size (0.6875 mm
+    unless it was built otherwise) and lie as its slices do. 8 bits are taken as they are; a Pillow
+    image or PNG of 16 bits is stretched to 8 in the window of the training data, by default from
+    its smallest value to its largest. Three channels have to be equal.
 
     Slices are then cut or padded around their centre to the size of the training data's, so one of
-    any size will do.
+    any size will do. Where the training data were pictures of unknown pixel size (the manifest's
+    `image` has `pictures`: "fitted"), they are first scaled so that the longer side fits.
     """
 
     def __init__(self, run: Run):
@@ -248,8 +249,7 @@ def stored_slice(item: Slice, rendering: Rendering) -> np.ndarray:
       ValueError: a file cannot be read, or not that frame of it.
     """
     if isinstance(item, np.ndarray):
-        shown = pixels.windowed(item, rendering.window)
-        return pixels.fit(shown, rendering.size_px)[..., None]
+        return pixels.stored_picture(item, rendering)
     path, frame = item if isinstance(item, tuple) else (item, None)
     path = pathlib.Path(path)
     if not path.is_file():

@@ -63,13 +63,13 @@ class Fuzz:
             path = self.folder / str(index)
             path.write_bytes(content)
             names.append(f"{name}, {syntax.name}")
-            places.append((path, 0))
+            places.append(decoder.Place(path))
             self.classes[name] += 1
             self._header(path, names[-1])
         valid, expected = self.valid[number % len(self.valid)]
         started = time.monotonic()
         with decoder.borrowed() as process:
-            answers = process.render([*places, (valid, 0)], self.rendering)
+            answers = process.render([*places, decoder.Place(valid)], self.rendering)
             for name, answer in zip([*names, "valid"], answers, strict=True):
                 self.slowest = max(self.slowest, (time.monotonic() - started, f"pixels, {name}"))
                 started = time.monotonic()

@@ -122,10 +122,10 @@ def test_a_file_that_breaks_its_decoder_is_left_out_of_the_data_set(inputs, tmp_
 import ctypes, pathlib, time
 from data_prep.images import decoder, pixels
 render = pixels.render
-def broken(path, *rest):
+def broken(path, *rest, **more):
     if path.name == "T1_0003_D3.png": ctypes.string_at(0)
     if path.name == "T1_0004_D4.png": time.sleep(3600)
-    return render(path, *rest)
+    return render(path, *rest, **more)
 pixels.render, decoder.TIMEOUT_S = broken, 2.0
 decoder.serve()
 """

@@ -31,7 +31,7 @@ def outcomes(breaking, folder, texts) -> list:
     for number, text in enumerate(texts):
         path = folder / f"{number}.txt"
         path.write_text(text)
-        places.append((path, 0))
+        places.append(decoder.Place(path))
     return [
         (item.reason, item.detail) if isinstance(item, Rejected) else int(item.max())
         for item in breaking.render(places, RENDERING)

@@ -22,7 +22,7 @@ PRESENT, ABSENT, NOT_MENTIONED = 1, 2, 0
 
 
 def read(path, index=2):
-    return volume.read_sagittal(path, index)[0]
+    return volume.read_slice(path, index)[0]
 
 
 @pytest.mark.parametrize(
@@ -39,7 +39,7 @@ def test_axes_in_any_order_and_direction_show_the_same_slice(axes, flips, tmp_pa
     made_up.write_volume(
         tmp_path / "turned.mha", turned, directions=unit[order], spacing_mm=spacing_mm
     )
-    assert volume.read_volume(tmp_path / "turned.mha").sagittal_slices == 5
+    assert volume.read_volume(tmp_path / "turned.mha").slices("sagittal") == 5
     np.testing.assert_array_equal(read(tmp_path / "turned.mha"), read(tmp_path / "plain.mha"))
 
 
@@ -47,7 +47,7 @@ def test_the_head_is_up_and_the_front_is_left(tmp_path):
     voxels = np.zeros((3, 4, 5), np.int16)
     voxels[1, 0, 4] = 7  # foremost and highest: y grows to the back, z to the head
     made_up.write_volume(tmp_path / "a.mha", voxels, spacing_mm=(4, 0.5, 0.6))
-    image, spacing_mm = volume.read_sagittal(tmp_path / "a.mha", 1)
+    image, spacing_mm = volume.read_slice(tmp_path / "a.mha", 1)
     assert image.shape == (5, 4)
     assert image[0, 0] == 7
     assert spacing_mm == (0.6, 0.5)

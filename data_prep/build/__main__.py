@@ -2,6 +2,9 @@
 
     python -m data_prep.build --images=DIR --reports=FILE --out=DIR
 
+Your own images need a table of one row an image: ``--source=table --reports=TABLE``, of which
+``--make_template=FILE`` writes an example.
+
 The story is scan -> plan -> convert_shard -> commit. Everything is written to a hidden folder
 beside ``--out``, which takes that name when the data set is whole.
 """
@@ -16,6 +19,7 @@ from data_prep import cli
 from data_prep.build import options, stages
 from data_prep.build.data_set import build
 from data_prep.records import drops
+from data_prep.sources.table_template import write_template
 
 
 def _define_flags() -> None:
@@ -23,15 +27,23 @@ def _define_flags() -> None:
     flags.DEFINE_string("images", None, "folder of the images")
     flags.DEFINE_string("reports", None, "table of reports: .xlsx, .csv or .parquet")
     flags.DEFINE_string("out", None, "folder of the data set to write")
+    flags.DEFINE_string(
+        "make_template", None, "write an example of the table of --source=table, and end"
+    )
     flags.DEFINE_integer("shard", None, "number of the shard to convert, for --stage=convert")
     options.define_flags()
     flags.adopt_module_key_flags(options)
-    flags.mark_flags_as_required(["out"])
 
 
 def main() -> None:
     """Runs the command."""
     asked = flags.FLAGS
+    if asked.make_template:
+        write_template(pathlib.Path(asked.make_template))
+        print(f"fill in {asked.make_template}, and give it as --source=table --reports")
+        return
+    if asked.out is None:
+        raise ValueError("--out is missing: say where the data set is to be written")
     out_dir = pathlib.Path(os.path.abspath(asked.out))
     if asked.stage == "convert":
         stages.convert_one(out_dir, asked.shard)

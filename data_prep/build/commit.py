@@ -1,7 +1,6 @@
 """The last step of a build: names the shards, adds the metadata, checks that the data set opens."""
 
 import collections
-import dataclasses
 import hashlib
 import json
 import os
@@ -89,7 +88,7 @@ def commit(
         "splits": counts,
         **words.apart(),
         "views": tallies.nested(views),
-        "image": dataclasses.asdict(rendering),
+        "image": rendering.stated(),
         "findings": findings.FINDINGS,
         "level_findings": findings.LEVEL_FINDINGS,
         "finding_status": findings.STATUS,

@@ -3,9 +3,10 @@
 import logging
 import os
 import pathlib
+from collections.abc import Mapping
 
 from data_prep.build import commit, splits, stages, work_tree
-from data_prep.build.inputs import read_inputs
+from data_prep.build.inputs import Material, read_inputs
 from data_prep.build.options import Options
 from data_prep.build.plan import Labels, make_plan
 from data_prep.build.workspace import Job
@@ -62,7 +63,6 @@ def _build(
     _check_places(out_dir, key_file)
     _warn_of_git(out_dir, key_file)
     shares = splits.parse(options.split_shares)
-    rendering = Rendering(options.size_px, options.spacing_mm, options.window)
 
     inputs = Inputs(
         images_dir,
@@ -84,7 +84,10 @@ def _build(
             label_reports=options.label_reports,
         )
         pseudonyms = Pseudonyms(load_or_create_key(key_file))
-        patient_key = SOURCES[options.source].patient_key
+        rendering = Rendering(
+            options.size_px, options.spacing_mm, options.window, material.pictures
+        )
+        split_of = _given_splits(options, material)
         plan = make_plan(
             material.images,
             material.reports,
@@ -95,11 +98,7 @@ def _build(
             pseudonyms=pseudonyms,
             rendering=rendering,
             shard_records=options.shard_records,
-            split_of=None
-            if options.split_file is None
-            else splits.read_split_file(
-                options.split_file, patient_key, with_labels=options.label_table is not None
-            ),
+            split_of=split_of,
             templated=material.templated,
         )
     except drops.NothingLeft as nothing:
@@ -107,20 +106,20 @@ def _build(
         raise nothing.listed(pathlib.Path(f"{out_dir}.dropped.csv"), pseudonyms) from None
     if not options.overwrite and (existing := stages.finished(out_dir, plan)):
         return existing
-    drawn = f"drawn, {options.split_shares}"
+    given = "given with --split_file" if options.split_file else "given in the table"
     provenance = {
         **material.provenance,
         "plan": plan.digest,
         "seed": options.seed,
         "key_fingerprint": pseudonyms("key", "fingerprint"),
-        "splits_source": "given with --split_file" if options.split_file else drawn,
+        "splits_source": given if split_of else f"drawn, {options.split_shares}",
     }
     job = Job(
         images_dir=os.path.abspath(images_dir),
         key_file=str(key_file),
         rendering=rendering,
         provenance=provenance,
-        splits_are_given=options.split_file is not None,
+        splits_are_given=split_of is not None,
         overwrite=options.overwrite,
     )
     if options.stage == "plan":
@@ -133,6 +132,19 @@ def _build(
         runner=options.runner,
         workers=options.workers,
         beam_options=options.beam_options,
+    )
+
+
+def _given_splits(options: Options, material: Material) -> Mapping[str, str] | None:
+    """patient -> split where that is prescribed, by a file or by the source."""
+    if options.split_file is None:
+        return material.splits
+    if material.splits:
+        raise ValueError("the table has a column split: leave out --split_file, or the column")
+    return splits.read_split_file(
+        options.split_file,
+        SOURCES[options.source].patient_key,
+        with_labels=options.label_table is not None,
     )
 
 

@@ -15,7 +15,7 @@ from data_prep.records.label_table import LabelTable, read_label_table
 from data_prep.records.labels import Findings
 from data_prep.records.pairing import Record, pair
 from data_prep.records.scan import ImageRef, Inputs
-from data_prep.records.tasks import NO_TASKS, TaskLabels
+from data_prep.records.tasks import TaskLabels
 from data_prep.records.texts import NO_TEXTS, FurtherTexts
 from data_prep.sources import SOURCES
 from data_prep.tables.table import read_table
@@ -29,8 +29,9 @@ READ = "read from the reports"
 class Material:
     """What a data set is made of, each by patient; labels of tasks also by image.
 
-    `templated` holds the patients whose report was made from grades. `provenance` has entries of
-    the manifest that say where all this is from.
+    `templated` holds the patients whose report was made from grades. `splits` are those that the
+    source prescribes, if it does. `provenance` has entries of the manifest that say where all this
+    is from.
     """
 
     images: list[ImageRef]
@@ -40,6 +41,8 @@ class Material:
     tasks: TaskLabels
     texts: FurtherTexts
     templated: frozenset[str]
+    splits: Mapping[str, str] | None
+    pictures: str
     drops: list[Drop]
     provenance: dict[str, object]
 
@@ -110,21 +113,25 @@ def read_inputs(
             "data_prep.label_reports, or correct its ids"
         )
     patients = {image.patient for image in scan.images} & written.keys()
-    tasks = NO_TASKS
+    tasks = scan.tasks
     if given:
-        tasks, more = _labelled(given, scan.images, records)
+        labels_given, more = _labelled(given, scan.images, records)
+        tasks = tasks.joined(labels_given)
         drops += more
-    is_read = label_reports and not (findings_file or scan.findings or scan.templated)
+    by_doctors = patients - set(scan.templated)
+    is_read = bool(label_reports and by_doctors and not (findings_file or scan.findings))
     if is_read:
-        findings = findings_of_reports({patient: written[patient] for patient in patients})
+        findings = findings_of_reports({patient: written[patient] for patient in by_doctors})
     reports, removed = scrub_reports(written, scan.identities)
-    texts = NO_TEXTS
+    texts, rows = NO_TEXTS, list(scan.texts)
     if text_table:
-        patient_of = {image.path: image.patient for image in scan.images}
         here = {patient: records[patient] for patient in patients}
-        rows, more = read_texts(text_table, tasks.tasks, here, patient_of, **ids)
-        texts, removed_too, repeated = scrubbed_texts(rows, reports, scan.identities)
-        drops += [*more, *repeated]
+        more_rows, more = read_texts(text_table, tasks.tasks, here, scan.images, **ids)
+        rows += more_rows
+        drops += more
+    if rows:
+        texts, removed_too, more = scrubbed_texts(rows, len(tasks.tasks), reports, scan.identities)
+        drops += more
         removed = dict(sorted((Counter(removed) + Counter(removed_too)).items()))
     return Material(
         images=scan.images,
@@ -133,7 +140,9 @@ def read_inputs(
         grades=grades or scan.grades,
         tasks=tasks,
         texts=texts,
-        templated=frozenset(reports if scan.templated else ()),
+        templated=frozenset(scan.templated),
+        splits=scan.splits,
+        pictures=scan.pictures,
         drops=[*scan.drops, *drops],
         provenance={
             "source": f"{source}: {scan.form}",
@@ -141,7 +150,7 @@ def read_inputs(
                 READ if is_read else "given with --findings",
                 findings,
                 scan.findings,
-                patients,
+                by_doctors if is_read else patients,
             ),
             "grades_source": _label_source("given with --grades", grades, scan.grades, patients),
             "removed_from_reports": removed,
@@ -159,11 +168,10 @@ def _labelled(
     of_patient, drops = pair(
         table.lines, records, what="labels", unpaired=Reason.LABELS_WITHOUT_IMAGE
     )
-    paths = {image.path for image in images}
-    of_image = {path: labels for path, labels in table.images.items() if path in paths}
+    of_image = {i.place: table.images[i.path] for i in images if i.path in table.images}
     drops += [
         Drop(f"labels {path}", Reason.LABELS_WITHOUT_IMAGE)
-        for path in table.images.keys() - of_image.keys()
+        for path in table.images.keys() - {image.path for image in images}
     ]
     if not of_patient and not of_image:
         raise ValueError(

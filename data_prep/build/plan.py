@@ -160,8 +160,8 @@ def digest_of(rows: Sequence[Row], rendering: Rendering) -> str:
     """32 hex digits that identify a shard by all that it is made from."""
     content = [
         CREATED_BY,
-        dataclasses.astuple(rendering),
-        [dataclasses.astuple(row) for row in rows],
+        list(rendering.stated().values()),
+        [row.stated() for row in rows],
     ]
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:32]
 
@@ -206,6 +206,7 @@ def _row(
         path=image.path,
         frame=image.frame,
         sha256=image.sha256,
+        picture_mm=image.picture_mm,
         features={
             "report": report,
             "report_source": report_source,
@@ -216,19 +217,15 @@ def _row(
             "study_id": pseudonyms("study", image.study),
             # A source that knows no series has one a study and sequence.
             "series_id": pseudonyms("series", image.series or f"{image.study} {image.sequence}"),
-            "image_id": pseudonyms("image", _place(image)),
+            "image_id": pseudonyms("image", image.place),
             "report_group": report_group(report),
             "findings": findings.patient,
             "level_findings": findings.at(image.level),
             "grades": {"pfirrmann": labels.grades.get(image.patient, {}).get(image.level, 0)},
         }
-        | labels.tasks.features(image.patient, image.path)
-        | labels.texts.features(image.patient, image.path),
+        | labels.tasks.features(image.patient, image.place)
+        | labels.texts.features(image.patient, image.place),
     )
-
-
-def _place(image: ImageRef) -> str:
-    return f"{image.path}\0{image.frame}" if image.frame else image.path
 
 
 def _drawn_splits(

@@ -11,6 +11,7 @@ from array_record.python.array_record_data_source import ArrayRecordDataSource
 from array_record.python.array_record_module import ArrayRecordWriter
 
 from data_prep.images import decoder
+from data_prep.images.decoder import Place
 from data_prep.images.dicom import Rejected
 from data_prep.images.fingerprints import fingerprint
 from data_prep.images.pixels import Rendering
@@ -26,13 +27,19 @@ WRITER_OPTIONS = "group_size:1,uncompressed"
 class Row:
     """A record to be: its image (a frame of a file of the images folder) and other features.
 
-    `sha256` is of the file.
+    `sha256` is of the file. `picture_mm` is the pixel size of a picture, 0 where it is not known.
     """
 
     path: str
     frame: int
     sha256: str
     features: Mapping[str, Any]
+    picture_mm: float = 0.0
+
+    def stated(self) -> tuple:
+        """All that its record is made from; a pixel size only where it has one."""
+        fields = dataclasses.astuple(self)
+        return fields if self.picture_mm else fields[:-1]
 
     @property
     def place(self) -> str:
@@ -68,7 +75,10 @@ def convert_shard(
     kept: list[tuple[int, str]] = []
     dropped: list[tuple[int, str, str]] = []
     partial = own_name(path)
-    places = [(images_dir / row.path, row.frame) for row in rows]
+    places = [
+        Place(images_dir / row.path, row.frame, row.features["plane"], row.picture_mm)
+        for row in rows
+    ]
     writer = ArrayRecordWriter(str(partial), WRITER_OPTIONS)
     try:
         with decoder.borrowed() as images:

@@ -11,11 +11,6 @@ from data_prep.tables.table import read_table
 
 log = logging.getLogger(__name__)
 
-# As others call them.
-NAMES = {name: name for name in schema.SPLITS} | dict.fromkeys(
-    ("valid", "val", "dev"), "validation"
-)
-
 
 def parse(text: str) -> dict[str, float]:
     """Reads ``"train=0.7,validation=0.1,test=0.2"``.
@@ -157,10 +152,7 @@ def read_split_file(
         log.info("further columns of %s are not read: --label_table takes them as labels", path)
     split_of: dict[str, str] = {}
     for number, cells in table.rows:
-        patient, split = (
-            patient_key(cells[patient_index]),
-            NAMES.get(cells[split_index].strip().lower()),
-        )
+        patient, split = patient_key(cells[patient_index]), schema.split_named(cells[split_index])
         if patient is None or split is None or split_of.get(patient, split) != split:
             raise ValueError(
                 f"{path} row {number} has no patient id, a second split for one patient, or a "

@@ -4,8 +4,8 @@ A decoder is C code that meets files from anywhere. One that crashes, hangs or a
 ends its process; the file it was at is left out with a reason, and the next one gets a new process.
 
 ``python -m data_prep.images.decoder`` is that process. It answers each line of JSON on its standard
-input, ``[path, frame, rendering]``, with a line of JSON that is followed by the pixels if it says
-so.
+input, a `Place` followed by a `Rendering`, with a line of JSON that is followed by the pixels if it
+says so.
 """
 
 import atexit
@@ -20,7 +20,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
-from typing import IO, cast
+from typing import IO, NamedTuple, cast
 
 import numpy as np
 
@@ -33,7 +33,14 @@ TIMEOUT_S = 10.0
 MEMORY_BYTES = 1_500_000_000
 READY = b"ready\n"
 
-Place = tuple[pathlib.Path, int]  # a file and the frame of it
+
+class Place(NamedTuple):
+    """Where an image is: a file, and what `pixels.render` needs beside it."""
+
+    path: pathlib.Path
+    frame: int = 0
+    view: str = "sagittal"
+    picture_mm: float = 0.0
 
 
 class Decoder:
@@ -106,7 +113,7 @@ class Decoder:
             )
 
     def _ask(self, place: Place, rendering: Rendering) -> None:
-        line = json.dumps([os.fspath(place[0]), place[1], dataclasses.asdict(rendering)])
+        line = json.dumps([os.fspath(place.path), *place[1:], dataclasses.asdict(rendering)])
         # A process that has ended is noticed where its answer is missing.
         with contextlib.suppress(BrokenPipeError):
             self._stdin.write(line.encode() + b"\n")
@@ -180,9 +187,10 @@ def serve() -> None:
     answers.write(READY)
     answers.flush()
     for line in sys.stdin.buffer:
-        path, frame, rendering = json.loads(line)
+        path, *place, rendering = json.loads(line)
         signal.setitimer(signal.ITIMER_REAL, TIMEOUT_S)
-        image, reason, detail = _outcome(pathlib.Path(path), frame, Rendering(**rendering))
+        place = Place(pathlib.Path(path), *place)
+        image, reason, detail = _outcome(place, Rendering(**rendering))
         signal.setitimer(signal.ITIMER_REAL, 0)
         answers.write(json.dumps([reason, detail]).encode() + b"\n")
         if image is not None:
@@ -190,12 +198,12 @@ def serve() -> None:
         answers.flush()
 
 
-def _outcome(
-    path: pathlib.Path, frame: int, rendering: Rendering
-) -> tuple[np.ndarray | None, str, str]:
+def _outcome(place: Place, rendering: Rendering) -> tuple[np.ndarray | None, str, str]:
     """(pixels, "", "") or (None, reason, detail)."""
     try:
-        return pixels.render(path, rendering, frame), "", ""
+        path, frame, view, picture_mm = place
+        image = pixels.render(path, rendering, frame, view=view, picture_mm=picture_mm)
+        return image, "", ""
     except Rejected as rejected:
         if rejected.detail != MemoryError.__name__:
             return None, rejected.reason, rejected.detail

@@ -1,7 +1,10 @@
 """An image file as the record stores it: 8-bit, square, 0.6875 mm pixels."""
 
+import contextlib
 import dataclasses
 import pathlib
+from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import PIL.Image
@@ -16,10 +19,12 @@ SPACING_MM = 0.6875
 
 
 # Files that say nothing of pixel size and orientation: they are taken for rendered slices.
-PICTURES = (".png", ".jpg", ".jpeg")
+PICTURES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
 # Pillow's modes of 16-bit grey files; it has read them as "I" as well.
 WIDE = ("I;16", "I;16L", "I;16B", "I")
 WINDOWS = ("full", "percentile", "file")
+# How pictures whose pixel size nobody knows are stored.
+AS_THEY_LIE, FITTED = "as_they_lie", "fitted"
 PERCENTILES = (0.5, 99.5)
 
 
@@ -30,11 +35,22 @@ class Rendering:
     `window` is "full": from the smallest value to the largest, as in the published slices;
     "percentile": without the darkest and brightest 0.5 %, for scanners that leave single hot
     pixels; or "file": as the DICOM file asks to be shown, and full where it does not.
+
+    `pictures` whose pixel size is not known are stored "as_they_lie", pixel by pixel, or "fitted":
+    scaled, so that the longer side is `size_px`.
     """
 
     size_px: int = 320
     spacing_mm: float = SPACING_MM
     window: str = "full"
+    pictures: str = AS_THEY_LIE
+
+    def stated(self) -> dict[str, Any]:
+        """The fields by name; `pictures` only where they are not stored as they lie."""
+        fields = dataclasses.asdict(self)
+        if self.pictures == AS_THEY_LIE:  # as data sets say that were built before there was more
+            del fields["pictures"]
+        return fields
 
 
 def read(path: pathlib.Path, size_px: int, frame: int = 0) -> np.ndarray:
@@ -42,10 +58,22 @@ def read(path: pathlib.Path, size_px: int, frame: int = 0) -> np.ndarray:
     return render(path, Rendering(size_px), frame)
 
 
-def render(path: pathlib.Path, rendering: Rendering, frame: int = 0) -> np.ndarray:
-    """Reads one of `PICTURES`, frame `frame` of a DICOM file, or slice `frame` of a .mha volume.
+def render(
+    path: pathlib.Path,
+    rendering: Rendering,
+    frame: int = 0,
+    *,
+    view: str = "sagittal",
+    picture_mm: float = 0.0,
+) -> np.ndarray:
+    """Reads a picture, DICOM image or slice of a volume; a picture of 8 bits keeps its greys.
 
-    A picture of 8 bits is taken as it is, and one of 16 bits in its window.
+    Args:
+      path: one of `PICTURES`, a DICOM file or a volume.
+      rendering: how it is stored.
+      frame: the page of a picture, frame of a DICOM file or slice of a volume.
+      view: of the slice of a volume, sagittal or axial.
+      picture_mm: the pixel size of a picture, 0 where it is not known.
 
     Returns:
       uint8 [S, S, 1]: the centre of the image, with zeros around it where it is too small; but for
@@ -54,26 +82,61 @@ def render(path: pathlib.Path, rendering: Rendering, frame: int = 0) -> np.ndarr
     Raises:
       Rejected: the file cannot be used.
     """
-    if path.suffix.lower() in PICTURES:
-        image = windowed(_read_picture(path), rendering.window)
-    elif path.suffix.lower() in volume.SUFFIXES:
-        image = _rendered(Pixels(*volume.read_sagittal(path, frame), False), rendering)
+    if is_picture(path):
+        return stored_picture(_read_picture(path, frame), rendering, picture_mm)
+    if volume.is_volume(path):
+        image = _rendered(Pixels(*volume.read_slice(path, frame, view), False), rendering)
     else:
         pixels = read_pixels(path, frame, display=rendering.window == "file")
         image = _rendered(pixels, rendering)
     return fit(image, rendering.size_px)[..., None]
 
 
-def frames(path: pathlib.Path) -> int:
-    """How many pictures a file holds: frames of a DICOM file, sagittal slices of a .mha volume.
+def stored_picture(values: np.ndarray, rendering: Rendering, picture_mm: float = 0.0) -> np.ndarray:
+    """Values [H, W] of a picture as they are stored, uint8 [S, S, 1].
+
+    Args:
+      values: uint8, or wider integers, which are stretched in the window.
+      rendering: how it is stored; pixels of `picture_mm` are resampled to its spacing.
+      picture_mm: 0 where it is not known.
+
+    Raises:
+      Rejected: it would be too large.
+    """
+    image = windowed(values, rendering.window)
+    scale = 1.0
+    if picture_mm:
+        scale = picture_mm / rendering.spacing_mm
+    elif rendering.pictures == FITTED:
+        scale = rendering.size_px / max(image.shape)
+    height, width = (max(1, round(side * scale)) for side in image.shape)
+    if (height, width) != image.shape:
+        if height * width > dicom.MAX_PIXELS:
+            raise Rejected(Reason.TOO_LARGE)
+        image = _resampled(image, height, width)
+    return fit(image, rendering.size_px)[..., None]
+
+
+def is_picture(path: pathlib.Path) -> bool:
+    """Whether a file is called like one of `PICTURES`."""
+    return path.suffix.lower() in PICTURES
+
+
+def frames(path: pathlib.Path, view: str = "sagittal") -> int:
+    """How many images a file holds: pages, frames of a DICOM file, slices of a volume.
+
+    Args:
+      path: of the file.
+      view: of the slices of a volume.
 
     Raises:
       Rejected: the file cannot be used.
     """
-    if path.suffix.lower() in PICTURES:
-        return 1
-    if path.suffix.lower() in volume.SUFFIXES:
-        return volume.read_volume(path).sagittal_slices
+    if is_picture(path):
+        with _opened(path) as image:
+            return getattr(image, "n_frames", 1)
+    if volume.is_volume(path):
+        return volume.read_volume(path).slices(view)
     with dicom.failures_are_rejections():
         return dicom.frames(dicom.read(path, (), with_pixels=False))
 
@@ -172,11 +235,21 @@ def _resampled(image: np.ndarray, height: int, width: int) -> np.ndarray:
     return np.asarray(resized)
 
 
-def _read_picture(path: pathlib.Path) -> np.ndarray:
+def _read_picture(path: pathlib.Path, page: int) -> np.ndarray:
+    with _opened(path) as image:
+        if page:
+            image.seek(page)
+        return grey(image)
+
+
+@contextlib.contextmanager
+def _opened(path: pathlib.Path) -> Iterator[PIL.Image.Image]:
     try:
-        with PIL.Image.open(path, formats=["PNG", "JPEG"]) as image:
-            return grey(image)
+        with PIL.Image.open(path, formats=["PNG", "JPEG", "TIFF"]) as image:
+            yield image
     except PIL.Image.DecompressionBombError:
         raise Rejected(Reason.TOO_LARGE) from None
+    except EOFError:
+        raise Rejected(Reason.UNREADABLE_IMAGE, "no such page") from None
     except (OSError, SyntaxError, ValueError, MemoryError) as error:
         raise Rejected(Reason.UNREADABLE_IMAGE, type(error).__name__) from None

@@ -14,7 +14,6 @@ from data_prep.records.drops import Reason
 # How many times larger than the data set's pixels a file's may be, and how many times smaller:
 # scanners interpolate slices to up to 1024 x 1024, and smaller pixels lose nothing.
 LARGER, SMALLER = 2, 4
-NO_HEADER = (*pixels.PICTURES, *volume.SUFFIXES)
 File = str | os.PathLike
 
 
@@ -36,7 +35,7 @@ def in_words(files: Sequence[tuple[File, int]], manifest: Mapping[str, Any]) -> 
     read: dict[File, list[Header] | Rejected] = {}
     number, unlike, found = 0, 0, {}
     for path, frame in files:
-        if pathlib.Path(path).suffix.lower() in NO_HEADER:
+        if pixels.is_picture(pathlib.Path(path)) or volume.is_volume(pathlib.Path(path)):
             continue
         number += 1
         whys = list(_whys(_header(path, frame, read), known, spacing_mm, told))

@@ -2,12 +2,14 @@
 
 import dataclasses
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import field
 
 from data_prep.records.drops import Drop
 from data_prep.records.labels import Findings
 from data_prep.records.pairing import Record
+from data_prep.records.tasks import NO_TASKS, TaskLabels
+from data_prep.records.texts import TextRow
 
 LEVEL_METHODS = ("auto", "blocks", "table", "column")
 
@@ -59,6 +61,7 @@ class ImageRef:
     """One image to convert. `path` is relative to the images folder; `sha256` is of the file.
 
     `series` is the source's id of its series, and `frame` its place in a file of several images.
+    `picture_mm` is the pixel size of a picture, whose file holds none; 0 where it is not known.
     """
 
     patient: str
@@ -70,6 +73,12 @@ class ImageRef:
     sha256: str
     series: str = ""
     frame: int = 0
+    picture_mm: float = 0.0
+
+    @property
+    def place(self) -> str:
+        """What tells it from all others of the source."""
+        return f"{self.path}\0{self.frame}" if self.frame else self.path
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,8 +86,12 @@ class Scan:
     """The outcome of looking through an images folder; `form` names the layout found.
 
     `reports` holds the texts (patient -> text) of a source that reads its reports itself, or that
-    has none and makes them from its grades, which is `templated`; it is None where they are read
-    from a table of one row a patient. `findings` and `grades` are what the source's grades say.
+    has none and makes them from its grades, for the patients that are `templated`; it is None where
+    they are read from a table of one row a patient. `findings` and `grades` are what the source's
+    grades say.
+    `tasks` and `texts` are labels and further texts of a table that has them in its columns, and
+    `splits` (patient -> split) what it prescribes, if it does. `pictures` says how those of unknown
+    pixel size are stored, see `images.pixels.Rendering`.
     `records` tells whose study and report a patient's records hold, where patients may have
     several. `identities` holds what the headers of each patient say of persons, to be taken out of
     the report: it is for memory alone, never for a file, a log or a message.
@@ -88,8 +101,12 @@ class Scan:
     images: list[ImageRef]
     drops: list[Drop]
     reports: dict[str, str] | None = None
-    templated: bool = False
+    templated: Collection[str] = frozenset()
     findings: Mapping[str, Findings] = dataclasses.field(default_factory=dict)
     grades: Mapping[str, Mapping[str, int]] = dataclasses.field(default_factory=dict)
+    tasks: TaskLabels = NO_TASKS
+    texts: Sequence[TextRow] = ()
+    splits: Mapping[str, str] | None = None
+    pictures: str = "as_they_lie"
     records: Mapping[str, Record] = dataclasses.field(default_factory=dict)
     identities: Mapping[str, frozenset[str]] = dataclasses.field(default_factory=dict, repr=False)

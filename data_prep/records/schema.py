@@ -15,3 +15,10 @@ LEVELS = LUMBAR[-3:]
 WHOLE_SPINE = "all"
 PLANES = ("axial", "sagittal")
 SEQUENCES = ("T1", "T2")
+
+
+def split_named(text: str) -> str | None:
+    """The split that "Train", "valid", "val" or "dev" means, or None."""
+    name = text.strip().lower()
+    name = "validation" if name in ("valid", "val", "dev") else name
+    return name if name in SPLITS else None

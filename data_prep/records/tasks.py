@@ -28,6 +28,9 @@ BUILT_IN = (
     "patient_displacement",
     *FINDINGS,
 )
+
+Labels = Mapping[str, Mapping[str, int]]  # of whom or what -> task -> index of the class
+
 NAME = re.compile("[a-z0-9_]+")
 MAX_GRADES = 12
 MAX_CLASSES = 50
@@ -50,6 +53,16 @@ class Task:
     ordered: bool
     column: str
 
+    @property
+    def shown(self) -> str:
+        """The header as words."""
+        return " ".join(self.column.replace("_", " ").split())
+
+    @property
+    def is_presence(self) -> bool:
+        """Whether the classes are that something is not there, and that it is."""
+        return self.classes == presence(self.shown)
+
     def index_of(self, cell: str) -> int:
         """The class that a cell names, `NO_LABEL` or `UNCERTAIN_LABEL`.
 
@@ -59,7 +72,7 @@ class Task:
         if is_blank(cell):
             return NO_LABEL
         number = _whole(cell)
-        if self.classes == _presence(self.column) and number in (-1, 0, 1):
+        if self.is_presence and number in (-1, 0, 1):
             return UNCERTAIN_LABEL if number == -1 else number
         wanted = f"grade {number}" if self.ordered else _plain(cell)
         for index, name in enumerate(self.classes):
@@ -70,17 +83,30 @@ class Task:
 
 @dataclasses.dataclass(frozen=True)
 class TaskLabels:
-    """The tasks of a data set, and of patients and images (by path) task -> index of class."""
+    """The tasks of a data set, and of patients and images (by place) task -> index of class."""
 
     tasks: tuple[Task, ...] = ()
-    of_patient: Mapping[str, Mapping[str, int]] = dataclasses.field(default_factory=dict)
-    of_image: Mapping[str, Mapping[str, int]] = dataclasses.field(default_factory=dict)
+    of_patient: Labels = dataclasses.field(default_factory=dict)
+    of_image: Labels = dataclasses.field(default_factory=dict)
 
-    def features(self, patient: str, path: str) -> dict[str, tuple[int, ...]]:
+    def features(self, patient: str, place: str) -> dict[str, tuple[int, ...]]:
         """What the record of an image has of them: `labels`, or nothing where there is no task."""
-        said = {**self.of_patient.get(patient, {}), **self.of_image.get(path, {})}
+        said = {**self.of_patient.get(patient, {}), **self.of_image.get(place, {})}
         labels = tuple(said.get(task.name, NO_LABEL) for task in self.tasks)
         return {"labels": labels} if labels else {}
+
+    def joined(self, other: "TaskLabels") -> "TaskLabels":
+        """The tasks of both.
+
+        Raises:
+          ValueError: both have one of a name.
+        """
+        check_names([*self.tasks, *other.tasks])
+        return TaskLabels(
+            (*self.tasks, *other.tasks),
+            _united(self.of_patient, other.of_patient),
+            _united(self.of_image, other.of_image),
+        )
 
     def in_manifest(self) -> dict[str, list[dict]]:
         """The manifest's entry, and none where there are no tasks."""
@@ -168,7 +194,7 @@ def _classes(where: str, column: str, said: Sequence[str]) -> tuple[tuple[str, .
     numbers = {number for cell in said if (number := _whole(cell)) is not None}
     if all(_whole(cell) is not None for cell in said):
         if numbers <= {-1, 0, 1}:
-            return _presence(column), False
+            return presence(" ".join(column.replace("_", " ").split())), False
         grades = range(min(numbers), max(numbers) + 1)
         if len(numbers) <= MAX_GRADES and len(grades) <= MAX_CLASSES:
             return tuple(f"grade {number}" for number in grades), True
@@ -189,8 +215,12 @@ def _classes(where: str, column: str, said: Sequence[str]) -> tuple[tuple[str, .
     return tuple(names[key] for key in sorted(names)), False
 
 
-def _presence(column: str) -> tuple[str, str]:
-    shown = " ".join(column.replace("_", " ").split())
+def _united(one: Labels, two: Labels) -> Labels:
+    return {key: {**one.get(key, {}), **two.get(key, {})} for key in [*one, *two]}
+
+
+def presence(shown: str) -> tuple[str, str]:
+    """The classes of what is there or not."""
     return f"no {shown}", shown
 
 

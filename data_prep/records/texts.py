@@ -24,8 +24,21 @@ class Text:
 
 
 @dataclasses.dataclass(frozen=True)
+class TextRow:
+    """A text as its row has it: of a patient or, where there are `places`, of these images alone.
+
+    `row` says where it is, for the list of what was left out.
+    """
+
+    row: str
+    patient: str
+    places: tuple[str, ...]
+    text: Text
+
+
+@dataclasses.dataclass(frozen=True)
 class FurtherTexts:
-    """The texts of patients and of images (by path), in the order of their table.
+    """The texts of patients and of images (by place), in the order of their table.
 
     They are `labelled` in a data set that has tasks.
     """
@@ -34,11 +47,11 @@ class FurtherTexts:
     of_image: Mapping[str, Sequence[Text]] = dataclasses.field(default_factory=dict)
     labelled: bool = False
 
-    def features(self, patient: str, path: str) -> dict[str, Any]:
+    def features(self, patient: str, place: str) -> dict[str, Any]:
         """What the record of an image has of them: nothing in a data set without any."""
         if not self.of_patient and not self.of_image:
             return {}
-        found = [*self.of_patient.get(patient, ()), *self.of_image.get(path, ())]
+        found = [*self.of_patient.get(patient, ()), *self.of_image.get(place, ())]
         labels = {LABELS: [text.labels for text in found]} if self.labelled else {}
         texts, kinds = [text.text for text in found], [text.kind for text in found]
         return {TEXTS: texts, KINDS: kinds} | labels

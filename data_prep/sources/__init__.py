@@ -10,7 +10,7 @@ A source offers
   reports itself.
 """
 
-from data_prep.sources import folder, mendeley, rsna, spider
+from data_prep.sources import folder, mendeley, rsna, spider, table
 
 # The phantom is drawn in the published layout, and named apart so that no one cites it as data.
 SOURCES = {
@@ -19,4 +19,5 @@ SOURCES = {
     "phantom": mendeley,
     "rsna": rsna,
     "spider": spider,
+    "table": table,
 }

@@ -77,7 +77,7 @@ def scan(inputs: Inputs) -> Scan:
         images,
         drops,
         reports={study: _text(graded) for study, graded in severities.items()},
-        templated=True,
+        templated=frozenset(severities),
         findings={study: _findings(graded) for study, graded in severities.items()},
     )
 

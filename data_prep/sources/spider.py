@@ -67,7 +67,7 @@ def scan(inputs: Inputs) -> Scan:
         raise ValueError("--levels is for axial slices, and SPIDER has none: leave it away")
     if not (root / "images").is_dir():
         raise FileNotFoundError(f"there is no folder {root / 'images'}: correct --images")
-    discs, drops = _read_gradings(root / GRADINGS_FILE)
+    discs, drops = read_gradings(root / GRADINGS_FILE)
     images: list[ImageRef] = []
     names = sorted(path.name for path in (root / "images").iterdir())
     results = ordered_map(
@@ -86,7 +86,7 @@ def scan(inputs: Inputs) -> Scan:
         images,
         drops,
         reports={patient: _text(levels) for patient, levels in discs.items()},
-        templated=True,
+        templated=frozenset(discs),
         findings={patient: _findings(levels) for patient, levels in discs.items()},
         grades={
             patient: _pfirrmann(levels) for patient, levels in discs.items() if patient in with_t2
@@ -94,8 +94,13 @@ def scan(inputs: Inputs) -> Scan:
     )
 
 
-def _read_gradings(path: pathlib.Path) -> tuple[dict[str, dict[str, Disc]], list[Drop]]:
-    """(patient -> level -> grades, rows and cells left out)."""
+def read_gradings(path: pathlib.Path) -> tuple[dict[str, dict[str, Disc]], list[Drop]]:
+    """(patient -> level -> grades, rows and cells left out).
+
+    Raises:
+      FileNotFoundError: there is no such file.
+      ValueError: it lacks a column, or grades a disc twice.
+    """
     table = read_table(path, option="--images")
     columns = {name: table.column(name) for name in (*GRADED, "Modic", PFIRRMANN_COLUMN)}
     patient_index, label_index = table.column("Patient"), table.column("IVD label")
@@ -144,7 +149,7 @@ def _scan_volume(root: pathlib.Path, name: str) -> tuple[ImageRef | None, Drop |
         path=location,
         sha256=sha256,
         series=location,
-        frame=found.sagittal_slices // 2,
+        frame=found.slices("sagittal") // 2,
     )
     return image, None
 

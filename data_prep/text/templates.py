@@ -15,13 +15,22 @@ def statement(level: str, present: Sequence[str], absent: Sequence[str]) -> str:
       present: phrases of what was graded as there.
       absent: phrases of what was graded as not there.
     """
+    return f"{level}: {of_patient(present, absent)}"
+
+
+def of_patient(present: Sequence[str], absent: Sequence[str]) -> str:
+    """The same of no disc, as "Disc bulge and disc narrowing. No disc herniation."
+
+    Args:
+      present: phrases of what was graded as there.
+      absent: phrases of what was graded as not there.
+    """
     sentences = []
     if present:
         sentences.append(_listed(present))
     if absent:
         sentences.append("no " + _listed(absent, "or"))
-    text = ". ".join(sentence[0].upper() + sentence[1:] for sentence in sentences)
-    return f"{level}: {text}."
+    return ". ".join(sentence[0].upper() + sentence[1:] for sentence in sentences) + "."
 
 
 def severities(level: str, graded: Mapping[str, Sequence[str]]) -> str:
