@@ -81,10 +81,8 @@ def test_every_evaluator_answers_them(own_run):
 
 
 @pytest.mark.slow
-def test_the_page_shows_them_before_the_single_findings(own_run):
+def test_the_page_of_the_run_shows_them(own_run):
     page = (own_run / "report.html").read_text()
-    text = re.sub(r"<[^>]+>", " ", page)
-    assert text.index("Worst") > 0
     headings = re.findall(r"<h3[^>]*>\s*(.*?)\s*</h3>", page, re.DOTALL)
     assert {"Pain", "Worst"} <= {re.sub(r"<[^>]+>", "", heading).strip() for heading in headings}
 
