@@ -48,6 +48,12 @@ def tiny_dataset(tmp_path_factory) -> pathlib.Path:
 
 
 @pytest.fixture(scope="session")
+def labelled_dataset(tmp_path_factory) -> pathlib.Path:
+    """`tiny_dataset` with tasks of its own and further texts."""
+    return cohort.labelled_set(tmp_path_factory.mktemp("labelled"))
+
+
+@pytest.fixture(scope="session")
 def tiny_run(tiny_dataset, tmp_path_factory):
     """A run folder with a checkpoint of random weights, as a `Run`."""
     folder = tmp_path_factory.mktemp("tiny_run")

@@ -181,6 +181,24 @@ def slice_dataset(
     return dataset
 
 
+def write_own_labels(table: pathlib.Path, texts: pathlib.Path, patients: int) -> None:
+    """Two tasks of patients, some without a label, and two texts with labels of all but one.
+
+    Of a patient the first text has the other class of `pain` and none of `worst`; the second is
+    uncertain of `pain`, and has the lowest class of `worst`; where the report is short, it is long.
+    """
+    with table.open("w", newline="") as file:
+        rows = [(p, p % 2 if p % 5 else "", p % 3 + 1) for p in range(1, patients + 1)]
+        csv.writer(file).writerows([("patient", "pain", "worst"), *rows])
+    with texts.open("w", newline="") as file:
+        rows = [("patient", "kind", "text", "pain", "worst")]
+        for patient in range(2, patients + 1):
+            rows.append((patient, "paraphrase", f"Other words {patient}.", 1 - patient % 2, ""))
+            more = " No disc protrusion is touching the thecal sac." * 3 * (patient % 4 == 0)
+            rows.append((patient, "section", f"Impression {patient}. Disc.{more}", -1, 1))
+        csv.writer(file).writerows(rows)
+
+
 def tiny_set(root: pathlib.Path, **options) -> pathlib.Path:
     """A built data set of 24 patients, 72 slices of 32 x 32 px, all three splits."""
     write_slices(root, patients=24, size_px=32, sequences=("T1",))
@@ -199,3 +217,9 @@ def tiny_set(root: pathlib.Path, **options) -> pathlib.Path:
         **options,
     )
     return root / "dataset"
+
+
+def labelled_set(root: pathlib.Path) -> pathlib.Path:
+    """`tiny_set` with tasks of its own and further texts, see `write_own_labels`."""
+    write_own_labels(root / "labels.csv", root / "texts.csv", patients=24)
+    return tiny_set(root, label_table=root / "labels.csv", texts_file=root / "texts.csv")

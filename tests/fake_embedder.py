@@ -1,11 +1,12 @@
 """A made-up model and data set for the evaluators: arrays with a planted signal."""
 
+import dataclasses
 import re
 
 import numpy as np
 
 from data_prep.records.findings import FINDINGS, LEVEL_FINDINGS
-from lumbarclip_jax.data.tasks import TASKS
+from lumbarclip_jax.data.tasks import TASKS, tasks_of
 from lumbarclip_jax.evaluators import evaluator_class
 from lumbarclip_jax.evaluators.embedder import EmbeddedSplit
 
@@ -59,6 +60,25 @@ def make_split(patients: int, seed: int, signal: float = 2.0) -> EmbeddedSplit:
     )
 
 
+OWN = {
+    "name": "pain",
+    "classes": ["no pain", "pain"],
+    "unit": "patient",
+    "ordered": False,
+    "column": "pain",
+}
+
+
+def with_own_task(split: EmbeddedSplit) -> EmbeddedSplit:
+    """With the task `pain` of patients: whether the first of their levels has a bulge.
+
+    Every seventh patient has no label.
+    """
+    first = np.repeat(split.level_findings[::3, 0], 3).astype(np.int8)
+    labels = np.where(np.arange(len(split)) // 3 % 7 == 6, -1, first)[:, None]
+    return dataclasses.replace(split, own_labels=labels, tasks=tasks_of({"tasks": [OWN]}))
+
+
 class FakeEmbedder:
     """Serves given splits; its text encoder knows negation and nothing else."""
 
@@ -79,6 +99,11 @@ class FakeEmbedder:
         embeds[:, 0] = np.where(np.array(denied, bool), -1, 1)
         embeds[:, 1] = [len(text) / 100 for text in texts]
         return unit(embeds)
+
+    def texts(self, state, texts: list[str]) -> dict[str, np.ndarray]:
+        """Features of as many numbers as those of `make_split`'s reports."""
+        embeds = self.encode_text(state, texts)
+        return {"text_embeds": embeds, "text_features": 3 * embeds}
 
     def logit_scale(self, state) -> float:
         return LOGIT_SCALE

@@ -1,5 +1,6 @@
 """The commands as a person types them: mistakes end in one sentence and status 2."""
 
+import json
 import os
 import pathlib
 import subprocess
@@ -219,8 +220,6 @@ finally:
 @pytest.mark.parametrize(
     ("module", "flag", "said"),
     [
-        ("finetune", "--task=pfirmann", "there is no pfirmann, did you mean pfirrmann? there are"),
-        ("finetune", "--task=", "name one or more of pfirrmann_ge_3, "),
         ("evaluate", "--evaluators=retrieval,x", "there is no x; there are retrieval, zero_shot"),
     ],
 )
@@ -230,6 +229,28 @@ def test_a_misspelt_name_in_a_list_is_answered_before_jax_starts(module, flag, s
     assert result.stdout == "False\n"
     assert result.stderr.startswith(f"error: flag {flag.partition('=')[0]}=")
     assert said in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("tasks", "said"),
+    [
+        ("pian", "there is no task pian of DIR, did you mean pain? there are pfirrmann_ge_3, "),
+        ("pain,pfirmann", "there is no task pfirmann of DIR, did you mean pfirrmann? there are "),
+        ("", "no task is named: there are pfirrmann_ge_3, "),
+    ],
+)
+@pytest.mark.parametrize("option", ["workdir", "data_dir"])
+def test_a_misspelt_task_is_answered_before_jax_starts(tasks, said, option, tmp_path):
+    own = {"name": "pain", "classes": ["no", "yes"], "unit": "patient", "ordered": False}
+    for name in ("data_manifest.json", "manifest.json"):  # of a run, and of a data set
+        (tmp_path / name).write_text(json.dumps({"tasks": [own]}))
+    arguments = [f"--{option}={tmp_path}", f"--task={tasks}", f"--out={tmp_path / 'out'}"]
+    if option == "data_dir":
+        arguments.append("--from_scratch")
+    result = script(A_COMMAND.format(argv=["lumbarclip_jax.finetune", *arguments]))
+    assert (result.returncode, result.stdout) == (2, "False\n")
+    assert result.stderr.startswith(f"error: {said}".replace("DIR", str(tmp_path)))
+    assert len(result.stderr.splitlines()) == 1
 
 
 @pytest.mark.parametrize("arguments", [["DIR"], ["--data", "DIR"], ["--data=DIR"]])

@@ -76,6 +76,34 @@ def test_excerpts_keep_order_and_at_least_one_sentence():
     assert sample_sentences("Normal.", 0.0, seed=1) == "Normal."
 
 
+@pytest.mark.parametrize("keep", [0.0, 0.5, 1.0])
+def test_one_text_of_a_pair_is_an_excerpt_of_its_report(dataset, tokenizer, keep):
+    columns = dataset.columns("train")
+    pixels = dataset.images("train", range(len(columns.level)))
+    row_of = {image.tobytes(): row for row, image in enumerate(pixels)}
+    drawn_with = []
+
+    class Recorded(TextDraws):
+        def __call__(self, texts, seed):
+            drawn_with.append(seed)
+            return super().__call__(texts, seed)
+
+    options = {"text_draws": Recorded(keep_sentence=keep), "read_threads": 0, "prefetch_batches": 0}
+    iterator = batches(dataset, tokenizer, **options)
+    for start in (0, 8, 16):
+        batch = next(iterator)
+        seeds = drawn_with[start : start + 8]
+        assert len(set(seeds)) == 8
+        texts = []
+        for image, seed in zip(batch["images"], seeds, strict=True):
+            row = row_of[image.tobytes()]
+            excerpt = sample_sentences(columns.report[row], keep, seed)
+            texts.append(with_level(excerpt, columns.level[row], True))
+        for name, values in tokenizer(texts).items():
+            np.testing.assert_array_equal(batch[name], values[:, None])
+            assert batch[name].dtype == np.int32
+
+
 def test_a_batch_shows_one_level(dataset, tokenizer):
     columns, iterator = (
         dataset.columns("train"),

@@ -17,10 +17,16 @@ from lumbarclip_jax.evaluators.few_shot import FewShot, draw_examples
 from lumbarclip_jax.evaluators.linear_probe import LinearProbe
 from lumbarclip_jax.evaluators.predictions_file import Kept
 from lumbarclip_jax.evaluators.zero_shot import ZeroShot
-from tests.fake_embedder import FakeEmbedder, make_split, three_splits
+from tests import fake_embedder
+from tests.fake_embedder import FakeEmbedder, make_split, with_own_task
 
-TASKS = ("disc_displacement", "pfirrmann")
+TASKS = ("disc_displacement", "pfirrmann", "pain")  # the last is the data set's own
 KEPT_ROWS = slice(0, 60)  # the planted leak is in the other half of the test split
+
+
+def three_splits() -> FakeEmbedder:
+    embedder = fake_embedder.three_splits()
+    return FakeEmbedder(**{name: with_own_task(embedder(None, name)) for name in embedder.splits})
 
 
 class Peeked(Exception):
@@ -89,6 +95,8 @@ def planted(test, *, labels: bool, features: bool):
         status = test.level_findings.copy()
         status[rows, 0] = 1 - status[rows, 0]
         changes["level_findings"] = status
+        own = test.own_labels[:, 0]
+        changes["own_labels"] = np.where(rows & (own >= 0), 1 - own, own)[:, None]
         changes["pfirrmann"] = np.where(rows, 6 - test.pfirrmann, test.pfirrmann)
     if features:
         for name in ("image_features", "image_embeds"):

@@ -86,14 +86,8 @@ def test_a_level_before_the_text_gives_nothing_away():
 
 
 def test_a_reading_no_row_has_is_encoded():
-    split = make_split(3, 0)
     rows = np.array([0, 1, 3, 6, 7, 8])  # patient 1, report 0 like patient 0, shows L3-L4 alone
-    arrays = {
-        field.name: getattr(split, field.name)[rows]
-        for field in dataclasses.fields(split)
-        if field.name not in ("names", "level_names")
-    }
-    split = dataclasses.replace(split, **arrays)
+    split = make_split(3, 0).take(rows)
     embedder = FakeEmbedder(level_prefix=True, test=split)
     reports = distinct_reports(embedder, None, split)
     assert reports.text_embeds.shape == (3, 2, EMBED)
@@ -106,22 +100,15 @@ def test_a_reading_no_row_has_is_encoded():
 
 def one_image_a_patient(**replaced):
     """Four patients with one image at L4-L5: a bulge, a protrusion, both, nothing."""
-    split = make_split(4, 0)
-    first = np.arange(0, 12, 3)
-    arrays = {
-        field.name: getattr(split, field.name)[first]
-        for field in dataclasses.fields(split)
-        if field.name not in ("names", "level_names")
-    }
     status = np.zeros((4, 8), np.uint8)
     status[:, :2] = [[1, 2], [3, 1], [1, 1], [0, 2]]  # 2 is absent and 3 uncertain: not present
-    arrays.update(
+    return dataclasses.replace(
+        make_split(4, 0).take(np.arange(0, 12, 3)),
         level_findings=status,
         level=np.full(4, "L4-L5"),
         report_group=np.array(list("abcd")),
         **replaced,
     )
-    return dataclasses.replace(split, **arrays)
 
 
 def test_precision_of_shared_findings_by_hand():

@@ -132,6 +132,8 @@ def test_a_run_s_own_folder_takes_no_fine_tune(tiny_run):
         (["--out=", "--baseline=pixels", "--data_dir=/no/where"], "--out is missing"),
         (["--from_scratch"], "--data_dir is missing"),
         (["--from_scratch", "--data_dir=/no/where"], "/no/where"),
+        # Whether it is a task of that data set, nobody can tell.
+        (["--task=lbp", "--from_scratch", "--data_dir=/no/where"], "data_prep.build"),
         (["--workdir=/no/where", "--folds=5"], "--folds is not for --workdir"),
         (["--baseline=pixels", "--from_scratch"], "--baseline is trained by itself"),
         (

@@ -170,6 +170,23 @@ def test_pages_hold_the_same_numbers(two_heads, tmp_path):
     assert found[0]["chance"] == ""
 
 
+def test_a_task_of_the_data_sets_own_has_its_column(tmp_path):
+    patients = [f"p{i}" for i in range(8)]
+    labels, runs = [0, 1] * 4, []
+    for model, said in {"vit_linear": 0.5, "vit_mlp": 0.9}.items():
+        run = planned(tmp_path, model)
+        pain = predictions(labels, [said if label else 0.1 for label in labels], patients)
+        complete(run, ranks=[1] * 8, patients=patients, pain=pain)
+        runs.append(run)
+    page = page_of(runs)
+    cell = page.table.cells["vit_mlp", Measure("test/zero_shot/pain", "auroc", main=True)]
+    assert cell.value == 1.0
+    markdown, html, table = (path.read_text() for path in write_pages(page, tmp_path))
+    assert "Pain: Zero-shot" in markdown
+    assert "Pain: Zero-shot" in html
+    assert "pain" in {row["task"] for row in csv.DictReader(table.splitlines())}
+
+
 def test_the_leaky_table_warns_and_stands_beside_the_clean_one(two_heads, tmp_path):
     markdown, html, _ = (path.read_text() for path in write_pages(page_of(two_heads), tmp_path))
     for text in (markdown, html):

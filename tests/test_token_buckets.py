@@ -7,11 +7,13 @@ import pytest
 
 from configs import vit_linear
 from lumbarclip_jax import sharding
-from lumbarclip_jax.data.dataset import Dataset, with_level
+from lumbarclip_jax.data.dataset import Dataset, texts_of, with_level
+from lumbarclip_jax.data.perturbations import Perturbation
 from lumbarclip_jax.data.pipeline import train_iterator
 from lumbarclip_jax.data.sentences import sample_sentences
+from lumbarclip_jax.data.synonyms import Synonyms
 from lumbarclip_jax.data.text_draws import WHOLE_REPORT, TextDraws
-from lumbarclip_jax.data.token_buckets import divide_by_length, token_lengths
+from lumbarclip_jax.data.token_buckets import cut, divide_by_length, token_lengths
 from lumbarclip_jax.data.tokenizer import Tokenizer
 from lumbarclip_jax.models import build_model
 from lumbarclip_jax.models.bert import Bert
@@ -114,6 +116,54 @@ def test_an_excerpt_is_never_longer_than_its_report(dataset, tokenizer, lengths)
             for report, level in zip(columns.report, columns.level, strict=True)
         ]
         assert (token_lengths(tokenizer, excerpts) <= lengths).all()
+
+
+def test_the_longest_text_of_a_record_tells_its_bucket(labelled_dataset):
+    """Every text is cut to the width: none may be longer, whichever was drawn."""
+    dataset = Dataset(labelled_dataset)
+    tokenizer = Tokenizer(dataset.folder / "vocab.txt", max_tokens=TOKENS)
+    records = [dataset.source("train")[row] for row in range(len(dataset.source("train")))]
+    of_record = [
+        token_lengths(tokenizer, [with_level(text, "L4-L5", True) for text in texts_of(record)])
+        for record in records
+    ]
+    longest = np.array([lengths.max() for lengths in of_record])
+    width = int(np.median(longest))
+    # In some records another text than the report is the longest: told by it, a bucket is short.
+    assert any(lengths[0] <= width < lengths.max() for lengths in of_record)
+    options = {"fields": ("images", "input_ids", "attention_mask"), "token_buckets": (width,)}
+    row_of = {record["image"].tobytes(): row for row, record in enumerate(records)}
+    draws = TextDraws(views=2)
+    widths = set()
+    for batch in take(batches(dataset, tokenizer, text_draws=draws, **options), 12):
+        rows = [row_of[image.tobytes()] for image in batch["images"]]
+        fits = longest[rows] <= width
+        assert fits.all() or not fits.any()
+        widths.add(batch["input_ids"].shape[-1])
+        assert batch["input_ids"].shape == (BATCH, 2, width if fits.all() else TOKENS)
+    assert widths == {width, TOKENS}
+
+
+def test_a_cut_text_is_that_of_a_tokenizer_of_this_length(dataset, tokenizer):
+    texts = ["normal disc", "", "normal disc " * 7, "disc " * 100, "normal"]
+    for width in (3, 4, 16, TOKENS):
+        expected = Tokenizer(dataset.folder / "vocab.txt", max_tokens=width)(texts)
+        jax.tree.map(np.testing.assert_array_equal, cut(tokenizer(texts), width), expected)
+
+
+def test_a_text_that_synonyms_made_longer_than_its_bucket_still_ends(dataset, tokenizer, tmp_path):
+    table = tmp_path / "long.toml"
+    phrase = " ".join(["disc"] * 20)
+    table.write_text(f'groups = [["number", "{phrase}"]]\n[protected]\nnegation = "no"\n')
+    draws = TextDraws(perturbation=Perturbation(synonyms=1.0), synonyms=Synonyms(table))
+    width, ends = 40, tokenizer.tokens.index("[SEP]")
+    cut_short = 0
+    for batch in take(batches(dataset, tokenizer, text_draws=draws, token_buckets=(width,)), 8):
+        lengths = batch["attention_mask"].sum(axis=-1)
+        last = np.take_along_axis(batch["input_ids"], lengths[..., None] - 1, axis=-1)
+        assert (last == ends).all()
+        cut_short += (lengths == width).sum() if batch["input_ids"].shape[-1] == width else 0
+    assert cut_short > 5
 
 
 def test_processes_share_the_batch_and_its_width(dataset, tokenizer, buckets):

@@ -35,10 +35,15 @@ def labelled(columns_of: Mapping[str, Columns], task: str) -> dict[str, Labelled
     """The rows of every split with a label.
 
     Raises:
-      ValueError: no split to fit on, or one without two classes of patients.
+      ValueError: it is no task of two classes of patients, or a split has not both of them.
     """
     found = {name: LabelledRows.of(of, of.tasks[task]) for name, of in columns_of.items()}
     for name, rows in found.items():
+        if len(rows.task.classes) != 2 or rows.task.unit != "patient":
+            raise ValueError(
+                f"{task} asks of {rows.task.unit}s with {len(rows.task.classes)} classes: choose a "
+                "task of two classes of patients"
+            )
         if not rows.suffice:
             raise ValueError(f"the {name} split has not two classes of {task}: choose another task")
     return found
@@ -125,18 +130,27 @@ def zero_shot(embedder, state, task: str, split: str, *, seed: int) -> dict[str,
 
 
 def draw_prompts(train: LabelledRows, seed: int) -> list[list[str]]:
-    """`PROMPTS` distinct sentences of every class, in the order of the classes."""
+    """`PROMPTS` distinct sentences of every class, in the order of the classes.
+
+    Raises:
+      ValueError: the reports of a class have no sentence of `FEWEST_WORDS` words.
+    """
     rng = np.random.default_rng(seed)
     rows = _one_a_patient(train)
     labels = train.task.labels(train.columns)[rows]
     drawn = []
-    for label in range(len(train.task.classes)):
+    for label, name in enumerate(train.task.classes):
         found = {
             " ".join(sentence.split())
             for report in train.columns.report[rows[labels == label]]
             for sentence in sentences(str(report))
             if len(re.findall(r"\w+", sentence)) >= FEWEST_WORDS
         }
+        if not found:
+            raise ValueError(
+                f"no training report of {name!r} has a sentence of {FEWEST_WORDS} words to ask "
+                "with: choose another task"
+            )
         pool = sorted(found)
         chosen = rng.permutation(len(pool))[:PROMPTS]
         drawn.append([pool[place] for place in chosen])

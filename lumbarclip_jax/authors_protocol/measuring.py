@@ -27,7 +27,7 @@ def of_run(
 
     Args:
       run: its fine-tune lies beside its answers.
-      folder: gets the answers as `<run>.npz`, and the fine-tune as `<run>_finetuned/`.
+      folder: gets the answers as `<task>/<run>.npz`, the fine-tune as `<task>/<run>_finetuned/`.
       task: of patients.
       split: that is measured.
       recipe: of the fine-tune, as --recipe.x=value.
@@ -35,12 +35,12 @@ def of_run(
     Raises:
       ValueError: the task cannot be answered on this data set, or a fine-tune failed.
     """
-    path = folder / f"{run.name}.npz"
+    path = folder / task / f"{run.name}.npz"
     if not path.is_file():
-        folder.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
         log.info("%s: measuring", run.name)
         found = _by_embeddings(run, task, split)
-        found[answers.FINE_TUNED] = _fine_tuned(run, folder, task, split, recipe)
+        found[answers.FINE_TUNED] = _fine_tuned(run, path.parent, task, split, recipe)
         said = {str(Name(split, way, (task,))): of for way, of in found.items()}
         predictions_file.save_kept(Kept(predictions=said), path)
     kept = predictions_file.load_kept(path).predictions

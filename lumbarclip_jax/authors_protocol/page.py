@@ -109,9 +109,9 @@ def write(
     """Writes README.md and answers.csv to `out` and returns their paths.
 
     Args:
-      lines: at least that of `answers.ALWAYS`.
+      lines: at least those of `answers.ALWAYS` and `answers.BAYES`.
       out: a folder that is there.
-      measured: the answers of any line, for what was asked.
+      measured: the answers of `answers.ALWAYS`.
       command: what was typed.
       resamples: of patients, behind the intervals.
       facts: sentences on data and training.
@@ -122,7 +122,9 @@ def write(
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    always = next(line for line in lines if line.way == answers.ALWAYS)
+    always, words = (
+        next(line for line in lines if line.way == way) for way in (answers.ALWAYS, answers.BAYES)
+    )
     alone = [line for line in lines if line.way in OF_IMAGES]
     of_objective = {
         OBJECTIVES[name][0]: [line for line in lines if line.objective == name]
@@ -134,11 +136,12 @@ def write(
         beaten=[line for line in alone if _is_above(line, always)],
         alone=alone,
         best=max(alone, key=lambda line: line.numbers["patient"]["auroc"].value, default=None),
-        both=[line for line in lines if line.way == answers.BOTH],
+        words=words.numbers["patient"]["auroc"],
         without=[line for line in lines if not line.objective],
         of_objective=of_objective,
         contrasts=contrasts(lines),
         classes=measured.classes,
+        frequent=measured.classes[measured.answers[0]],
         patients=measured.by_patient(),
         images=len(measured.labels),
         metrics=METRICS,

@@ -13,7 +13,7 @@ from lumbarclip_jax.data.batch_reader import BatchReader
 from lumbarclip_jax.data.dataset import Dataset, read_text, texts_of, with_level
 from lumbarclip_jax.data.sources import PartialSource, Rows
 from lumbarclip_jax.data.text_draws import WHOLE_REPORT, Drawn, TextDraws
-from lumbarclip_jax.data.token_buckets import CHUNK, divide_by_length, token_lengths
+from lumbarclip_jax.data.token_buckets import CHUNK, cut, divide_by_length, token_lengths
 from lumbarclip_jax.data.tokenizer import Tokenizer
 
 log = logging.getLogger(__name__)
@@ -80,11 +80,13 @@ def train_iterator(
 
     Raises:
       ValueError: the batch is larger than the split, or than each of its levels, or does not divide
-        over the processes; the data set cannot give a field.
+        over the processes; the data set cannot give a field, or no second text of a pair.
     """
     constants = batch_fields.constants(dataset.columns(split), fields)
     has_texts = bool(set(fields) & set(batch_fields.TOKENS))
     further = dataset.further_texts if has_texts and text_draws.further_texts else ()
+    if has_texts and (fault := text_draws.fault(bool(further))):
+        raise ValueError(fault)
     source = dataset.partial_source(split, (*batch_fields.features(fields), *further))
     used = np.arange(len(source)) if rows is None else rows
     if global_batch_size > len(used):
@@ -130,7 +132,7 @@ def train_iterator(
         ]
         assert tokenizer, "texts are asked for"
         shape = (len(records), text_draws.views, -1)
-        return {name: ids.reshape(shape)[..., :width] for name, ids in tokenizer(texts).items()}
+        return {name: ids.reshape(shape) for name, ids in cut(tokenizer(texts), width).items()}
 
     if one_level_a_batch:
         levels = dataset.columns(split).level[used]

@@ -64,6 +64,24 @@ class TextDraws:
             synonyms=Synonyms(how.table or FILE) if perturbation.changes else None,
         )
 
+    def fault(self, further: bool) -> str:
+        """A sentence on views that are all one text, else "".
+
+        Args:
+          further: whether the data set has further texts, or may have.
+        """
+        others = self.keep_sentence < 1 or (further and self.further_texts)
+        if self.views < 2 or self.synonyms or (self.redraw and others):
+            return ""
+        why, remedy = "data.redraw_text=False", "data.redraw_text=True"
+        if self.redraw:
+            why = f"data.keep_sentence={self.keep_sentence} and the report as their only text"
+            remedy = "a data.keep_sentence below 1"
+        return (
+            f"data.text_views={self.views} with {why} are one text {self.views} times: set a "
+            f"probability of data.perturb, or {remedy}"
+        )
+
     def __call__(self, texts: Sequence[str], seed: int) -> list[Drawn]:
         """The views [W] of a record with these texts, its report first; equal for equal seeds."""
         return [self._view(texts, seed, view) for view in range(self.views)]

@@ -19,6 +19,18 @@ def token_lengths(tokenizer: Tokenizer, texts: Sequence[str]) -> np.ndarray:
     return np.concatenate([np.zeros(0, int), *(mask.sum(axis=1) for mask in masks)])
 
 
+def cut(tokens: dict[str, np.ndarray], width: int) -> dict[str, np.ndarray]:
+    """Tokens [M, T] of a `Tokenizer` as one with `width` tokens gives them: [SEP] ends each text.
+
+    Texts longer than that are those that a perturbation made longer than all of their record.
+    """
+    ids, mask = tokens["input_ids"], tokens["attention_mask"]
+    lengths = mask.sum(axis=1)
+    longer = np.flatnonzero(lengths > width)
+    ids[longer, width - 1] = ids[longer, lengths[longer] - 1]
+    return {"input_ids": ids[:, :width], "attention_mask": mask[:, :width]}
+
+
 def divide_by_length(
     parts: list[np.ndarray], lengths: np.ndarray, buckets: Sequence[int], least: int
 ) -> tuple[list[np.ndarray], np.ndarray]:

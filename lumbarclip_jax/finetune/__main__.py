@@ -61,9 +61,8 @@ OUT = flags.DEFINE_string(
 RESAMPLES = flags.DEFINE_integer("resamples", 1000, "bootstrap resamples of patients", 100)
 
 
-def main() -> None:
-    signals.set_resumable(BASELINE.value != "pixels")
-    options = Options(
+def asked() -> Options:
+    return Options(
         workdirs=WORKDIR.value,
         from_scratch=FROM_SCRATCH.value,
         baseline=BASELINE.value,
@@ -78,11 +77,15 @@ def main() -> None:
         out=OUT.value,
         resamples=RESAMPLES.value,
     )
+
+
+def main() -> None:
+    signals.set_resumable(BASELINE.value != "pixels")
     # Imported here: neither --help nor a mistake in the flags should wait for JAX.
     from lumbarclip_jax.finetune import command
 
-    command.run(options)
+    command.run(asked())
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    cli.run(main, check=asked)

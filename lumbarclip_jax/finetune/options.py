@@ -36,7 +36,8 @@ class Options:
     resamples: int
 
     def __post_init__(self):
-        named(self.tasks, self._known_tasks(), self.data_dir or " and ".join(self.workdirs))
+        if known := self._known_tasks():
+            named(self.tasks, known, self.data_dir or " and ".join(self.workdirs))
         if broken := list(faults(self.recipe)):
             raise ValueError("; ".join(f"--recipe.{fault}" for fault in broken))
         if self.baseline and (self.workdirs or self.from_scratch):
@@ -62,14 +63,17 @@ class Options:
             )
 
     def _known_tasks(self) -> Mapping[str, Task]:
-        """Those of the first data set, read before it is opened, and so before JAX starts."""
+        """Those of the first data set, read before it is opened, and so before JAX starts.
+
+        None where there is nothing to be read, of which is told where it is opened.
+        """
         path = pathlib.Path(self.data_dir) / MANIFEST_FILE
         if not self.data_dir and self.workdirs:
             path = pathlib.Path(self.workdirs[0]) / DATA_MANIFEST_FILE
         try:
             return tasks_of(json.loads(path.read_text(encoding="utf-8")))
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
-            return tasks_of({})  # what ails the folder is told where it is opened
+            return {}
 
     @property
     def name(self) -> str:

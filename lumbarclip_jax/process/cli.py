@@ -14,10 +14,23 @@ flags.disclaim_key_flags()  # what `define_names` defines is its caller's, whose
 __all__ = ["define_names", "run", "sentence", "status"]
 
 
-def run(main: Callable[[], None], argv: list[str] | None = None) -> None:
-    """As `data_prep.cli.run`, for a command that computes: see `host_memory` and `activity`."""
+def run(
+    main: Callable[[], None],
+    argv: list[str] | None = None,
+    *,
+    check: Callable[[], object] = lambda: None,
+) -> None:
+    """As `data_prep.cli.run`, for a command that computes: see `host_memory` and `activity`.
+
+    Args:
+      main: the command.
+      argv: as there.
+      check: raises where the flags contradict each other or the data; called before JAX is
+        imported, for which a mistake should not wait.
+    """
 
     def computing() -> None:
+        check()
         host_memory.keep_freed()
         with activity.told():
             main()

@@ -115,11 +115,8 @@ def _texts(config: ConfigDict):
     except (ValueError, OSError) as error:
         yield f"data.perturb: {error}"
         return
-    if draws.views > 1 and not (draws.redraw or draws.synonyms):
-        yield (
-            f"data.text_views={draws.views} with data.redraw_text=False are one text {draws.views} "
-            "times: set a probability of data.perturb, or data.redraw_text=True"
-        )
+    if fault := draws.fault(further=True):
+        yield fault
 
 
 def _augment(config: ConfigDict):
