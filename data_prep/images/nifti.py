@@ -4,6 +4,7 @@ import importlib.util
 import logging
 import pathlib
 import warnings
+from typing import Any
 
 import numpy as np
 
@@ -40,7 +41,7 @@ def read(path: pathlib.Path) -> VoxelGrid:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            image = nibabel.load(path)
+            image: Any = nibabel.load(path)
             header, affine = image.header, np.asarray(image.affine, np.float64)[:3, :3]
             # One volume of a series of one.
             shape = tuple(int(size) for size in image.shape)
