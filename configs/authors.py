@@ -69,6 +69,6 @@ def base_config(name: str, encoder: str, variant: str, head: str, size: str):
     if size == "quick":
         data.augment.update(scale_up=0.025, gamma=0.0)
         model.feature_dim = 64
-        model.image_encoder.variant = "XS"
+        model.image_encoder.variant = "XS-deep" if variant == "B" else "XS"
         model.text_encoder.pooling = "mean_with_padding"
     return config
