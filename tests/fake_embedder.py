@@ -82,6 +82,8 @@ def with_own_task(split: EmbeddedSplit) -> EmbeddedSplit:
 class FakeEmbedder:
     """Serves given splits; its text encoder knows negation and nothing else."""
 
+    has_shared_features = False
+
     def __init__(self, level_prefix: bool = False, **splits: EmbeddedSplit):
         self._splits = splits
         self.splits = tuple(splits)
@@ -93,17 +95,13 @@ class FakeEmbedder:
     def columns(self, split: str) -> EmbeddedSplit:
         return self._splits[split]
 
-    def encode_text(self, state, texts: list[str]) -> np.ndarray:
+    def encode_text(self, state, texts: list[str], output: str = "text_embeds") -> np.ndarray:
         embeds = np.zeros((len(texts), EMBED))
         denied = [re.search(r"\b(no|normal|unremarkable)\b", text.lower()) for text in texts]
         embeds[:, 0] = np.where(np.array(denied, bool), -1, 1)
         embeds[:, 1] = [len(text) / 100 for text in texts]
-        return unit(embeds)
-
-    def texts(self, state, texts: list[str]) -> dict[str, np.ndarray]:
-        """Features of as many numbers as those of `make_split`'s reports."""
-        embeds = self.encode_text(state, texts)
-        return {"text_embeds": embeds, "text_features": 3 * embeds}
+        # Features have as many numbers as those of `make_split`'s reports.
+        return unit(embeds) * {"text_embeds": 1, "text_features": 3}[output]
 
     def logit_scale(self, state) -> float:
         return LOGIT_SCALE

@@ -8,7 +8,6 @@ import pytest
 
 from lumbarclip_jax.authors_protocol import answers, measuring, page, plan
 from lumbarclip_jax.evaluators.predictions_file import Kept, save_kept
-from tests.conftest import REPOSITORY
 from tests.planted_runs import planned, predictions
 
 PATIENTS = np.repeat([f"p{n:02d}" for n in range(40)], 3)
@@ -173,7 +172,7 @@ def test_a_run_is_measured_once_for_each_task(tmp_path, monkeypatch):
     monkeypatch.setattr(measuring, "_by_embeddings", by_embeddings)
     monkeypatch.setattr(measuring, "_fine_tuned", lambda *arguments: ALWAYS_YES)
     for task in ("lbp", "lbp", "pain", "lbp"):
-        found = measuring.of_run(run, tmp_path / "answers", task, "test")
+        found = measuring.of_run(run, tmp_path / "answers", task, "test", [])
         assert set(found) == {"image", "image_and_report", "finetuned"}
         np.testing.assert_array_equal(found["image"].probabilities, PERFECT.probabilities)
         np.testing.assert_array_equal(found["finetuned"].labels, LABELS)
@@ -188,7 +187,7 @@ def test_a_fine_tune_that_fails_is_told_with_its_last_words(tmp_path, monkeypatc
     with pytest.raises(
         ValueError, match=r"the fine-tune of .*vit_mlp_seed0 ended with 1: error: no"
     ):
-        measuring._fine_tuned(run, tmp_path, "lbp", "test")
+        measuring._fine_tuned(run, tmp_path, "lbp", "test", [])
 
 
 def test_a_fine_tune_is_that_of_the_command(tmp_path, monkeypatch):
@@ -207,9 +206,10 @@ def test_a_fine_tune_is_that_of_the_command(tmp_path, monkeypatch):
         return Done
 
     monkeypatch.setattr(measuring.subprocess, "run", command)
-    found = measuring._fine_tuned(run, tmp_path, "lbp", "test")
+    found = measuring._fine_tuned(run, tmp_path, "lbp", "test", ["--recipe.epochs=2"])
     np.testing.assert_array_equal(found.probabilities, PERFECT.probabilities)
     assert {f"--workdir={run.folder}", "--task=lbp", "--split=test", "--seed=2"} <= set(given)
+    assert given[-1] == "--recipe.epochs=2"
 
 
 def test_the_facts_are_those_of_the_data_and_the_runs(tmp_path):
@@ -229,14 +229,20 @@ def test_the_facts_are_those_of_the_data_and_the_runs(tmp_path):
 
 # ml_collections loads run files so; main, which has no warnings as errors, does too.
 @pytest.mark.filterwarnings("ignore:the load_module:DeprecationWarning")
-@pytest.mark.skipif(
-    not list((REPOSITORY / "configs").glob("authors_*.py")), reason="their run files are not here"
-)
 def test_its_runs_are_six_of_every_objective(tmp_path):
-    runs = plan.planned(["labels", "clip"], size="quick", seeds=2, data_dir="a/set", out=tmp_path)
+    runs = plan.planned(
+        ["labels", "clip"],
+        "configs/authors_{resnet,swin_t,swin_b}_{linear,mlp}.py",
+        size="quick",
+        seeds=2,
+        data_dir="a/set",
+        overrides=["--config.total_steps=9"],
+        out=tmp_path,
+    )
     assert {name: len(of) for name, of in runs.items()} == {"labels": 12, "clip": 12}
     weights = {
         name: {run.config["objective"]["clip"]["weight"] for run in of} for name, of in runs.items()
     }
     assert weights == {"labels": {0.0}, "clip": {1.0}}
+    assert all(run.config["total_steps"] == 9 for of in runs.values() for run in of)
     assert all(run.folder.parent == tmp_path / "clip" / "runs" for run in runs["clip"])
