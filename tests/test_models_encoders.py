@@ -275,7 +275,7 @@ def test_bicubic_matrix():
         (lambda: vit_sizes("B"), "ViT variant 'B' has no patch size: write size/patch"),
         (lambda: vit_sizes("H/14"), "ViT variant 'H' is not one of XS, Ti, S, B, L"),
         (lambda: bert_sizes("huge"), "BERT variant 'huge' is not one of tiny"),
-        (lambda: swin_sizes("H"), "Swin variant 'H' is not one of XS, T, S, B, L"),
+        (lambda: swin_sizes("H"), "Swin variant 'H' is not one of XS, XS-deep, T, S, B, L"),
         (
             lambda: resnet_sizes("26"),
             "ResNet variant '26' is not one of XS, small, 18, 34, 50",
