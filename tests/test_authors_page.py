@@ -52,6 +52,16 @@ def first(text: str) -> str:
     return " ".join(text.partition("\n- ")[0].split())
 
 
+def test_what_was_answered_by_patient_has_no_table_by_image(tmp_path):
+    by_patient = ALWAYS_YES.by_patient()
+    lines = blind() + of_model("resnet_mlp", image=PERFECT, finetuned=by_patient)
+    text = written(lines, tmp_path)
+    assert text.partition("### Image encoder, fine-tuned")[2].count("| by ") == 1
+    assert text.partition("### Image features, linear")[2].count("| by ") == 3
+    rows = csv.DictReader((tmp_path / "answers.csv").read_text().splitlines())
+    assert {row["unit"] for row in rows if row["way"] == "finetuned"} == {"patient"}
+
+
 def test_the_page_without_models(tmp_path):
     text = written(blind(), tmp_path)
     said = first(text)

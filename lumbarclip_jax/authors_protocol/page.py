@@ -68,16 +68,16 @@ class Contrast:
 def line_of(
     way: str, seeds: Sequence[Predictions], resamples: int, *, objective: str = "", model: str = ""
 ) -> Line:
-    """The mean over the seeds, with intervals over patients, by image and by patient.
+    """The mean over the seeds, with intervals over patients, by patient and, of answers about
+    images, by image.
 
     Raises:
       ValueError: the seeds answered other rows.
     """
     name = f"{objective} {model} {way}"
-    numbers = {
-        "image": sample_predictions(seeds, name, resamples),
-        "patient": sample_predictions([of.by_patient() for of in seeds], name, resamples),
-    }
+    numbers = {"patient": sample_predictions([of.by_patient() for of in seeds], name, resamples)}
+    if seeds[0].image_id.astype(bool).any():  # else a fine-tune has answered by patient
+        numbers["image"] = sample_predictions(seeds, name, resamples)
     return Line(way, numbers, objective, model, len(seeds))
 
 
@@ -175,9 +175,9 @@ def _csv(lines: Sequence[Line]) -> str:
     writer = csv.writer(text)
     writer.writerow(["objective", "model", "way", "seeds", "unit", "metric", *names])
     for line in lines:
-        for unit in UNITS:
+        for unit, numbers in line.numbers.items():
             for metric in METRICS:
-                of = line.numbers[unit][metric]
+                of = numbers[metric]
                 values = (of.value, *of.interval, of.seed_deviation)
                 row = [line.objective, line.model, line.way, line.seeds, unit, metric]
                 writer.writerow([*row, *(f"{value:.6g}" for value in values)])

@@ -73,14 +73,15 @@ def facts(manifest: Mapping[str, Any], runs: Sequence[PlannedRun]) -> list[str]:
         sorted({_field(run.config, name) for run in runs})
         for name in ("total_steps", "data.global_batch_size", "data.image_size_px")
     )
+    seeds = len({run.seed for run in runs})
     apart = manifest.get("report_groups_apart", 0)
     return [
         f"Data: {manifest['source']}; patients: {each}; images: {views}. The authors had T2, too.",
         f"{apart} reports that are word for word the same are in several splits, as the authors' "
         "split has their patients.",
         f"Training: {_or(steps)} steps of {_or(batch)} pairs, images of {_or(side)} px, from new "
-        "weights unless the command says otherwise; numbers are means over "
-        f"{len({run.seed for run in runs})} seeds.",
+        "weights unless the command says otherwise; "
+        + (f"numbers are means over {seeds} seeds." if seeds > 1 else "one seed of each."),
     ]
 
 
