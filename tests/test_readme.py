@@ -50,6 +50,7 @@ ELSEWHERE = {
 EXPLAINED = {
     r"tasks skipped, for want of labelled patients": "few of 40 patients are tested",
     r"probes of .* stopped before": "features of four steps separate few patients in any way",
+    r"reports are in several splits": "a table of splits may have patients of one report anywhere",
     r"git would take along": "the data set lies in a work tree, if the temporary folder does",
 }
 
