@@ -16,7 +16,7 @@ FURTHER = {
 EXAMPLES = (
     {"path": "p1/t2.png", "patient": "P1", "sequence": "T2", "report": "Disc bulge at L4-L5."},
     {"path": "p2/t2.nii.gz", "patient": "P2", "plane": "sagittal", "sequence": "T2", "slice": "7"},
-    {"path": "p3/l45.dcm", "patient": "P3", "study": "2024", "level": "L4-L5"},
+    {"path": "p3/l45.dcm", "patient": "P3", "study": "2024", "level": "L4/5"},
 )
 LABELS = ({"back_pain": "1", "worst_grade": "3"}, {"back_pain": "0", "worst_grade": "1"}, {})
 
