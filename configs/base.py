@@ -38,6 +38,13 @@ def get_config() -> ConfigDict:
     data.one_level_a_batch = True  # all pairs of a batch show one disc level, see data/pipeline.py
     # Probability that a training text keeps a sentence: 1.0 = all, 0.0 = one is drawn.
     data.keep_sentence = 0.7
+    # V, images that a pair is trained with; a contrastive loss is the mean over them.
+    data.image_views = 1
+    # What the second and further ones are drawn from, of the same study: same (the image augmented
+    # anew) | neighbour (another slice of its level and sequence) | sequence (its level in another)
+    # | level (another level of its sequence) | plane (axial beside sagittal). Where a study has
+    # none of them it is the same image.
+    data.other_images = ("same",)
     # W, texts that a pair is trained with; a contrastive loss is the mean over them.
     data.text_views = 1
     # Draw these from all texts of a record, as of its report alone; where a data set has more.
@@ -133,6 +140,21 @@ def get_config() -> ConfigDict:
     objective.siglip = siglip = ConfigDict()  # needs model.logit_bias_init
     siglip.weight = 0.0
     siglip.schedule = ()
+
+    # Contrast among the images of a study, and among its texts: CXR-CLIP. They need 2 image_views,
+    # and 2 text_views, or more.
+    objective.icl = icl = ConfigDict()
+    icl.weight = 0.0
+    icl.schedule = ()
+    objective.tcl = tcl = ConfigDict()
+    tcl.weight = 0.0
+    tcl.schedule = ()
+    # Supervised contrast: images and texts of one class are near each other.
+    objective.sup_con = sup_con = ConfigDict()
+    sup_con.weight = 0.0
+    sup_con.schedule = ()
+    sup_con.task = ""  # whose classes; "" = every pair is one
+    sup_con.temperature = 0.1
 
     config.optim = optim = ConfigDict()
     optim.lr = 1e-4  # peak learning rate

@@ -34,7 +34,7 @@ CONFIGS = flags.DEFINE_string(
 TASK = flags.DEFINE_string("task", "lbp", "task of two classes of patients")
 SIZE = flags.DEFINE_enum("size", "full", ["full", "quick"], "size of all runs")
 SEEDS = flags.DEFINE_integer("seeds", 3, "runs of each config, with seeds from 0 on", 1)
-JOBS = flags.DEFINE_integer("jobs", 1, "runs at a time", 1)
+JOBS = flags.DEFINE_integer("jobs", 1, "runs that are trained or measured at a time", 1)
 RESAMPLES = flags.DEFINE_integer("resamples", 1000, "bootstrap resamples of patients", 100)
 OBJECTIVES = cli.define_names(
     "objectives", ["labels", "soft_clip", "clip"], ("labels", "soft_clip", "clip"), "some of"
@@ -50,7 +50,7 @@ def main(overrides: list[str], recipe: list[str], command: str) -> None:
     from lumbarclip_jax.authors_protocol import answers, measuring, page, plan
     from lumbarclip_jax.data.dataset import Dataset
     from lumbarclip_jax.data.tasks import named
-    from lumbarclip_jax.sweep.runner import is_complete, train
+    from lumbarclip_jax.sweep.runner import train
 
     dataset = Dataset(DATA_DIR.value, check_shards=True)
     named([TASK.value], dataset.tasks, DATA_DIR.value)
@@ -75,21 +75,14 @@ def main(overrides: list[str], recipe: list[str], command: str) -> None:
         log.info("stopped; the same command continues")
         sys.exit(1)
     lines = [page.line_of(way, [of], RESAMPLES.value) for way, of in blind.items()]
-    for objective, planned in runs.items():
-        for model in dict.fromkeys(run.model for run in planned):
-            done = [run for run in planned if run.model == model and is_complete(run)]
-            place = folder / objective / measuring.FOLDER
-            seeds = [measuring.of_run(run, place, TASK.value, SPLIT, recipe) for run in done]
-            lines += [
-                page.line_of(
-                    way,
-                    [of[way] for of in seeds],
-                    RESAMPLES.value,
-                    objective=objective,
-                    model=model,
-                )
-                for way in (seeds[0] if seeds else ())
-            ]
+    measured = measuring.of_runs(runs, folder, TASK.value, SPLIT, recipe, JOBS.value)
+    for (objective, model), seeds in measured.items():
+        lines += [
+            page.line_of(
+                way, [of[way] for of in seeds], RESAMPLES.value, objective=objective, model=model
+            )
+            for way in seeds[0]
+        ]
     paths = page.write(
         lines,
         out,

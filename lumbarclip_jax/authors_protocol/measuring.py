@@ -4,7 +4,8 @@ import logging
 import pathlib
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 from lumbarclip_jax.authors_protocol import answers
 from lumbarclip_jax.evaluators import predictions_file
@@ -13,11 +14,42 @@ from lumbarclip_jax.evaluators.names import Name
 from lumbarclip_jax.evaluators.predictions_file import Kept
 from lumbarclip_jax.run_folder.run import load_run
 from lumbarclip_jax.sweep.plan import PlannedRun
+from lumbarclip_jax.sweep.runner import is_complete
 
 log = logging.getLogger(__name__)
 
 FOLDER = "answers"
 FINETUNE = (sys.executable, "-m", "lumbarclip_jax.finetune")
+
+
+def of_runs(
+    runs: Mapping[str, Sequence[PlannedRun]],
+    folder: pathlib.Path,
+    task: str,
+    split: str,
+    recipe: Sequence[str],
+    jobs: int,
+) -> dict[tuple[str, str], list[dict[str, Predictions]]]:
+    """What the complete runs of each objective answer, `jobs` at a time; see `of_run`.
+
+    Returns:
+      Objective and model -> the answers of each of its seeds.
+
+    Raises:
+      ValueError: as `of_run`.
+    """
+    done = [(objective, run) for objective, of in runs.items() for run in of if is_complete(run)]
+
+    def measured(objective: str, run: PlannedRun) -> dict[str, Predictions]:
+        return of_run(run, folder / objective / FOLDER, task, split, recipe)
+
+    found: dict[tuple[str, str], list[dict[str, Predictions]]] = {}
+    with ThreadPoolExecutor(jobs) as pool:
+        for (objective, run), of in zip(
+            done, pool.map(lambda of: measured(*of), done), strict=True
+        ):
+            found.setdefault((objective, run.model), []).append(of)
+    return found
 
 
 def of_run(

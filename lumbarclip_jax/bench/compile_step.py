@@ -13,7 +13,7 @@ import lumbarclip_jax
 from lumbarclip_jax import sharding
 from lumbarclip_jax.bench.absent import compiler, devices_of
 from lumbarclip_jax.bench.chips import Chip, Gpu, chip_of
-from lumbarclip_jax.bench.flops import StepFlops, step_flops
+from lumbarclip_jax.bench.flops import StepFlops, step_flops, views_of
 from lumbarclip_jax.bench.hlo import Program
 from lumbarclip_jax.bench.roofline import roofline
 from lumbarclip_jax.data import fields
@@ -122,7 +122,7 @@ def _lower(config: ConfigDict, mesh: Mesh, vocab_size: int):
     pairs, tokens = config.data.global_batch_size, config.data.max_tokens
     batch = {}
     for field in Objective(config.objective).fields:
-        shape, dtype = fields.shape(field, STORED_SIZE_PX, tokens)
+        shape, dtype = fields.shape(field, STORED_SIZE_PX, tokens, views_of(config))
         batch[field] = abstract((pairs, *shape), dtype, sharding.BATCH)
     scalar = abstract((), jnp.float32, PartitionSpec())
     key = abstract((), KEY_SHAPE.dtype, PartitionSpec())

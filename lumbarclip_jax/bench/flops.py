@@ -49,23 +49,30 @@ class StepFlops:
 
 def step_flops(config: ConfigDict, batch: int, channels: int = 1) -> StepFlops:
     """FLOPs of one step of a run config on `batch` pairs of images with `channels` channels."""
-    model, data = config.model, config.data
+    model, data, views = config.model, config.data, views_of(config)
     image = image_forward(model.image_encoder, data.image_size_px, channels)
     text = text_forward(model.text_encoder, data.max_tokens)
     widths = (image_width(model.image_encoder), _text_sizes(model.text_encoder)["width"])
-    heads = sum(
+    heads = [
         2 * width * model.feature_dim
         + projection_forward(kind, model.feature_dim or width, model.embed_dim)
         for kind, width in zip(projection_kinds(model.projection), widths, strict=True)
-    )
-    forward = batch * (image.total + text.total + heads)
+    ]
+    towers = zip(views, (image, text), heads, strict=True)
+    forward = batch * sum(count * (tower.total + head) for count, tower, head in towers)
+    blocks = views[0] * image.blocks + views[1] * text.blocks
     accumulated = config.optim.accumulation_steps > 1
     return StepFlops(
         model=3 * forward,
-        loss=Objective(config.objective).flops(batch, model.embed_dim),
-        remat=batch * (image.blocks + text.blocks) if model.remat else 0.0,
+        loss=Objective(config.objective).flops(batch, model.embed_dim, views),
+        remat=batch * blocks if model.remat else 0.0,
         accumulation=forward if accumulated else 0.0,
     )
+
+
+def views_of(config: ConfigDict) -> tuple[int, int]:
+    """Images and texts of a pair."""
+    return config.data.image_views, config.data.text_views
 
 
 def image_forward(encoder: ConfigDict, size_px: int, channels: int) -> Forward:

@@ -14,7 +14,7 @@ from data_prep.records.manifest import VOCABULARY
 from lumbarclip_jax import sharding
 from lumbarclip_jax.bench import timing
 from lumbarclip_jax.bench.chips import BF16_FLOPS_PER_S
-from lumbarclip_jax.bench.flops import step_flops, text_forward
+from lumbarclip_jax.bench.flops import step_flops, text_forward, views_of
 from lumbarclip_jax.bench.ladder_rungs import Batch, build_rungs, gemm_tasks
 from lumbarclip_jax.bench.machine import describe
 from lumbarclip_jax.bench.products import Product, model_products
@@ -136,7 +136,7 @@ def _random_batch(
 ) -> Batch:
     batch = {}
     for field in Objective(config.objective).fields:
-        shape, dtype = fields.shape(field, STORED_SIZE_PX, config.data.max_tokens)
+        shape, dtype = fields.shape(field, STORED_SIZE_PX, config.data.max_tokens, views_of(config))
         high = {"images": 256, "input_ids": vocab_size, "report_group": rows}.get(field, 2)
         batch[field] = rng.integers(high, size=(rows, *shape)).astype(dtype)
     batch["attention_mask"] = np.ones_like(batch["attention_mask"])

@@ -81,16 +81,25 @@ def of_drawn(
     return made
 
 
-def shape(field: str, side_px: int, tokens: int) -> tuple[tuple[int, ...], type]:
-    """Shape behind the batch and type of a field, with one view of slices and texts of a size.
+def shape(
+    field: str, side_px: int, tokens: int, views: tuple[int, int] = (1, 1)
+) -> tuple[tuple[int, ...], type]:
+    """Shape behind the batch and type of a field, of slices and texts of a size.
+
+    Args:
+      field: see the top of the module.
+      side_px: of a stored slice.
+      tokens: of a text.
+      views: images and texts of a pair.
 
     Raises:
       ValueError: a field of a task that is a data set's own.
     """
+    images, texts = views
     if field == IMAGES:
-        return (1, side_px, side_px, 1), np.uint8
+        return (images, side_px, side_px, 1), np.uint8
     if field in TOKENS:
-        return (1, tokens), np.int32
+        return (texts, tokens), np.int32
     if field == LEVEL:
         return (len(LEVELS),), np.float32
     of = field.removeprefix(OF_TEXT)
@@ -99,8 +108,16 @@ def shape(field: str, side_px: int, tokens: int) -> tuple[tuple[int, ...], type]
         return (), np.int32
     if of.removeprefix(form) not in TASKS:
         raise ValueError(f"the size of {field!r} is known to its data set alone")
-    made = of_labels(of, np.zeros((1,) if of != field else (), np.int32), TASKS)
+    made = of_labels(of, np.zeros((texts,) if of != field else (), np.int32), TASKS)
     return made.shape, made.dtype.type
+
+
+def is_of_level(field: str, tasks: Mapping[str, Task]) -> bool:
+    """Whether a field is known of the disc that an image shows, and not of its patient."""
+    of = field.removeprefix(OF_TEXT)
+    form = next((form for form in OF_TASK if of.startswith(form)), "")
+    name = of.removeprefix(form)
+    return field == LEVEL or bool(form and name in tasks and tasks[name].unit != "patient")
 
 
 def one_hot(level: np.ndarray) -> np.ndarray:

@@ -11,6 +11,7 @@ from ml_collections import ConfigDict
 from lumbarclip_jax.data import fields as batch_fields
 from lumbarclip_jax.data.batch_reader import BatchReader
 from lumbarclip_jax.data.dataset import Dataset, read_text, texts_of, with_level
+from lumbarclip_jax.data.image_draws import OF_ANOTHER_LEVEL, ONE_IMAGE, SAME, ImageDraws, Studies
 from lumbarclip_jax.data.sources import PartialSource, Rows
 from lumbarclip_jax.data.text_draws import WHOLE_REPORT, Drawn, TextDraws
 from lumbarclip_jax.data.token_buckets import CHUNK, cut, divide_by_length, token_lengths
@@ -33,7 +34,8 @@ def pipeline_options(config: ConfigDict) -> dict[str, Any]:
         "prefetch_batches",
     )
     options = {name: config.data[name] for name in names}
-    return {"seed": config.seed, "text_draws": TextDraws.of(config.data), **options}
+    draws = {"image_draws": ImageDraws.of(config.data), "text_draws": TextDraws.of(config.data)}
+    return {"seed": config.seed, **draws, **options}
 
 
 def train_iterator(
@@ -46,6 +48,7 @@ def train_iterator(
     level_prefix: bool = True,
     one_level_a_batch: bool = False,
     token_buckets: Sequence[int] = (),
+    image_draws: ImageDraws = ONE_IMAGE,
     text_draws: TextDraws = WHOLE_REPORT,
     read_threads: int,
     prefetch_batches: int,
@@ -62,8 +65,9 @@ def train_iterator(
     new permutation; the rows that do not fill a last batch are left out of that epoch.
 
     With `one_level_a_batch`, pairs are told apart by what they show and not by their disc level,
-    which is written in the text and easily seen in the image. `text_draws` says what of the texts
-    of a record makes the W of a pair.
+    which is written in the text and easily seen in the image. `image_draws` says which V images of
+    a study are those of a pair, `text_draws` what of the texts of a record makes its W. What is
+    known of an image, such as its level and its labels, is known of the first.
 
     With `token_buckets`, lengths below the tokenizer's, the texts of a batch are those of records
     whose longest text falls into one bucket, and are padded to it: T is then one of a few lengths.
@@ -74,13 +78,13 @@ def train_iterator(
     fields there needs to be no tokenizer.
 
     Yields dicts of the `fields`, and reads nothing of a record that none of them is made of:
-    `images` uint8 [b, V, S, S, 1], `input_ids` and `attention_mask` int32 [b, W, T], with V = 1
-    view of the image and W of the text of a pair, and those of `data.fields` [b, ...]; b =
-    global_batch_size / process_count.
+    `images` uint8 [b, V, S, S, 1], `input_ids` and `attention_mask` int32 [b, W, T], and those of
+    `data.fields` [b, ...]; b = global_batch_size / process_count.
 
     Raises:
       ValueError: the batch is larger than the split, or than each of its levels, or does not divide
-        over the processes; the data set cannot give a field, or no second text of a pair.
+        over the processes; the data set cannot give a field, or no second text of a pair; the
+        images of a pair show several levels, and a field is of one.
     """
     constants = batch_fields.constants(dataset.columns(split), fields)
     has_texts = bool(set(fields) & set(batch_fields.TOKENS))
@@ -89,6 +93,10 @@ def train_iterator(
         raise ValueError(fault)
     source = dataset.partial_source(split, (*batch_fields.features(fields), *further))
     used = np.arange(len(source)) if rows is None else rows
+    studies = None
+    if batch_fields.IMAGES in fields and image_draws.views > 1:
+        studies = _studies(dataset, split, used, image_draws, fields)
+        others = dataset.partial_source(split, ("image",))
     if global_batch_size > len(used):
         raise ValueError(
             f"a batch of {global_batch_size} is larger than the {len(used)} images of the "
@@ -109,7 +117,12 @@ def train_iterator(
         constant = {name: values[indices[own]] for name, values in constants.items()}
         batch = {name: values for name, values in constant.items() if name in fields}
         if batch_fields.IMAGES in fields:
-            batch[batch_fields.IMAGES] = np.stack([record["image"] for record in records])[:, None]
+            images = [[record["image"]] for record in records]
+            if studies:
+                for row, seed, views in zip(indices[own].tolist(), seeds, images, strict=True):
+                    further = image_draws(studies(row), seed)
+                    views += [record["image"] for record in others.__getitems__(further)]
+            batch[batch_fields.IMAGES] = np.array(images)
         if has_texts:
             drawn = [
                 text_draws(texts_of(record), seed)
@@ -157,6 +170,34 @@ def train_iterator(
         weights=[len(part) for part in parts],
     ).random_map(load, seed=seed)
     return BatchReader(batches, read_threads, read_processes, prefetch_batches)
+
+
+def _studies(
+    dataset: Dataset,
+    split: str,
+    used: np.ndarray,
+    image_draws: ImageDraws,
+    fields: Sequence[str],
+) -> Studies:
+    """Where the further images of a pair are found; how many there are none of is in the log."""
+    if set(image_draws.others) & set(OF_ANOTHER_LEVEL):
+        for field in fields:
+            if batch_fields.is_of_level(field, dataset.tasks):
+                raise ValueError(
+                    f"the objective reads {field!r}, which is of the level of the first image, and "
+                    f"data.other_images={image_draws.others} shows other levels beside it: leave "
+                    f"out {' and '.join(OF_ANOTHER_LEVEL)}, or the term that reads it"
+                )
+    studies = Studies(dataset.columns(split), used)
+    if (alone := studies.alone(image_draws.others)) and image_draws.others != (SAME,):
+        log.info(
+            "%d of %d images have no other of data.other_images=%s in their study, and are their "
+            "own second view",
+            alone,
+            len(used),
+            image_draws.others,
+        )
+    return studies
 
 
 def _longest(source: PartialSource | Rows, tokenizer: Tokenizer, level_prefix: bool) -> np.ndarray:

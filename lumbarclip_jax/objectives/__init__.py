@@ -13,6 +13,9 @@ TERMS = {
     "soft_clip": "lumbarclip_jax.objectives.soft_clip:SoftClip",
     "clip": "lumbarclip_jax.objectives.clip:Clip",
     "siglip": "lumbarclip_jax.objectives.siglip:SigLip",
+    "icl": "lumbarclip_jax.objectives.icl:Icl",
+    "tcl": "lumbarclip_jax.objectives.tcl:Tcl",
+    "sup_con": "lumbarclip_jax.objectives.sup_con:SupCon",
     "labels": "lumbarclip_jax.objectives.labels:Labels",
 }
 # Of every term in a config, beside its own settings.

@@ -6,19 +6,17 @@ from typing import Any
 from jaxtyping import Array, Float
 
 from lumbarclip_jax.losses.clip import clip_loss
-from lumbarclip_jax.objectives.contrast import Contrast, Pairs
+from lumbarclip_jax.objectives.contrast import ImageText, Pairs
 from lumbarclip_jax.objectives.term import Batch, Params
 
 
 @dataclasses.dataclass(frozen=True)
-class Clip(Contrast):
+class Clip(ImageText):
     """`losses.clip`."""
+
+    units = 4 + 8  # those of soft CLIP with hard targets alone
 
     def of_pairs(
         self, params: Params, pairs: Pairs, batch: Batch, form: dict[str, Any]
     ) -> Float[Array, ""]:
         return clip_loss(*pairs, params["logit_scale"], **form)
-
-    def flops(self, batch_size: int, embed_dim: int) -> float:
-        """Those of soft CLIP with hard targets alone."""
-        return (4 + 8) * batch_size**2 * embed_dim

@@ -110,9 +110,9 @@ class Objective:
         parts = [_weighted(each, values[each.name], progress) for each in self.terms]
         return sum(parts[1:], start=parts[0]), values
 
-    def flops(self, batch_size: int, embed_dim: int) -> float:
+    def flops(self, batch_size: int, embed_dim: int, views: tuple[int, int] = (1, 1)) -> float:
         """Of all terms, forward and backward; see `Term.flops`."""
-        return sum(each.term.flops(batch_size, embed_dim) for each in self.terms)
+        return sum(each.term.flops(batch_size, embed_dim, views) for each in self.terms)
 
     def _is_compared(self, output: str) -> bool:
         """Whether the whole batch is needed of an output, and not single rows."""

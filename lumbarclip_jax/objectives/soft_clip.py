@@ -11,7 +11,7 @@ from lumbarclip_jax.data.fields import CLASSES, OF_TEXT, SIGNS
 from lumbarclip_jax.losses import TARGETS, Targets
 from lumbarclip_jax.losses.likeness import Kind, Likeness
 from lumbarclip_jax.losses.soft_clip import soft_clip_loss
-from lumbarclip_jax.objectives.contrast import Contrast, Pairs
+from lumbarclip_jax.objectives.contrast import ImageText, Pairs
 from lumbarclip_jax.objectives.term import Batch, Params, between, one_of
 
 # Forms of a likeness by labels: the field of a task that it is made of, and its kind.
@@ -23,7 +23,7 @@ LIKENESSES: dict[str, tuple[str, Kind]] = {
 
 
 @dataclasses.dataclass(frozen=True)
-class SoftClip(Contrast):
+class SoftClip(ImageText):
     """`losses.soft_clip`, which says what the settings do.
 
     With a `likeness` by labels, targets say how alike an image and a text are by what is known of
@@ -94,16 +94,15 @@ class SoftClip(Contrast):
             **form,
         )
 
-    def flops(self, batch_size: int, embed_dim: int) -> float:
-        """Of the loss in blocks, in units of B²E as `losses/soft_clip_blockwise.py` counts them.
+    @property
+    def units(self) -> float:
+        """Of the loss in blocks, as `losses/soft_clip_blockwise.py` counts them.
 
         Targets by labels have features of a few numbers: their products count nothing.
         """
         if self.hard_weight == 1.0 or self.likeness:
-            units = 4 + 8
-        else:
-            units = (8 if self.targets == "row" else 12) + (12 if self.detach_targets else 16)
-        return units * batch_size**2 * embed_dim
+            return 4 + 8
+        return (8 if self.targets == "row" else 12) + (12 if self.detach_targets else 16)
 
 
 def _fields(form: str, tasks: tuple[str, ...]) -> list[str]:

@@ -44,6 +44,7 @@ class Term:
     learned: tuple[str, ...] = ("logit_scale",)  # scalars of the model that it reads
     # Whether it needs no B×B matrix; without, batches have a limit, see `objective.DENSE_ROWS`.
     is_streamed: bool = False
+    least_views: tuple[int, int] = (1, 1)  # images and texts of a row that it can do with
 
     @property
     def reads(self) -> tuple[str, ...]:
@@ -72,9 +73,12 @@ class Term:
         """
         raise NotImplementedError
 
-    def flops(self, batch_size: int, embed_dim: int) -> float:
-        """Floating-point operations of the loss and its gradient; 0 beside those of encoders."""
-        del batch_size, embed_dim
+    def flops(self, batch_size: int, embed_dim: int, views: tuple[int, int] = (1, 1)) -> float:
+        """Floating-point operations of the loss and its gradient; 0 beside those of encoders.
+
+        `views` are the images and the texts of a pair.
+        """
+        del batch_size, embed_dim, views
         return 0.0
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
+from lumbarclip_jax.data.image_draws import ImageDraws
 from lumbarclip_jax.data.resplit import parse_fold
 from lumbarclip_jax.data.text_draws import TextDraws
 from lumbarclip_jax.evaluators import EVALUATORS
@@ -41,6 +42,7 @@ def _broken_rules(config: ConfigDict):
         "data.crop_px",
         "data.read_threads",
         "data.prefetch_batches",
+        "data.image_views",
         "data.text_views",
         "model.embed_dim",
         "optim.accumulation_steps",
@@ -64,7 +66,7 @@ def _broken_rules(config: ConfigDict):
     ):
         yield from in_range(config, field, low=0, high=1)
     yield from in_range(config, "data.max_tokens", low=3)
-    yield from _texts(config)
+    yield from _views(config)
     buckets = [3, *config.data.token_buckets, config.data.max_tokens]
     if config.data.token_buckets and any(a >= b for a, b in itertools.pairwise(buckets)):
         yield (
@@ -109,7 +111,9 @@ def _broken_rules(config: ConfigDict):
             yield f"the pattern {pattern!r} is not a regular expression ({error})"
 
 
-def _texts(config: ConfigDict):
+def _views(config: ConfigDict):
+    if fault := ImageDraws.of(config.data).fault(config.data.level_prefix):
+        yield fault
     try:
         draws = TextDraws.of(config.data)
     except (ValueError, OSError) as error:
@@ -145,6 +149,12 @@ def _objective(config: ConfigDict):
                 f"objective.{name} reads {', '.join(unknown)}, which a model of images and texts "
                 "does not give: train a classifier with lumbarclip_jax.finetune"
             )
+        for field, least in zip(("image_views", "text_views"), term.least_views, strict=True):
+            if config.data[field] < least:
+                yield (
+                    f"objective.{name} compares views, and data.{field}={config.data[field]} are "
+                    f"too few: set data.{field} to at least {least}"
+                )
         if "logit_bias" in term.learned and config.model.logit_bias_init is None:
             yield (
                 f"objective.{name} has a learned bias, so model.logit_bias_init must be a number: "

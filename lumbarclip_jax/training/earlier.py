@@ -11,6 +11,8 @@ LATER = {
     "data.token_buckets": [],
     "data.one_level_a_batch": True,
     "data.keep_sentence": 0.7,
+    "data.image_views": 1,
+    "data.other_images": ["same"],
     "data.text_views": 1,
     "data.further_texts": True,
     "data.redraw_text": True,
