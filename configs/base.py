@@ -109,6 +109,10 @@ def get_config() -> ConfigDict:
     model.logit_scale_init = math.log(1 / 0.07)  # log of 1 / temperature at the start
     model.logit_scale_max = math.log(100.0)  # the learned value is clipped to 0 .. this
     model.logit_bias_init = placeholder(float)  # start of SigLIP's bias (-10.0); None = no bias
+    # Heads of objective.labels on the image embeddings, filled from the data set: (task, classes).
+    model.heads = ConfigDict()
+    model.heads.tasks = ()
+    model.heads.cosine_scale = placeholder(float)  # by objective.labels.strategy
     model.remat = False  # recompute encoder blocks in the backward pass: less memory, more time
     # One compiled block for all layers: quicker to compile; recomputes all but weights' products.
     model.scan_layers = False
@@ -156,6 +160,13 @@ def get_config() -> ConfigDict:
     sup_con.task = ""  # whose classes; "" = every pair is one
     sup_con.temperature = 0.1
 
+    # Classification by the labels of tasks, by a strategy of lumbarclip_jax/losses/imbalance.
+    objective.labels = labels = ConfigDict()
+    labels.weight = 0.0
+    labels.schedule = ()
+    labels.tasks = ()  # of the data set
+    labels.strategy = "erm"
+
     config.optim = optim = ConfigDict()
     optim.lr = 1e-4  # peak learning rate
     optim.final_lr_fraction = 0.0  # of the peak, reached at total_steps
@@ -182,9 +193,10 @@ def get_config() -> ConfigDict:
 
     config.eval = evaluation = ConfigDict()
     evaluation.every_steps = 1_000  # validation split; 0 = never
-    # retrieval | zero_shot | zero_shot_features | linear_probe | few_shot | robustness |
-    # cross_sequence. Probes encode the training split too, robustness the measured one for every
-    # corruption and severity; zero_shot_features needs model.feature_dim.
+    # retrieval | zero_shot | zero_shot_features | linear_probe | few_shot | label_heads |
+    # robustness | cross_sequence. Probes encode the training split too, robustness the measured one
+    # for every corruption and severity; zero_shot_features needs model.feature_dim, label_heads
+    # objective.labels.
     evaluation.on_the_way = ("retrieval",)
     # What of it chooses the step that is measured and used, e.g.
     # "validation/retrieval/image_to_text_recall_at_5", with a "-" before it where less is better;

@@ -24,7 +24,13 @@ from lumbarclip_jax.report.page import write_report
 from lumbarclip_jax.run_folder import choice, lock, receipt, run
 from lumbarclip_jax.run_folder.checkpoints import Checkpointer
 from lumbarclip_jax.run_folder.files import METRICS_FILE
-from lumbarclip_jax.training import accumulation, config_check, train_step, warm_start
+from lumbarclip_jax.training import (
+    accumulation,
+    config_check,
+    label_heads,
+    train_step,
+    warm_start,
+)
 from lumbarclip_jax.training.model_state import measured
 
 log = logging.getLogger(__name__)
@@ -67,7 +73,11 @@ def train_and_evaluate(config: ConfigDict, workdir: str | pathlib.Path) -> dict[
     config, published = warm_start.adopt(config)
     vocabulary = published.vocabulary or dataset.folder / VOCABULARY
     tokenizer = Tokenizer(vocabulary, config.data.max_tokens, config.data.lowercase)
+    config = label_heads.adopt(config, dataset.tasks)
     objective = Objective(config.objective)
+    if config.model.heads.tasks:
+        counts = label_heads.counts(objective, dataset.columns("train"), dataset.tasks)
+        objective = Objective(config.objective, counts)
     local_batches = train_iterator(
         dataset,
         tokenizer,

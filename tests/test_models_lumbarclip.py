@@ -12,8 +12,7 @@ from ml_collections import ConfigDict
 from scipy.special import erf
 
 from lumbarclip_jax.models import LumbarCLIP, build_model, layers
-from lumbarclip_jax.models.lumbarclip import unit
-from lumbarclip_jax.models.projection import Projection
+from lumbarclip_jax.models.projection import Projection, unit
 from tests.golden.cases import random_variables
 
 ENCODERS = {

@@ -12,7 +12,7 @@ from lumbarclip_jax import sharding
 from lumbarclip_jax.data.dataset import Dataset
 from lumbarclip_jax.images import prepare_images
 from lumbarclip_jax.models import build_model
-from lumbarclip_jax.models.lumbarclip import unit
+from lumbarclip_jax.models.projection import unit
 from lumbarclip_jax.models.spatial import place_embeds, place_side_px
 from lumbarclip_jax.report.maps import central_square, draw_rows, make_maps, similarity_maps
 from lumbarclip_jax.training.model_state import ModelState

@@ -17,9 +17,10 @@ from lumbarclip_jax.bench.flops import StepFlops, step_flops, views_of
 from lumbarclip_jax.bench.hlo import Program
 from lumbarclip_jax.bench.roofline import roofline
 from lumbarclip_jax.data import fields
+from lumbarclip_jax.data.tasks import TASKS
 from lumbarclip_jax.models import build_model
 from lumbarclip_jax.objectives.objective import Objective
-from lumbarclip_jax.training import accumulation, config_check, train_step
+from lumbarclip_jax.training import accumulation, config_check, label_heads, train_step
 from lumbarclip_jax.training.model_state import KEY_SHAPE
 
 STORED_SIZE_PX = 320  # side of the slices of a data set built with the defaults
@@ -112,6 +113,7 @@ def _compile(lowered, chip: Chip, effort: float):
 
 
 def _lower(config: ConfigDict, mesh: Mesh, vocab_size: int):
+    config = label_heads.adopt(config, TASKS)
     model = build_model(config.model, vocab_size, train_step.compute_dtype(config))
     state, optimizer = train_step.abstract_train_state(model, config, mesh)
     step = train_step.make_train_step(model, optimizer, config, mesh)

@@ -14,10 +14,11 @@ from ml_collections import ConfigDict
 
 from lumbarclip_jax import sharding
 from lumbarclip_jax.bench.products import Product
+from lumbarclip_jax.data.tasks import TASKS
 from lumbarclip_jax.images import prepare_images
 from lumbarclip_jax.models import build_model
 from lumbarclip_jax.objectives.objective import Objective
-from lumbarclip_jax.training import train_step
+from lumbarclip_jax.training import label_heads, train_step
 from lumbarclip_jax.training.encoding import make_encode
 
 LR = 1e-6  # the weights hardly move: every repeat measures the same numbers
@@ -51,6 +52,7 @@ def build_rungs(
       batches: of this process, as `train_iterator` yields them. They come from memory, in turn.
       shards: starts `train_iterator` anew, nothing read ahead; None leaves that rung out.
     """
+    config = label_heads.adopt(config, TASKS)
     model = build_model(config.model, vocab_size, train_step.compute_dtype(config))
     state, optimizer = train_step.create_train_state(model, config, mesh)
     key = jax.random.key(config.seed)

@@ -16,7 +16,8 @@ class) is skipped; its counts show why, and one warning of the evaluator names a
 embeddings, texts and labels, `embedder.columns(split)` texts and labels without encoding anything,
 `embedder.encode_text(state, texts)` embeds other text, or gives its features, which are comparable
 with those of images where `embedder.has_shared_features`, `embedder.logit_scale(state)` is the log
-of 1 / temperature, `embedder.level_prefix` says whether texts begin with a disc level, and
+of 1 / temperature, `embedder.label_probabilities(state, split)` what `embedder.heads` say of
+tasks, `embedder.level_prefix` says whether texts begin with a disc level, and
 `embedder.splits` names the splits there are, and `embedder.images` and `embedder.changed` give and
 change pixels. All but `embedder` is numpy on the host.
 
@@ -34,6 +35,7 @@ EVALUATORS = {
     "zero_shot_features": "ZeroShotFeatures",
     "linear_probe": "LinearProbe",
     "few_shot": "FewShot",
+    "label_heads": "LabelHeads",
     "robustness": "Robustness",
     "cross_sequence": "CrossSequence",
 }

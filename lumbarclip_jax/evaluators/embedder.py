@@ -6,9 +6,11 @@ from typing import Any
 
 import jax
 import numpy as np
+from scipy.special import softmax
 
 from lumbarclip_jax import sharding
 from lumbarclip_jax.data.dataset import Columns, Dataset, with_level
+from lumbarclip_jax.data.fields import one_hot
 from lumbarclip_jax.data.tokenizer import Tokenizer
 
 
@@ -36,6 +38,8 @@ class Embedder:
       encode_text: (state, tokenizer output) -> dict of text_embeds, text_features.
       level_prefix: put the record's level before its report, as in training.
       has_shared_features: the features of both towers are of one width, see `model.feature_dim`.
+      heads: (task, number of classes) of the heads on image embeddings.
+      label_logits: (state, embeds [M, E], levels [M, L]) -> logits/<task> [M, K] of the heads.
     """
 
     def __init__(
@@ -49,6 +53,8 @@ class Embedder:
         batch_size: int,
         level_prefix: bool,
         has_shared_features: bool = False,
+        heads: tuple[tuple[str, int], ...] = (),
+        label_logits: Callable | None = None,
     ):
         self._encode_image = encode_image
         self._encode_text = encode_text
@@ -58,6 +64,8 @@ class Embedder:
         self._batch_size = batch_size
         self._level_prefix = level_prefix
         self.has_shared_features = has_shared_features
+        self.heads = heads
+        self._label_logits = label_logits
         self._kept: dict[str, EmbeddedSplit] = {}
         self._kept_step = -1
 
@@ -98,6 +106,16 @@ class Embedder:
     def logit_scale(self, state) -> float:
         """Log of 1 / temperature, as learnt."""
         return float(state.params["logit_scale"])
+
+    def label_probabilities(self, state, split: str) -> dict[str, np.ndarray]:
+        """What the heads say of a split: float64 [M, K] by task."""
+        assert self._label_logits, "there are heads"
+        embedded = self(state, split)
+        logits = self._label_logits(state, embedded.image_embeds, one_hot(embedded.level))
+        return {
+            name.removeprefix("logits/"): softmax(np.asarray(of, np.float64), axis=1)
+            for name, of in logits.items()
+        }
 
     def images(self, split: str, indices: Sequence[int] | np.ndarray) -> np.ndarray:
         """Pixels of the given rows, uint8 [K, S, S, 1]."""

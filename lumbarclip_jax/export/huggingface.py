@@ -58,6 +58,8 @@ def write(run: Run, folder: pathlib.Path) -> None:
         write_encoder(
             folder / name, getattr(run.model, name), variables, run.config.data.image_size_px
         )
+    # What is exported embeds; heads say classes of a data set's own.
+    params = {name: tree for name, tree in params.items() if not name.startswith("head_")}
     _write_tensors(folder / "projections.safetensors", {"params": params}, PROJECTIONS)
     _write_processor(folder / "image_encoder", run)
     _write_tokenizer(folder / "text_encoder", run)

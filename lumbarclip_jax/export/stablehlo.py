@@ -67,8 +67,9 @@ def write(run: Run, folder: pathlib.Path) -> None:
 
 
 def _without(weights: dict, tower: str) -> dict:
-    """The weights but those of one tower."""
-    return {path: array for path, array in weights.items() if f"/{tower}" not in path}
+    """The weights but those of one tower, and of heads for labels: a program embeds."""
+    left_out = (f"/{tower}", "/head_")
+    return {path: of for path, of in weights.items() if not any(part in path for part in left_out)}
 
 
 def _write_program(folder: pathlib.Path, function, weights: dict, *inputs) -> None:

@@ -4,15 +4,13 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float
 
-from lumbarclip_jax.models.lumbarclip import unit
+from lumbarclip_jax.models.label_head import Head, label_logits
 
 
 class ImageClassifier(nn.Module):
-    """Logits of several tasks from one encoder.
+    """Logits of several tasks from one encoder, see `label_head`.
 
-    Every head also sees which disc level an image shows, as it is known when an image is read: how
-    common a finding is differs by level, and without it the encoder must spend itself on telling
-    levels apart. Parameters lie under `encoder` and `head_<task>`.
+    Parameters lie under `encoder` and `head_<task>`.
     """
 
     encoder: nn.Module
@@ -33,23 +31,8 @@ class ImageClassifier(nn.Module):
         """Returns logits/<task> float32 [B, K]; `levels` are one-hot, or blends of these."""
         features = self.encoder(images, train=train)["pooled"].astype(jnp.float32)
         features = nn.Dropout(self.dropout, deterministic=not train)(features)
-        inputs = jnp.concatenate([features, levels], axis=1)
-        return {
-            f"logits/{task}": Head(classes, self.cosine_scale, name=f"head_{task}")(inputs)
+        heads = {
+            task: Head(classes, self.cosine_scale, name=f"head_{task}")
             for task, classes in self.heads
         }
-
-
-class Head(nn.Module):
-    """A linear layer, or scaled cosines of the angles to one vector a class."""
-
-    classes: int
-    cosine_scale: float | None
-
-    @nn.compact
-    def __call__(self, inputs: Float[Array, "B D"]) -> Float[Array, "B K"]:
-        if self.cosine_scale is None:
-            return nn.Dense(self.classes, name="linear")(inputs)
-        shape = (inputs.shape[1], self.classes)
-        kernel = self.param("kernel", nn.initializers.normal(1.0), shape)
-        return self.cosine_scale * jnp.matmul(unit(inputs), unit(kernel.T).T)
+        return label_logits(heads, features, levels)

@@ -5,13 +5,13 @@ from typing import Any
 
 import jax.numpy as jnp
 from flax import linen as nn
-from jax import lax
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Int
 
 from lumbarclip_jax.models.bert import Bert
+from lumbarclip_jax.models.label_head import Head, label_logits
 from lumbarclip_jax.models.layers import Dense
-from lumbarclip_jax.models.projection import Projection
+from lumbarclip_jax.models.projection import Projection, unit
 from lumbarclip_jax.models.resnet import ResNet
 from lumbarclip_jax.models.swin import Swin
 from lumbarclip_jax.models.variants import bert_sizes, resnet_sizes, swin_sizes, vit_sizes
@@ -27,6 +27,9 @@ class LumbarCLIP(nn.Module):
 
     The features of a tower are what its encoder pools or, where there are the linear layers
     `image_reduction` and `text_reduction`, what these make of it; the projections sit on them.
+
+    Heads on the image embeddings, `head_<task>`, say classes of images where an objective trains
+    on labels, too.
     """
 
     image_encoder: nn.Module
@@ -37,10 +40,17 @@ class LumbarCLIP(nn.Module):
     logit_bias_init: float | None = None
     image_reduction: nn.Module | None = None
     text_reduction: nn.Module | None = None
+    heads: tuple[tuple[str, int], ...] = ()  # (task, number of classes)
+    cosine_scale: float | None = None  # of the heads, see `Head`
 
-    takes = ("images", "input_ids", "attention_mask")  # fields of a batch, see `data.fields`
+    @property
+    def takes(self) -> tuple[str, ...]:
+        """Fields of a batch, see `data.fields`."""
+        return ("images", "input_ids", "attention_mask", *(["level"] if self.heads else []))
 
     def setup(self) -> None:
+        for task, classes in self.heads:
+            setattr(self, f"head_{task}", Head(classes, self.cosine_scale))
         self.logit_scale = self.param(
             "logit_scale", nn.initializers.constant(self.logit_scale_init), ()
         )
@@ -54,13 +64,17 @@ class LumbarCLIP(nn.Module):
         images: Float[Array, "B H W C"],
         input_ids: Int[Array, "M T"],
         attention_mask: Int[Array, "M T"],
+        levels: Float[Array, "B L"] | None = None,
         *,
         train: bool = False,
     ) -> dict[str, Array]:
         """Returns image_embeds [B, E] and text_embeds [M, E] of unit length, image_features [B, D],
-        text_features [M, D'], logit_scale and, where there is one, logit_bias."""
+        text_features [M, D'], logit_scale and, where there are some, logit_bias and logits/<task>
+        [B, K] of images at `levels`."""
         out = self.encode_image(images, train=train)
         out |= self.encode_text(input_ids, attention_mask, train=train)
+        if levels is not None:
+            out |= self.label_logits(out["image_embeds"], levels)
         out["logit_scale"] = self.logit_scale
         if self.logit_bias_init is not None:
             out["logit_bias"] = self.logit_bias
@@ -73,6 +87,13 @@ class LumbarCLIP(nn.Module):
         features = reduced(self.image_encoder(images, train=train)["pooled"], self.image_reduction)
         embeds = self.image_projection(features, train=train)
         return {"image_embeds": unit(embeds), "image_features": features.astype(jnp.float32)}
+
+    def label_logits(
+        self, image_embeds: Float[Array, "B E"], levels: Float[Array, "B L"]
+    ) -> dict[str, Array]:
+        """Returns logits/<task> [B, K] of the heads; see `label_head.label_logits`."""
+        heads = {task: getattr(self, f"head_{task}") for task, _ in self.heads}
+        return label_logits(heads, image_embeds, levels)
 
     def encode_text(
         self,
@@ -91,12 +112,6 @@ class LumbarCLIP(nn.Module):
 def reduced(pooled: Float[Array, "B D"], reduction: nn.Module | None) -> Float[Array, "B F"]:
     """The features of a tower: what is pooled, through the linear layer where there is one."""
     return pooled if reduction is None else reduction(pooled)
-
-
-def unit(x: Float[Array, "B E"]) -> Float[Array, "B E"]:
-    """Rows divided by their length in float32; a zero row stays zero, with a finite gradient."""
-    x = x.astype(jnp.float32)
-    return x * lax.rsqrt(jnp.maximum(jnp.sum(x * x, axis=-1, keepdims=True), 1e-24))
 
 
 def build_model(config: Any, vocab_size: int, dtype: DTypeLike = jnp.float32) -> LumbarCLIP:
@@ -133,7 +148,15 @@ def build_model(config: Any, vocab_size: int, dtype: DTypeLike = jnp.float32) ->
         text_reduction=reduce(),
         logit_scale_init=config.logit_scale_init,
         logit_bias_init=getattr(config, "logit_bias_init", None),
+        **_heads(config),
     )
+
+
+def _heads(config: Any) -> dict[str, Any]:
+    if not (heads := getattr(config, "heads", None)):
+        return {}
+    # A config that was saved as JSON has lists for tuples.
+    return {"heads": tuple(map(tuple, heads.tasks)), "cosine_scale": heads.cosine_scale}
 
 
 def projection_kinds(projection: Any) -> tuple[str, str]:

@@ -2,6 +2,7 @@
 
 import jax.numpy as jnp
 from flax import linen as nn
+from jax import lax
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
@@ -61,3 +62,9 @@ def hidden_width(kind: str, width: int, features: int) -> int:
     if kind == "gelu":
         return (width + features) // 2
     return width if kind == "relu" else features
+
+
+def unit(x: Float[Array, "B E"]) -> Float[Array, "B E"]:
+    """Rows divided by their length in float32; a zero row stays zero, with a finite gradient."""
+    x = x.astype(jnp.float32)
+    return x * lax.rsqrt(jnp.maximum(jnp.sum(x * x, axis=-1, keepdims=True), 1e-24))

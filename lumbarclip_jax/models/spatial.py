@@ -5,7 +5,8 @@ import math
 from flax import linen as nn
 from jaxtyping import Array, Float
 
-from lumbarclip_jax.models.lumbarclip import LumbarCLIP, reduced, unit
+from lumbarclip_jax.models.lumbarclip import LumbarCLIP, reduced
+from lumbarclip_jax.models.projection import unit
 from lumbarclip_jax.models.swin import Swin
 from lumbarclip_jax.models.vit import ViT
 

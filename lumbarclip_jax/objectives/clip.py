@@ -14,7 +14,10 @@ from lumbarclip_jax.objectives.term import Batch, Params
 class Clip(ImageText):
     """`losses.clip`."""
 
-    units = 4 + 8  # those of soft CLIP with hard targets alone
+    @property
+    def units(self) -> float:
+        """Those of soft CLIP with hard targets alone."""
+        return 4 + 8
 
     def of_pairs(
         self, params: Params, pairs: Pairs, batch: Batch, form: dict[str, Any]

@@ -25,7 +25,11 @@ class Contrast(Term):
 
     is_streamed = True
     compares: ClassVar[tuple[str, ...]] = ()  # outputs of the model
-    units: ClassVar[float] = 0.0  # FLOPs of one comparison, forward and backward, in B² E
+
+    @property
+    def units(self) -> float:
+        """FLOPs of a comparison of two views, forward and backward, in units of B² E."""
+        raise NotImplementedError
 
     @property
     def reads(self) -> tuple[str, ...]:
@@ -92,7 +96,10 @@ class Views(Contrast):
     Of two views this is the mean of the cross-entropies in both directions.
     """
 
-    units = 4 + 8
+    @property
+    def units(self) -> float:
+        """Those of plain CLIP."""
+        return 4 + 8
 
     def __call__(
         self, params: Params, outputs: Outputs, batch: Batch, mesh: Mesh

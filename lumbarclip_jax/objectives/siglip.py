@@ -15,7 +15,11 @@ class SigLip(ImageText):
     """`losses.siglip`; its bias is a parameter of the model, see `model.logit_bias_init`."""
 
     learned = ("logit_scale", "logit_bias")
-    units = 2 + 8  # logits of one orientation, and in the backward pass of both
+
+    @property
+    def units(self) -> float:
+        """Logits of one orientation, and in the backward pass of both."""
+        return 2 + 8
 
     def of_pairs(
         self, params: Params, pairs: Pairs, batch: Batch, form: dict[str, Any]

@@ -35,7 +35,7 @@ from lumbarclip_jax.run_folder.files import (
     VOCABULARY_FILE,
 )
 from lumbarclip_jax.training import earlier, train_step
-from lumbarclip_jax.training.encoding import make_encoders
+from lumbarclip_jax.training.encoding import make_encoders, make_label_logits
 from lumbarclip_jax.training.model_state import (
     AveragedState,
     ModelState,
@@ -147,6 +147,8 @@ def make_embedder(
         batch_size=config.eval.batch_size,
         level_prefix=config.data.level_prefix,
         has_shared_features=model.image_reduction is not None,
+        heads=model.heads,
+        label_logits=make_label_logits(model, mesh),
     )
 
 

@@ -95,6 +95,11 @@ def _broken_rules(config: ConfigDict):
                 f"{field} names 'zero_shot_features', which compares features that both towers "
                 "have in one width: set model.feature_dim, such as 512"
             )
+        if "label_heads" in _get(config, field) and not _trains_labels(config):
+            yield (
+                f"{field} names 'label_heads', which measures the heads of objective.labels: give "
+                "that a weight, and tasks"
+            )
     yield from in_range(config, "eval.patience", low=0)
     chooser = config.eval.choose_by.removeprefix("-")
     if chooser and not (chooser.startswith("validation/") and config.eval.every_steps):
@@ -109,6 +114,10 @@ def _broken_rules(config: ConfigDict):
             re.compile(pattern)
         except re.error as error:
             yield f"the pattern {pattern!r} is not a regular expression ({error})"
+
+
+def _trains_labels(config: ConfigDict) -> bool:
+    return bool(config.objective.get("labels", {}).get("weight", 0.0))
 
 
 def _views(config: ConfigDict):
@@ -134,8 +143,8 @@ def _augment(config: ConfigDict):
 
 def _objective(config: ConfigDict):
     # Imported here, where flags are read: neither --help nor a typo in them should wait for JAX.
+    from lumbarclip_jax.objectives.labels import Labels
     from lumbarclip_jax.objectives.objective import Objective
-    from lumbarclip_jax.objectives.term import MADE_OF, is_output
 
     try:
         objective = Objective(config.objective)
@@ -144,10 +153,10 @@ def _objective(config: ConfigDict):
         yield str(error)
         return
     for name, term, *_ in objective.terms:
-        if unknown := [read for read in term.reads if is_output(read) and read not in MADE_OF]:
+        if isinstance(term, Labels) and term.how.mixes:
             yield (
-                f"objective.{name} reads {', '.join(unknown)}, which a model of images and texts "
-                "does not give: train a classifier with lumbarclip_jax.finetune"
+                f"objective.{name}.strategy={term.strategy!r} blends images, whose texts no blend "
+                "describes: choose another, or train a classifier with lumbarclip_jax.finetune"
             )
         for field, least in zip(("image_views", "text_views"), term.least_views, strict=True):
             if config.data[field] < least:

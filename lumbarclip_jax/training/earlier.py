@@ -34,6 +34,8 @@ LATER = {
     "model.text_encoder.pretrained": "",
     "model.text_encoder.sizes": None,
     "model.projection.text_kind": "",
+    "model.heads.tasks": [],
+    "model.heads.cosine_scale": None,
     "optim.ema_decay": 0.0,
     "eval.averaged": True,
     "eval.choose_by": "",

@@ -69,19 +69,29 @@ def make_encoders(model, config: ConfigDict, mesh: Mesh):
     """
     everywhere = NamedSharding(mesh, PartitionSpec())
 
-    def variables(state: ModelState):
-        return {"params": state.params, "batch_stats": state.batch_stats}
-
     def encode_image(state, images):
         pixels = prepare_images(images, config.data)
-        return model.apply(variables(state), pixels, method="encode_image")
+        return model.apply(_variables(state), pixels, method="encode_image")
 
     def encode_text(state, tokens):
         return model.apply(
-            variables(state), tokens["input_ids"], tokens["attention_mask"], method="encode_text"
+            _variables(state), tokens["input_ids"], tokens["attention_mask"], method="encode_text"
         )
 
     return (
         jax.jit(encode_image, out_shardings=everywhere),
         jax.jit(encode_text, out_shardings=everywhere),
     )
+
+
+def make_label_logits(model, mesh: Mesh):
+    """Returns jitted `label_logits(state, image_embeds, levels)`, see `LumbarCLIP.label_logits`."""
+
+    def label_logits(state, image_embeds, levels):
+        return model.apply(_variables(state), image_embeds, levels, method="label_logits")
+
+    return jax.jit(label_logits, out_shardings=NamedSharding(mesh, PartitionSpec()))
+
+
+def _variables(state: ModelState) -> dict:
+    return {"params": state.params, "batch_stats": state.batch_stats}

@@ -1,0 +1,11 @@
+"""Swin-T + BERT-base after CXR-CLIP: two images and two texts a study, ICL and TCL.
+
+python -m lumbarclip_jax.main --config=configs/cxr_clip_swin.py --config.data.dir=DIR
+python -m lumbarclip_jax.main --config=configs/cxr_clip_swin.py:quick
+"""
+
+from configs import cxr_clip
+
+
+def get_config(size: str = "full"):
+    return cxr_clip.base_config("cxr_clip_swin", "swin", "T", size)
