@@ -87,7 +87,7 @@ def get_config() -> ConfigDict:
     model.image_encoder = ConfigDict()
     model.image_encoder.name = "vit"  # vit | swin | resnet
     model.image_encoder.variant = "B/16"  # see lumbarclip_jax/models/variants.py
-    model.image_encoder.pooling = "cls"  # cls | mean
+    model.image_encoder.pooling = "cls"  # cls | mean | map, attention pooling as in SigLIP
     model.image_encoder.drop_path = 0.0  # stochastic depth of the last block
     # A published checkpoint to start from: a folder, or a name on the Hugging Face hub. See
     # lumbarclip_jax/models/pretrained for what can be read.

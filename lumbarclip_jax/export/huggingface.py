@@ -4,6 +4,7 @@ What lies on the encoders, which `transformers` has no class for, is one more fi
 """
 
 import json
+import math
 import pathlib
 import shutil
 
@@ -12,11 +13,11 @@ import numpy as np
 
 from lumbarclip_jax.export import model_card
 from lumbarclip_jax.models import unstack_layers
-from lumbarclip_jax.models.patches import resize_positions
-from lumbarclip_jax.models.pretrained import key_tables
-from lumbarclip_jax.models.pretrained.key_tables import Rule
+from lumbarclip_jax.models.patches import fit_positions
+from lumbarclip_jax.models.pretrained import key_tables, weights_hf, weights_siglip
+from lumbarclip_jax.models.pretrained.key_tables import Layout, Rule
 from lumbarclip_jax.models.pretrained.published_encoder import MODULES
-from lumbarclip_jax.models.pretrained.weights_hf import FIELDS, LAYOUTS
+from lumbarclip_jax.models.vit import ViT
 from lumbarclip_jax.run_folder import weights_file
 from lumbarclip_jax.run_folder.files import VOCABULARY_FILE
 from lumbarclip_jax.run_folder.run import Run
@@ -27,16 +28,24 @@ ARCHITECTURES = {
     "vit": "ViTModel",
     "swin": "SwinModel",
     "resnet": "ResNetModel",
+    weights_siglip.IMAGE_TOWER: "SiglipVisionModel",
 }
-PROJECTIONS = (
-    *(
-        Rule(f"{tower}_projection.{layer}", f"{tower}_projection/{layer}", kind)
-        for tower in ("image", "text")
-        for layer, kind in (("fc1", "linear"), ("fc2", "linear"), ("norm", "norm"))
-    ),
-    *(Rule(f"{tower}_reduction", f"{tower}_reduction", "linear") for tower in ("image", "text")),
-    Rule("logit_scale", "logit_scale", "array"),
-    Rule("logit_bias", "logit_bias", "array"),
+FIELDS = weights_hf.FIELDS | weights_siglip.FIELDS
+LAYOUTS = weights_hf.LAYOUTS | weights_siglip.LAYOUTS
+PROJECTIONS = Layout(
+    (
+        *(
+            Rule(f"{tower}_projection.{layer}", f"{tower}_projection/{layer}", kind)
+            for tower in ("image", "text")
+            for layer, kind in (("fc1", "linear"), ("fc2", "linear"), ("norm", "norm"))
+        ),
+        *(
+            Rule(f"{tower}_reduction", f"{tower}_reduction", "linear")
+            for tower in ("image", "text")
+        ),
+        Rule("logit_scale", "logit_scale", "array"),
+        Rule("logit_bias", "logit_bias", "array"),
+    )
 )
 
 
@@ -98,20 +107,24 @@ def write_encoder(folder: pathlib.Path, module, variables: dict, image_size_px: 
         **FIELDS[family].fixed,
         **sizes,
     }
-    if family == "vit":
-        # What its position table was made for; other sizes resample it.
-        side = round((len(variables["params"]["position_embedding"]) - 1) ** 0.5)
+    if isinstance(module, ViT):
+        # What its position table was made for; other sizes resample it. A class token is one row.
+        side = math.isqrt(len(variables["params"]["position_embedding"]))
         fits = image_size_px // module.patch_size == side
         config["image_size"] = image_size_px if fits else side * module.patch_size
+    if family == weights_siglip.IMAGE_TOWER:
+        config["vision_use_head"] = module.pooling == "map"
     if family == "swin":
         _check_maps(module, image_size_px)
         config["image_size"] = image_size_px
     (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n")
-    _write_tensors(folder / "model.safetensors", variables, LAYOUTS[family].rules)
+    _write_tensors(folder / "model.safetensors", variables, LAYOUTS[family])
 
 
 def family_of(module) -> str:
     """The name of an encoder's family, by which `transformers` knows it too."""
+    if isinstance(module, ViT) and not module.use_class_token:
+        return weights_siglip.IMAGE_TOWER
     return next(name for name, family in MODULES.items() if isinstance(module, family))
 
 
@@ -127,12 +140,13 @@ def _check_maps(swin, image_size_px: int) -> None:
         )
 
 
-def _write_tensors(path: pathlib.Path, variables: dict, table: tuple[Rule, ...]) -> None:
-    tensors, unknown = key_tables.to_published(variables, table)
+def _write_tensors(path: pathlib.Path, variables: dict, layout: Layout) -> None:
+    tensors, unknown = key_tables.to_published(variables, layout.rules)
     if unknown:
         raise ValueError(
             f"{path.name} has no place for {', '.join(unknown)}: export with --format=safetensors"
         )
+    tensors = layout.restore(tensors)
     # A counter that PyTorch's batch normalisation keeps and, with a fixed momentum, never reads.
     norms = [key.removesuffix("running_var") for key in tensors if key.endswith(".running_var")]
     tensors |= {norm + "num_batches_tracked": np.array(0) for norm in norms}
@@ -141,10 +155,10 @@ def _write_tensors(path: pathlib.Path, variables: dict, table: tuple[Rule, ...])
 
 def _fit_positions(module, params: dict, image_size_px: int) -> None:
     """Resamples a ViT's table once: the pipelines of `transformers` do not ask for it."""
-    if family_of(module) == "vit":
+    if isinstance(module, ViT):
         table, side = params["position_embedding"], image_size_px // module.patch_size
-        rows = [table[:1], resize_positions(table[1:], (side, side))]
-        params["position_embedding"] = np.concatenate(rows)
+        fitted = fit_positions(table, int(module.use_class_token), (side, side))
+        params["position_embedding"] = np.asarray(fitted)
 
 
 def _write_processor(folder: pathlib.Path, run: Run) -> None:

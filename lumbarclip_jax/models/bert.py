@@ -14,6 +14,7 @@ from lumbarclip_jax.models.layers import (
     Dropout,
     default_init,
     layer_norm,
+    mask_bias,
     partitioned,
 )
 
@@ -98,9 +99,6 @@ class Bert(nn.Module):
         x = Dropout(self.dropout)(x, train=train)
         self.sow("intermediates", "hidden_states", x)
 
-        # exp(lowest - max) is exactly 0: a padded token has no weight at all.
-        lowest = jnp.finfo(jnp.float32).min
-        bias = jnp.where(attention_mask[:, None, None, :] > 0, 0.0, lowest)
         # Numbered from the first: of `depth` blocks there are depth + 1 hidden states.
         pooled_layers = [layer % (self.depth + 1) for layer in self.pool_layers]
         embeddings = x
@@ -108,7 +106,7 @@ class Bert(nn.Module):
             self.block,
             self.depth,
             x,
-            bias,
+            mask_bias(attention_mask),
             keep=set(pooled_layers) - {0},
             remat=self.remat,
             scan=self.scan_layers,

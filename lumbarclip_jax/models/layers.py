@@ -29,7 +29,7 @@ from flax import linen as nn
 from jax import lax
 from jax.extend.random import threefry2x32_p
 from jax.typing import DTypeLike
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool, Float, Int
 
 from lumbarclip_jax.models.attention.xla import attend
 from lumbarclip_jax.models.norms import LayerNorm
@@ -112,6 +112,14 @@ class Dropout(nn.Module):
             return x
         kept = keep_mask(self.make_rng("dropout"), 1.0 - self.rate, x.shape)
         return jnp.where(kept, x / (1.0 - self.rate), 0)
+
+
+def mask_bias(attention_mask: Int[Array, "B T"]) -> Float[Array, "B 1 1 T"]:
+    """What is added to the logits, so that no token attends to those outside the mask.
+
+    exp(lowest - max) is exactly 0: a padded token has no weight at all.
+    """
+    return jnp.where(attention_mask[:, None, None, :] > 0, 0.0, jnp.finfo(jnp.float32).min)
 
 
 class SelfAttention(nn.Module):

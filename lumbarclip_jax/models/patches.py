@@ -77,6 +77,13 @@ def resize_positions(
     return jnp.einsum("ri,cj,ijd->rcd", rows, columns, square).reshape(grid[0] * grid[1], -1)
 
 
+def fit_positions(
+    table: Float[Array, "T D"] | Float[np.ndarray, "T D"], first: int, grid: tuple[int, int]
+) -> Float[Array, "first_plus_rows_times_columns D"]:
+    """A ViT's table for `grid`: its `first` rows, which are no patch's, and the rest resized."""
+    return jnp.concatenate([table[:first], resize_positions(table[first:], grid)])
+
+
 def bicubic_matrix(size_in: int, size_out: int) -> np.ndarray:
     """The [size_out, size_in] matrix of one-dimensional bicubic resampling (Keys 1981)."""
     a = -0.75

@@ -57,6 +57,13 @@ class Projection(nn.Module):
         return layer_norm(1e-5, dtype=self.dtype, name="norm")(x + branch)
 
 
+class NoProjection(nn.Module):
+    """Features as they are: of a tower that pools into the shared embedding, as SigLIP's images."""
+
+    def __call__(self, x: Float[Array, "B D"], *, train: bool = False) -> Float[Array, "B D"]:
+        return x
+
+
 def hidden_width(kind: str, width: int, features: int) -> int:
     """Outputs of the first layer of a head from `width` to `features`."""
     if kind == "gelu":

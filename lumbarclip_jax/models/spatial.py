@@ -25,7 +25,7 @@ def place_embeds(
     """
     places = model.image_encoder(images)["last_hidden_state"]
     places = places.reshape(len(images), -1, places.shape[-1])
-    if isinstance(model.image_encoder, ViT):
+    if isinstance(model.image_encoder, ViT) and model.image_encoder.use_class_token:
         places = places[:, 1:]  # the class token is nowhere in the image
     side = math.isqrt(places.shape[1])
     features = reduced(places.reshape(-1, places.shape[-1]), model.image_reduction)

@@ -9,6 +9,7 @@ from ml_collections import ConfigDict
 from lumbarclip_jax.data.tokenizer import published_lowercase, published_vocabulary
 from lumbarclip_jax.models.pretrained import loading
 from lumbarclip_jax.models.pretrained.published_encoder import PublishedEncoder
+from lumbarclip_jax.models.vit import OF_CLASS_TOKEN
 
 log = logging.getLogger(__name__)
 
@@ -58,8 +59,9 @@ def adopt(config: ConfigDict) -> tuple[ConfigDict, WarmStart]:
 
     Returns:
       (the config with what they settle in it, the checkpoints). `sizes` replace an encoder's
-      variant, `data.lowercase` follows the text encoder's tokenizer: the config that a run keeps
-      describes its model without the checkpoints.
+      variant, `data.lowercase` follows the text encoder's tokenizer, and an image encoder without
+      class token pools as it was published where it was to pool by that token: the config that a
+      run keeps describes its model without the checkpoints.
 
     Raises:
       FileNotFoundError, ValueError: as `pretrained.from_hf`; a checkpoint of another architecture
@@ -88,6 +90,9 @@ def adopt(config: ConfigDict) -> tuple[ConfigDict, WarmStart]:
             encoder.folder,
             fields.variant,
         )
+        if not encoder.sizes.get("use_class_token", True) and fields.pooling in OF_CLASS_TOKEN:
+            log.info("%s: no class token, so pooling is %s", tower, encoder.pooling)
+            fields.pooling = encoder.pooling
         encoders[tower] = encoder
     if "text_encoder" in encoders:
         config.data.lowercase = published_lowercase(encoders["text_encoder"].folder)

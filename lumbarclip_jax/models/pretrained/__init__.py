@@ -1,5 +1,5 @@
-"""Published weights in our modules: `from_hf` and `from_open_clip` are the way in."""
+"""Published weights in our modules, by `from_hf`, `from_open_clip` and `from_siglip`."""
 
-from lumbarclip_jax.models.pretrained.loading import from_hf, from_open_clip
+from lumbarclip_jax.models.pretrained.loading import from_hf, from_open_clip, from_siglip
 
-__all__ = ["from_hf", "from_open_clip"]
+__all__ = ["from_hf", "from_open_clip", "from_siglip"]

@@ -38,6 +38,9 @@ class Leaf:
     to_published: Callable[[np.ndarray], np.ndarray] = np.asarray
 
 
+# Of a linear layer that makes all three at once, in their order there.
+THIRDS = ("query", "key", "value")
+
 KINDS: dict[str, tuple[Leaf, ...]] = {
     "linear": (
         Leaf(".weight", "params", "/kernel", np.transpose, np.transpose),
@@ -65,7 +68,9 @@ KINDS: dict[str, tuple[Leaf, ...]] = {
         Leaf(".running_var", "batch_stats", "/var"),
     ),
     "array": (Leaf("", "params", ""),),
-    # A table that the published model keeps with a leading axis of one.
+    # A table that lies bare in our module.
+    "table": (Leaf(".weight", "params", ""),),
+    # An array that the published model keeps with a leading axis of one.
     "row": (Leaf("", "params", "", lambda x: x[0], lambda x: x[None]),),
     # A third of a linear layer that makes queries, keys and values at once; see `split_fused`.
     **{
@@ -73,7 +78,7 @@ KINDS: dict[str, tuple[Leaf, ...]] = {
             Leaf(f".weight[{part}]", "params", "/kernel", np.transpose, np.transpose),
             Leaf(f".bias[{part}]", "params", "/bias"),
         )
-        for part in ("query", "key", "value")
+        for part in THIRDS
     },
 }
 
@@ -85,7 +90,8 @@ class Layout:
     Keys that begin with one of `heads` belong to the task the checkpoint was trained for, keys that
     end with one of `buffers` are no parameters; both are left out. `prefix` stands before the
     encoder's keys where it was saved as a part of a larger model. `adapt` brings the encoder's
-    tensors, old spellings among them, to the names of `rules`.
+    tensors, old spellings among them, to the names of `rules`; `restore` brings tensors under these
+    names to those that the publisher's code writes.
     """
 
     rules: tuple[Rule, ...]
@@ -93,6 +99,12 @@ class Layout:
     heads: tuple[str, ...] = ()
     buffers: tuple[str, ...] = ()
     adapt: Callable[[Tensors], Tensors] = dict
+    restore: Callable[[Tensors], Tensors] = dict
+
+
+def within(rules: tuple[Rule, ...], published_prefix: str, ours_prefix: str) -> tuple[Rule, ...]:
+    """The rules of an encoder that is a part of a larger model on both sides."""
+    return tuple(Rule(published_prefix + r.published, ours_prefix + r.ours, r.kind) for r in rules)
 
 
 def unwrapped(tensors: Tensors) -> Tensors:
@@ -132,11 +144,19 @@ def split_fused(tensors: Tensors) -> Tensors:
     split = {}
     for key, tensor in tensors.items():
         if key.endswith(("qkv.weight", "qkv.bias")) and len(tensor) % 3 == 0:
-            thirds = zip(("query", "key", "value"), np.split(tensor, 3), strict=True)
+            thirds = zip(THIRDS, np.split(tensor, 3), strict=True)
             split |= {f"{key}[{part}]": third for part, third in thirds}
         else:
             split[key] = tensor
     return split
+
+
+def join_fused(tensors: Tensors) -> Tensors:
+    """The inverse of `split_fused`."""
+    joined = {key: tensor for key, tensor in tensors.items() if not key.endswith("]")}
+    for stem in {key.partition("[")[0] for key in tensors.keys() - joined.keys()}:
+        joined[stem] = np.concatenate([tensors[f"{stem}[{part}]"] for part in THIRDS])
+    return joined
 
 
 def fit(tensors: Tensors, shapes: Tree, rules: tuple[Rule, ...], source: Any) -> Tree:

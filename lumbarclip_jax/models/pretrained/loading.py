@@ -6,6 +6,8 @@
     model, variables = from_open_clip("runs/biomedclip")
     embeds = model.apply(variables, images, method="encode_image")["image_embeds"]
 
+    model, variables = from_siglip("google/medsiglip-448")              # used as the one above
+
 Images are float [B, H, W, C], channels last, normalised as the checkpoint's publisher says.
 """
 
@@ -17,7 +19,13 @@ from flax import linen as nn
 
 from lumbarclip_jax.data.tokenizer import published_vocabulary, read_vocabulary
 from lumbarclip_jax.models.lumbarclip import LumbarCLIP
-from lumbarclip_jax.models.pretrained import key_tables, weights_hf, weights_open_clip, weights_timm
+from lumbarclip_jax.models.pretrained import (
+    key_tables,
+    weights_hf,
+    weights_open_clip,
+    weights_siglip,
+    weights_timm,
+)
 from lumbarclip_jax.models.pretrained.checkpoint_files import (
     find_folder,
     read_json,
@@ -25,12 +33,12 @@ from lumbarclip_jax.models.pretrained.checkpoint_files import (
     square_side,
 )
 from lumbarclip_jax.models.pretrained.key_tables import Tree
-from lumbarclip_jax.models.pretrained.published_encoder import POOLER, PublishedEncoder
-from lumbarclip_jax.models.projection import Projection
+from lumbarclip_jax.models.pretrained.published_encoder import POOLERS, PublishedEncoder
+from lumbarclip_jax.models.projection import NoProjection, Projection
 
 
 def from_hf(path_or_name: str | pathlib.Path) -> tuple[nn.Module, Tree]:
-    """The encoder and weights of a BERT, ViT, Swin or ResNet checkpoint.
+    """The encoder and weights of a BERT, ViT, Swin or ResNet, or of SigLIP's image tower alone.
 
     Args:
       path_or_name: a folder with config.json and model.safetensors (or model.safetensors.index.json
@@ -41,8 +49,8 @@ def from_hf(path_or_name: str | pathlib.Path) -> tuple[nn.Module, Tree]:
       (module, variables). `module.apply(variables, images)` or `module.apply(variables, input_ids,
       attention_mask)` gives `last_hidden_state`, the published model's with channels last, and
       `pooled`: the published model's pooler output where it has one. That is the tanh layer of a
-      ViT or BERT saved with it, the class token without it, and the mean for Swin and ResNet; for
-      timm, what the classifier reads.
+      ViT or BERT saved with it, the class token without it, the attention pooling of SigLIP, and
+      the mean for Swin and ResNet; for timm, what the classifier reads.
 
     Raises:
       FileNotFoundError: no such folder or model, or a file is missing.
@@ -51,7 +59,7 @@ def from_hf(path_or_name: str | pathlib.Path) -> tuple[nn.Module, Tree]:
     """
     encoder = open_encoder(path_or_name)
     tensors = encoder.tensors()
-    has_pooler = any(key.startswith(POOLER) for key in tensors)
+    has_pooler = any(key.startswith(POOLERS["pooler"]) for key in tensors)
     module = encoder.module("pooler" if has_pooler else encoder.pooling)
     return module, on_device(encoder.variables(module, tensors))
 
@@ -75,7 +83,7 @@ def from_open_clip(path_or_name: str | pathlib.Path) -> tuple[LumbarCLIP, Tree]:
     check_vocabulary(clip.text_encoder)
     tensors, _ = key_tables.encoder_tensors(read_tensors(folder), clip.layout)
     if clip.text_encoder.pooling != "pooler":
-        unused = weights_open_clip.TEXT_PREFIX + POOLER
+        unused = weights_open_clip.TEXT_PREFIX + POOLERS["pooler"]
         tensors = {key: x for key, x in tensors.items() if not key.startswith(unused)}
     module = LumbarCLIP(
         image_encoder=clip.image_encoder.module(clip.image_encoder.pooling),
@@ -85,11 +93,47 @@ def from_open_clip(path_or_name: str | pathlib.Path) -> tuple[LumbarCLIP, Tree]:
         logit_scale_init=0.0,
         logit_bias_init=0.0 if "logit_bias" in tensors else None,
     )
-    side, channels = clip.image_encoder.image_size_px, module.image_encoder.in_channels
+    shapes = shapes_of_both(module, clip.image_encoder)
+    return module, on_device(key_tables.fit(tensors, shapes, clip.layout.rules, folder))
+
+
+def from_siglip(path_or_name: str | pathlib.Path) -> tuple[LumbarCLIP, Tree]:
+    """The two towers, scale and bias of a SigLIP, a SigLIP 2 of a fixed image size, or a MedSigLIP.
+
+    Args:
+      path_or_name: a folder with config.json and model.safetensors, or its shards, as `SiglipModel`
+        of `transformers` writes them; or such a model's name on the hub.
+
+    Returns:
+      (module, variables), used as the model of `build_model` is. Texts come from the checkpoint's
+      own tokenizer, padded to 64 tokens as in its training, with a mask of ones: it attends to the
+      padding.
+
+    Raises:
+      FileNotFoundError, ValueError: as `from_hf`; a SigLIP 2 of images of any shape (NaFlex).
+    """
+    folder = find_folder(path_or_name)
+    siglip = weights_siglip.read_config(folder)
+    layout = weights_siglip.LAYOUTS[weights_siglip.BOTH_TOWERS]
+    tensors, _ = key_tables.encoder_tensors(read_tensors(folder), layout)
+    module = LumbarCLIP(
+        image_encoder=siglip.image_encoder.module("map"),
+        text_encoder=siglip.text_encoder,
+        image_projection=NoProjection(),
+        text_projection=Projection(siglip.embed_dim, "linear"),
+        logit_scale_init=0.0,
+        logit_bias_init=0.0,
+    )
+    shapes = shapes_of_both(module, siglip.image_encoder)
+    return module, on_device(key_tables.fit(tensors, shapes, layout.rules, folder))
+
+
+def shapes_of_both(module: LumbarCLIP, image_encoder: PublishedEncoder) -> Tree:
+    """Shapes of the variables of two towers, for images of the size they were published for."""
+    side, channels = image_encoder.image_size_px, module.image_encoder.in_channels
     images = jax.ShapeDtypeStruct((1, side, side, channels), jnp.float32)
     tokens = jax.ShapeDtypeStruct((1, 1), jnp.int32)
-    shapes = nn.meta.unbox(jax.eval_shape(module.init, jax.random.key(0), images, tokens, tokens))
-    return module, on_device(key_tables.fit(tensors, shapes, clip.layout.rules, folder))
+    return nn.meta.unbox(jax.eval_shape(module.init, jax.random.key(0), images, tokens, tokens))
 
 
 def open_encoder(path_or_name: str | pathlib.Path, tower: str | None = None) -> PublishedEncoder:
@@ -97,7 +141,7 @@ def open_encoder(path_or_name: str | pathlib.Path, tower: str | None = None) -> 
 
     Args:
       path_or_name: as for `from_hf`.
-      tower: "image_encoder" or "text_encoder": the one to take of an open_clip model.
+      tower: "image_encoder" or "text_encoder": the one to take of a model with both.
 
     Raises:
       FileNotFoundError, ValueError: as `from_hf`.
@@ -108,12 +152,12 @@ def open_encoder(path_or_name: str | pathlib.Path, tower: str | None = None) -> 
             raise ValueError(f"{folder} holds an open_clip model: load it with from_open_clip")
         encoder = getattr(weights_open_clip.read_config(folder), tower)
     else:
-        encoder = read_config(folder)
+        encoder = read_config(folder, tower)
     check_vocabulary(encoder)
     return encoder
 
 
-def read_config(folder: pathlib.Path) -> PublishedEncoder:
+def read_config(folder: pathlib.Path, tower: str | None) -> PublishedEncoder:
     """The encoder that a folder's config.json, of `transformers` or timm, describes."""
     path = folder / "config.json"
     config = read_json(path)
@@ -123,6 +167,16 @@ def read_config(folder: pathlib.Path) -> PublishedEncoder:
         default = "token" if family == "vit" else "avg"
         pooling = weights_timm.read_pooling(family, config.get("global_pool", default), path)
         return PublishedEncoder(folder, family, sizes, pooling, weights_timm.LAYOUTS[family], side)
+    if weights_siglip.is_siglip(config):
+        if tower is None and config["model_type"] == weights_siglip.BOTH_TOWERS:
+            raise ValueError(f"{folder} holds both towers of a SigLIP: load it with from_siglip")
+        if tower == "text_encoder":
+            raise ValueError(
+                f"{folder} holds a SigLIP, whose text tower reads the tokens of another tokenizer "
+                "than a run's: take its image tower with config.model.image_encoder.pretrained, "
+                "and a BERT for the texts"
+            )
+        return weights_siglip.image_tower(folder)
     if "model_type" in config:
         family, sizes = weights_hf.read_sizes(config, path)
         side = square_side(config.get("image_size", 224), path)

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from lumbarclip_jax.models.bert import Bert
-from lumbarclip_jax.models.patches import resize_positions
+from lumbarclip_jax.models.patches import fit_positions
 from lumbarclip_jax.models.pretrained import key_tables
 from lumbarclip_jax.models.pretrained.checkpoint_files import read_tensors
 from lumbarclip_jax.models.pretrained.key_tables import Layout, Tensors, Tree
@@ -22,7 +22,8 @@ from lumbarclip_jax.models.vit import ViT
 log = logging.getLogger(__name__)
 
 MODULES: dict[str, type[nn.Module]] = {"bert": Bert, "vit": ViT, "swin": Swin, "resnet": ResNet}
-POOLER = "pooler.dense."
+# Where the weights of a pooling lie, of those that have some.
+POOLERS = {"pooler": "pooler.dense.", "map": "head."}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,14 +38,16 @@ class PublishedEncoder:
     image_size_px: int = 224  # side of the images that a ViT's position table was made for
 
     def tensors(self) -> Tensors:
-        """The encoder's tensors under the names of its layout, task heads left out.
+        """The encoder's tensors under the names of its layout, other parts of the model left out.
 
         Raises:
           FileNotFoundError, ValueError: as `read_tensors`.
         """
         tensors, heads = key_tables.encoder_tensors(read_tensors(self.folder), self.layout)
         if heads:
-            log.info("%s: left out %s", self.folder, key_tables.listing("tensors of heads", heads))
+            log.info(
+                "%s: left out %s", self.folder, key_tables.listing("tensors of other parts", heads)
+            )
         return tensors
 
     def module(self, pooling: str) -> nn.Module:
@@ -57,26 +60,26 @@ class PublishedEncoder:
         """The weights as {"params": ..., "batch_stats": ...} of an encoder of these sizes.
 
         Args:
-          module: it may pool in another way than the published model; without `pooler` pooling the
-            published pooler layer is left out.
+          module: it may pool in another way than the published model, whose own layers for that are
+            then left out.
           tensors: what `self.tensors()` gave.
           image_size_px: a ViT's position table is resampled to images of this side; None keeps it.
 
         Raises:
           ValueError: the weights are not those of the module; every difference is listed.
         """
-        if module.pooling != "pooler" and any(key.startswith(POOLER) for key in tensors):
-            tensors = {key: x for key, x in tensors.items() if not key.startswith(POOLER)}
+        others = tuple(prefix for name, prefix in POOLERS.items() if name != module.pooling)
+        if any(key.startswith(others) for key in tensors):
+            tensors = {key: x for key, x in tensors.items() if not key.startswith(others)}
             log.info("%s: left out its pooler, pooling is %s", self.folder, module.pooling)
         scanned = getattr(module, "scan_layers", False)
         one_by_one = module.clone(scan_layers=False) if scanned else module
         variables = key_tables.fit(tensors, self.shapes(one_by_one), self.layout.rules, self.folder)
         params = variables["params"]
         if self.family == "vit" and image_size_px is not None:
-            side = image_size_px // module.patch_size
-            table = jnp.asarray(params["position_embedding"])
-            patches = resize_positions(table[1:], (side, side))
-            params["position_embedding"] = jnp.concatenate([table[:1], patches])
+            side, table = image_size_px // module.patch_size, params["position_embedding"]
+            first = int(module.use_class_token)
+            params["position_embedding"] = fit_positions(jnp.asarray(table), first, (side, side))
         if scanned:
             variables["params"] = stack_layers(params)
         return variables

@@ -198,9 +198,17 @@ def read_sizes(config: dict[str, Any], path: pathlib.Path) -> tuple[str, dict[st
     family = config["model_type"]
     if family not in FIELDS:
         raise ValueError(
-            f"{path} describes a model of type {family!r}: pass one of {', '.join(FIELDS)}"
+            f"{path} describes a model of type {family!r}: pass one of {', '.join(FIELDS)}, siglip"
         )
-    fields = FIELDS[family]
+    return family, read_fields(FIELDS[family], config, path)
+
+
+def read_fields(fields: Fields, config: dict[str, Any], path: pathlib.Path) -> dict[str, Any]:
+    """The fields of our module that a family's config says.
+
+    Raises:
+      ValueError: an option that is not known here.
+    """
     for name, value in fields.fixed.items():
         if config.get(name, value) != value:
             raise ValueError(
@@ -211,7 +219,9 @@ def read_sizes(config: dict[str, Any], path: pathlib.Path) -> tuple[str, dict[st
     for ours, (published, default) in fields.sizes.items():
         value = config.get(published, default)
         if value is REQUIRED:
-            raise ValueError(f"{path} lacks {published}: pass the config.json of a {family} model")
+            raise ValueError(
+                f"{path} lacks {published}: pass the config.json of a {config['model_type']} model"
+            )
         if published == "patch_size":
             value = square_side(value, path)
         sizes[ours] = tuple(value) if isinstance(value, list) else value
@@ -222,4 +232,4 @@ def read_sizes(config: dict[str, Any], path: pathlib.Path) -> tuple[str, dict[st
                 f"{path} sets {published}={sizes[ours]!r}: pass a checkpoint with one of "
                 f"{', '.join(known)}"
             )
-    return family, sizes
+    return sizes

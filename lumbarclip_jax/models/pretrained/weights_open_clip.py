@@ -9,7 +9,7 @@ from typing import Any
 
 from lumbarclip_jax.models.pretrained import weights_hf, weights_timm
 from lumbarclip_jax.models.pretrained.checkpoint_files import read_json
-from lumbarclip_jax.models.pretrained.key_tables import Layout, Rule, Tensors
+from lumbarclip_jax.models.pretrained.key_tables import Layout, Rule, Tensors, within
 from lumbarclip_jax.models.pretrained.published_encoder import PublishedEncoder
 from lumbarclip_jax.models.variants import bert_sizes
 
@@ -111,9 +111,6 @@ def text_tower(folder: pathlib.Path, config: dict[str, Any]) -> PublishedEncoder
 def whole_layout(image: Layout, text: Layout, text_projection: dict[str, str]) -> Layout:
     """The layout of both towers, their heads and the scale."""
 
-    def within(prefix: str, tower: str, rules: tuple[Rule, ...]) -> tuple[Rule, ...]:
-        return tuple(Rule(prefix + r.published, f"{tower}/{r.ours}", r.kind) for r in rules)
-
     def adapt(tensors: Tensors) -> Tensors:
         adapted, rest = {}, dict(tensors)
         for tower in (image, text):
@@ -124,8 +121,8 @@ def whole_layout(image: Layout, text: Layout, text_projection: dict[str, str]) -
 
     return Layout(
         (
-            *within(IMAGE_PREFIX, "image_encoder", image.rules),
-            *within(TEXT_PREFIX, "text_encoder", text.rules),
+            *within(image.rules, IMAGE_PREFIX, "image_encoder/"),
+            *within(text.rules, TEXT_PREFIX, "text_encoder/"),
             Rule("visual.head.proj", "image_projection/fc1", "linear"),
             *(
                 Rule(published, f"text_projection/{ours}", "linear")
