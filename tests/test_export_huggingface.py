@@ -14,7 +14,6 @@ from lumbarclip_jax.export import huggingface
 from lumbarclip_jax.images import prepare_images
 from lumbarclip_jax.models.bert import Bert
 from lumbarclip_jax.models.pretrained import key_tables
-from lumbarclip_jax.models.pretrained.weights_hf import LAYOUTS
 from lumbarclip_jax.models.resnet import ResNet
 from lumbarclip_jax.models.swin import Swin
 from lumbarclip_jax.models.vit import ViT
@@ -33,6 +32,8 @@ from transformers import (
     BertModel,
     ResNetConfig,
     ResNetModel,
+    SiglipVisionConfig,
+    SiglipVisionModel,
     SwinConfig,
     SwinModel,
     ViTConfig,
@@ -122,6 +123,22 @@ FAMILIES = {
         ResNet(8, (16, 32), (2, 1), in_channels=1),
         {"pixel_values": IMAGES},
     ),
+    "siglip": (
+        lambda: SiglipVisionModel(
+            SiglipVisionConfig(
+                **TRANSFORMER, patch_size=6, image_size=24, num_channels=1, hidden_act="relu"
+            )
+        ),
+        ViT(
+            **SIZES,
+            pooling="map",
+            patch_size=6,
+            use_class_token=False,
+            in_channels=1,
+            activation="relu",
+        ),
+        {"pixel_values": IMAGES},
+    ),
 }
 
 
@@ -129,8 +146,8 @@ FAMILIES = {
 def test_from_pytorch_through_our_layout_and_back(family, tmp_path):
     make, module, inputs = FAMILIES[family]
     original = randomise(make())
-    table = LAYOUTS[huggingface.family_of(module)].rules
-    variables, unknown = key_tables.to_flax(checkpoint(original), table)
+    layout = huggingface.LAYOUTS[huggingface.family_of(module)]
+    variables, unknown = key_tables.to_flax(layout.adapt(checkpoint(original)), layout.rules)
     assert unknown == []
 
     huggingface.write_encoder(tmp_path, module, variables, 24)
@@ -147,6 +164,7 @@ def test_from_pytorch_through_our_layout_and_back(family, tmp_path):
     assert torch.equal(actual.pooler_output, expected.pooler_output)
 
 
+SIGLIP = {"sizes": SIZES | {"patch_size": 8, "use_class_token": False}}
 RUNS = {
     "vit cls, linear": {},
     "vit pooler, positions of another size": {"image_encoder": {"pooling": "pooler"}},
@@ -168,6 +186,8 @@ RUNS = {
         "feature_dim": 24,
         "projection": {"kind": "relu", "text_kind": "linear"},
     },
+    "tower of siglip, its pooling": {"image_encoder": SIGLIP | {"pooling": "map"}},
+    "tower of siglip, mean": {"image_encoder": SIGLIP | {"pooling": "mean"}},
     "swin, pooler": {
         "image_encoder": {"name": "swin", "variant": "XS", "pooling": "mean"},
         "text_encoder": {"pooling": "pooler"},

@@ -19,6 +19,7 @@ from tests.golden.cases import random_variables
 SIZES = {"width": 16, "depth": 2, "heads": 2, "mlp_width": 24}
 IMAGE_ENCODERS = {
     "vit": ViT(**SIZES, patch_size=8),
+    "vit of siglip": ViT(**SIZES, patch_size=8, pooling="map", use_class_token=False),
     "swin": Swin(8, (2,), (2,), patch_size=4, window=4),
     "resnet": ResNet(8, (16,), (1,)),
 }

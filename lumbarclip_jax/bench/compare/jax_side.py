@@ -58,7 +58,7 @@ class JaxSide:
                 variables,
                 self.config.data.image_size_px,
             )
-        heads, _ = key_tables.to_published({"params": params}, huggingface.PROJECTIONS)
+        heads, _ = key_tables.to_published({"params": params}, huggingface.PROJECTIONS.rules)
         weights_file.save_tensors(folder / "projections.safetensors", heads)
 
     def compile(self) -> dict[str, float]:
