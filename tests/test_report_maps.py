@@ -14,6 +14,7 @@ from lumbarclip_jax.images import prepare_images
 from lumbarclip_jax.models import build_model
 from lumbarclip_jax.models.projection import unit
 from lumbarclip_jax.models.spatial import place_embeds, place_side_px
+from lumbarclip_jax.models.variants import vit_sizes
 from lumbarclip_jax.report.maps import central_square, draw_rows, make_maps, similarity_maps
 from lumbarclip_jax.training.model_state import ModelState
 
@@ -91,17 +92,25 @@ def test_saliency_equals_finite_differences():
         assert slope[i, row, column, 0] == pytest.approx(slope_there, rel=1e-3)
 
 
+# The compilation of a larger one takes most of the time.
+SMALL_SWIN = {"width": 8, "stage_depths": (1, 1, 1), "stage_heads": (1, 1, 1)}
+SIGLIP_VIT = vit_sizes("XS/8") | {"use_class_token": False}
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("config", "side", "side_px"),
-    [(vit_linear, 4, 8), (swin_linear, 2, 16), (resnet_linear, 2, 16)],
+    ("config", "sizes", "side", "side_px"),
+    [
+        (vit_linear, None, 4, 8),
+        (vit_linear, SIGLIP_VIT, 4, 8),
+        (swin_linear, SMALL_SWIN, 2, 16),
+        (resnet_linear, None, 2, 16),
+    ],
 )
-def test_every_encoder_has_places_that_pool_to_its_embedding(config, side, side_px):
+def test_every_encoder_has_places_that_pool_to_its_embedding(config, sizes, side, side_px):
     config = config.get_config("quick")
     config.model.embed_dim = 8
-    if config.model.image_encoder.name == "swin":  # whose compilation takes most of the time
-        small = {"width": 8, "stage_depths": (1, 1, 1), "stage_heads": (1, 1, 1)}
-        config.model.image_encoder.sizes = small
+    config.model.image_encoder.sizes = sizes
     model = build_model(config.model, vocab_size=10)
     images = jnp.asarray(np.random.default_rng(0).normal(size=(2, 32, 32, 1)), jnp.float32)
     tokens = jnp.ones((2, 3), jnp.int32)
