@@ -15,7 +15,7 @@ from data_prep.records.manifest import seal
 from data_prep.sources import mendeley
 from data_prep.tables.table import read_table
 from data_prep.verify import verify
-from lumbarclip_jax.data.tasks import TASKS
+from lumbarclip_jax.data.tasks import ANY_FINDING, TASKS
 from tests import data_prep_cohort as cohort
 
 PATIENTS = 12
@@ -110,7 +110,7 @@ def test_what_is_no_task_is_refused(columns, cells, sentence, tmp_path):
 
 
 def test_the_reserved_names_are_those_of_the_tasks_of_every_data_set():
-    assert set(tasks.BUILT_IN) == set(TASKS)
+    assert set(tasks.BUILT_IN) == {ANY_FINDING.name, *TASKS}
     assert all(map(tasks.NAME.fullmatch, tasks.BUILT_IN))
 
 

@@ -21,7 +21,7 @@ def embedder() -> FakeEmbedder:
     return three_splits()
 
 
-@pytest.mark.parametrize("name", ["retrieval", "robustness"])
+@pytest.mark.parametrize("name", ["retrieval", "robustness", "class_retrieval"])
 def test_evaluators_keep_their_contract(name, embedder):
     found = run(name, embedder)
     assert found == run(name, embedder)  # the resampling is seeded

@@ -21,6 +21,7 @@ NO_LABEL, UNCERTAIN_LABEL = -1, -2
 IMAGE, PATIENT = "image", "patient"
 # The tasks that every data set has, which no column may be called: `lumbarclip_jax.data.tasks`.
 BUILT_IN = (
+    "any_finding",
     "pfirrmann_ge_3",
     "pfirrmann",
     "disc_displacement",

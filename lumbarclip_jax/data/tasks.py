@@ -72,6 +72,11 @@ def any_in_patient(*findings: str) -> Labels:
     return labels
 
 
+def anything_in_patient(columns) -> np.ndarray:
+    """Whether any of the findings that the data set lists is present in the row's patient."""
+    return any_in_patient(*columns.names)(columns)
+
+
 def worst_in_patient(*classes: tuple[str, ...]) -> Labels:
     """The last of the classes, groups of findings from 1 on, of which the patient has one; or 0.
 
@@ -154,6 +159,10 @@ _FINDINGS = (
         for name in PATIENT_FINDINGS
     ),
 )
+
+# Normal or abnormal, as the reports have it. What retrieval asks alone: it is no task that a model
+# is trained, prompted or probed for, so it is not among those of a data set.
+ANY_FINDING = Task("any_finding", ("normal", "abnormal"), anything_in_patient, unit="patient")
 
 MAIN = tuple(task.name for task in _MAIN)  # of every data set
 FINDINGS = tuple(task.name for task in _FINDINGS)

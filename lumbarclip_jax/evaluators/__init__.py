@@ -38,10 +38,11 @@ EVALUATORS = {
     "label_heads": "LabelHeads",
     "robustness": "Robustness",
     "cross_sequence": "CrossSequence",
+    "class_retrieval": "ClassRetrieval",
 }
 
 # Run where nothing else is asked for; the others embed the split many times, or need data that few
-# data sets have, or features that few models have.
+# data sets have, or features that few models have, or find thousands of numbers.
 STANDARD = ("retrieval", "zero_shot", "linear_probe", "few_shot")
 
 

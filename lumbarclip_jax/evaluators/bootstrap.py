@@ -62,7 +62,9 @@ def patient_resamples(
         yield times.reshape(count, len(patients))[:, patient_of_row].astype(np.float64)
 
 
-def patient_means(columns: dict[str, np.ndarray], patient_of_row: np.ndarray) -> Metrics:
+def patient_means(
+    columns: Mapping[str, np.ndarray], patient_of_row: np.ndarray, patients: int = 0
+) -> Metrics:
     """The plain mean over rows of every column `[M]`, as a function of the weights of patients.
 
     Each patient's rows are summed once, so a resample costs as much as there are patients, not
@@ -71,6 +73,7 @@ def patient_means(columns: dict[str, np.ndarray], patient_of_row: np.ndarray) ->
     Args:
       columns: named values `[M]`; rows that are NaN are left out of the mean.
       patient_of_row: `[M]` in 0..P-1.
+      patients: P, where the last of them have no row.
 
     Returns:
       weights `[R, P]` to named means `[R]`.
@@ -78,8 +81,8 @@ def patient_means(columns: dict[str, np.ndarray], patient_of_row: np.ndarray) ->
     sums, counts = [], []
     for values in columns.values():
         defined = ~np.isnan(values)
-        sums.append(np.bincount(patient_of_row, np.where(defined, values, 0)))
-        counts.append(np.bincount(patient_of_row, defined))
+        sums.append(np.bincount(patient_of_row, np.where(defined, values, 0), patients))
+        counts.append(np.bincount(patient_of_row, defined, patients))
     table = np.stack([*sums, *counts], axis=1)
 
     def metrics(weights: np.ndarray) -> dict[str, np.ndarray]:

@@ -8,7 +8,7 @@ import numpy as np
 
 from lumbarclip_jax.evaluators import calibration, class_metrics
 from lumbarclip_jax.evaluators.bootstrap import Metrics, estimates
-from lumbarclip_jax.evaluators.names import LEVEL_ONLY
+from lumbarclip_jax.evaluators.names import LEVEL_ONLY, path_part
 
 
 @dataclasses.dataclass(frozen=True)
@@ -233,4 +233,4 @@ def named_counts(
             yield f"{prefix}/prevalence", float(counts[1] / len(labels))
     elif len(labels):
         for name, count in zip(classes, counts, strict=True):
-            yield f"{prefix}/share_{name.replace(' ', '_')}", float(count / len(labels))
+            yield f"{prefix}/share_{path_part(name)}", float(count / len(labels))

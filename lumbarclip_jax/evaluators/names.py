@@ -63,6 +63,11 @@ class Name:
         return self.path[1:]
 
 
+def path_part(words: str) -> str:
+    """A class, which may be any text, as a part of a path."""
+    return re.sub(r"[\s/]+", "_", words)
+
+
 def is_beside(name: str) -> bool:
     """Whether it is an interval, a chance or the like of another number."""
     return name.endswith(BESIDE)

@@ -138,6 +138,18 @@ def _products(
     )
 
 
+def tie_steps(scores: np.ndarray) -> np.ndarray:
+    """How many steps of `TIE` each score lies above the lowest of its query; equal ones are ties.
+
+    Args:
+      scores: `[B, N]` float32, cosines of B queries with N candidates.
+
+    Returns:
+      `[B, N]` int32.
+    """
+    return ((scores - scores.min(axis=1, keepdims=True)) / np.float32(TIE)).astype(np.int32)
+
+
 def best_rank(scores: np.ndarray, correct: np.ndarray) -> int:
     """The rank of one query with candidates scored `[N]`, of which `correct` `[N]` bool are."""
     return 1 + int(np.count_nonzero(scores[~correct] >= scores[correct].max() - TIE))

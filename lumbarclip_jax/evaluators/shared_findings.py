@@ -15,7 +15,7 @@ finding half the candidates may be relevant: read the number against its chance.
 import numpy as np
 
 from data_prep.records.findings import PRESENT
-from lumbarclip_jax.evaluators.ranking import TIE
+from lumbarclip_jax.evaluators.ranking import tie_steps
 
 
 def finding_sets(embedded) -> np.ndarray:
@@ -45,16 +45,15 @@ def united(sets: np.ndarray, owner: np.ndarray) -> np.ndarray:
 def average_precisions(scores: np.ndarray, relevant: np.ndarray) -> np.ndarray:
     """The mean over a query's relevant candidates of the precision at their place, `[B]`.
 
-    scikit-learn's `average_precision_score` where no scores tie. Ties, which are scores in the same
-    step of `TIE` above the query's lowest, count against the model: the irrelevant come first.
+    scikit-learn's `average_precision_score` where no scores tie. Ties (`tie_steps`)
+    count against the model: the irrelevant come first.
 
     Args:
       scores: `[B, N]` float32, cosines of B queries with N candidates.
       relevant: `[B, N]` bool, at least one in every row.
     """
-    steps = ((scores - scores.min(axis=1, keepdims=True)) / np.float32(TIE)).astype(np.int32)
     # The lowest bit carries the relevance through the sort, which is then one of plain integers.
-    keys = relevant - 2 * steps
+    keys = relevant - 2 * tie_steps(scores)
     keys.sort(axis=1)
     places = [np.flatnonzero(row & 1) + 1 for row in keys]
     return np.array([np.mean(np.arange(1, len(at) + 1) / at) for at in places])

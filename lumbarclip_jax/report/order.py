@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 from lumbarclip_jax.data.tasks import FINDINGS, MAIN, TASKS
 from lumbarclip_jax.evaluators import EVALUATORS
-from lumbarclip_jax.evaluators.names import BESIDE, Name
+from lumbarclip_jax.evaluators.names import BESIDE, Name, path_part
 from lumbarclip_jax.report.tables import SHARE
 
 PATHS = (
@@ -15,7 +15,7 @@ PATHS = (
 MEASURES = (
     *("recall_at_1", "recall_at_5", "recall_at_10", "median_rank", "mrr", "map_shared_findings"),
     *("images", "patients", "positives", "prevalence"),
-    *(SHARE + name.replace(" ", "_") for task in TASKS.values() for name in task.classes),
+    *(SHARE + path_part(name) for task in TASKS.values() for name in task.classes),
     *("auroc", "auroc_within_level", "auroc_gain_over_level", "average_precision"),
     *("accuracy", "balanced_accuracy", "macro_f1", "weighted_f1", "quadratic_kappa"),
     *("ece", "ece_calibrated", "adaptive_ece", "adaptive_ece_calibrated"),
