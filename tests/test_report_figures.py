@@ -11,8 +11,9 @@ from lumbarclip_jax.evaluators.classification import Predictions
 from lumbarclip_jax.evaluators.predictions_file import Kept
 from lumbarclip_jax.report.embedding_map import embedding_map, some_patients
 from lumbarclip_jax.report.figures import training_curves
-from lumbarclip_jax.report.map_pictures import Scale, overlay
+from lumbarclip_jax.report.map_pictures import Scale, embedding_pictures, group_colours, overlay
 from lumbarclip_jax.report.robustness_pictures import robustness_pictures
+from tests.fake_embedder import OWN, FakeEmbedder, with_own_task
 from tests.report_pages import Page, evaluate, picture, write
 
 
@@ -162,6 +163,24 @@ def test_the_map_of_embeddings_keeps_pairs_together(evaluated):
     assert own.mean() < other.mean() / 2
     again = embedding_map(embedder, None, "test")
     np.testing.assert_array_equal(found.image_xy, again.image_xy)
+
+
+def test_the_map_is_coloured_by_the_classes_of_own_tasks(evaluated):
+    _, _, embedder = evaluated
+    split = with_own_task(embedder(None, "test"))
+    found = embedding_map(FakeEmbedder(test=split), None, "test")
+    assert [of.task for of in found.colourings] == ["disc_displacement", "any_finding", "pain"]
+    np.testing.assert_array_equal(found.colourings[-1].label, split.own_labels[:, 0])
+    *_, drawn = embedding_pictures(found)
+    assert (drawn.text.split(":")[0], drawn.name) == ("Coloured by pain", "test_embeddings_by_pain")
+    assert "6 not labelled" in drawn.text
+    shown = [row[-1] for row in drawn.numbers.rows]
+    assert shown[:60] == [(*OWN["classes"], "not labelled")[of] for of in split.own_labels[:, 0]]
+
+
+def test_every_class_of_many_has_a_colour_of_its_own():
+    for classes in (2, 6, 7, 50):
+        assert len({tuple(colour) for colour in group_colours(classes)}) == classes
 
 
 def test_whole_patients_are_drawn():

@@ -84,12 +84,12 @@ def pictures(page: Page) -> list[str]:
 
 
 def test_the_map_of_embeddings_is_coloured_by_what_is_known(labelled, unlabelled):
-    assert any(alt.startswith("Coloured by finding") for alt in pictures(labelled))
+    assert any(alt.startswith("Coloured by disc displacement at the") for alt in pictures(labelled))
     assert not any("not labelled" in alt for alt in pictures(unlabelled))
     assert any(alt.startswith("Coloured by disc level") for alt in pictures(unlabelled))
-    assert "no image has a label of a finding to be coloured by" in unlabelled.text
-    assert "the second by disc displacement" in labelled.text
-    assert "the second by" not in unlabelled.text
+    assert "no image has a label to be coloured by" in unlabelled.text
+    assert "the next by the classes of disc displacement at the level; normal or" in labelled.text
+    assert "the next by" not in unlabelled.text
 
 
 def test_maps_do_not_claim_to_be_drawn_by_label(labelled, unlabelled):

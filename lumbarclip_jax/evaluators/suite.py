@@ -14,7 +14,10 @@ PROBES = ("linear_probe", "few_shot")
 FITTED_ON = ("train", "validation")
 
 # Ends of the names that are logged of a validation; all others are in the file.
-FIRST = ("recall_at_5", "_median_rank", "auroc", "auroc_within_level", "/quadratic_kappa")
+FIRST = (
+    *("recall_at_5", "precision_at_5", "_median_rank"),
+    *("auroc", "auroc_within_level", "/quadratic_kappa"),
+)
 
 SHOWN = 4  # numbers of a validation
 

@@ -3,12 +3,15 @@
 import logging
 from collections.abc import Iterator, Mapping
 
-from lumbarclip_jax.report import order, tables
+from lumbarclip_jax.report import by_class, order, tables
 from lumbarclip_jax.report.tables import Row
 
 ROWS = 10
 # After the headlines of the page, while there is room.
-NEXT = ("auroc", "auroc_within_level", "recall_at_5", "quadratic_kappa", "macro_f1")
+NEXT = (
+    *("auroc", "auroc_within_level", "recall_at_5", "precision_at_5"),
+    *("quadratic_kappa", "macro_f1"),
+)
 
 log = logging.getLogger(__name__)
 
@@ -43,7 +46,8 @@ def _next(arranged: list[tables.Section]) -> Iterator[tuple]:
         for task in section.tasks.values():
             for table in task.tables.values():
                 for row in table.rows:
-                    if row.measure in NEXT and row.low is not None:
+                    shown = row.measure in NEXT and not by_class.is_of_one(section, table)
+                    if shown and row.low is not None:
                         yield section, task, table, row
 
 

@@ -6,18 +6,28 @@ import numpy as np
 from sklearn.manifold import TSNE
 from threadpoolctl import threadpool_limits
 
-from lumbarclip_jax.data.tasks import TASKS
+from lumbarclip_jax.data.tasks import ANY_FINDING, TASKS
 
 # More points than this take minutes and hide one another.
 MAX_IMAGES = 600
 
 
 @dataclasses.dataclass(frozen=True)
+class Colouring:
+    """The classes of the N images in one task: `label` indexes `classes`, -1 = not labelled."""
+
+    task: str
+    classes: tuple[str, ...]
+    label: np.ndarray  # [N]
+
+
+@dataclasses.dataclass(frozen=True)
 class EmbeddingMap:
     """N images and the reports they go with, row by row, as points of one plane.
 
-    `label` indexes `classes`, -1 = not labelled. `pair_cosine` is the mean cosine of an image and
-    its own report in the full space, `other_cosine` that of an image and another patient's report.
+    `colourings` are of the tasks in which some image has a label. `pair_cosine` is the mean cosine
+    of an image and its own report in the full space, `other_cosine` that of an image and another
+    patient's report.
     """
 
     split: str
@@ -25,22 +35,15 @@ class EmbeddingMap:
     image_xy: np.ndarray  # [N, 2]
     report_xy: np.ndarray  # [N, 2]
     level: np.ndarray  # [N]
-    task: str
-    classes: tuple[str, ...]
-    label: np.ndarray  # [N]
+    colourings: tuple[Colouring, ...]
     pair_cosine: float
     other_cosine: float
 
-    @property
-    def is_labelled(self) -> bool:
-        """Whether any of the images is."""
-        return bool((self.label >= 0).any())
 
-
-def embedding_map(
-    embedder, state, split: str, *, task: str = "disc_displacement", seed: int = 0
-) -> EmbeddingMap:
+def embedding_map(embedder, state, split: str, *, seed: int = 0) -> EmbeddingMap:
     """Lays out at most `MAX_IMAGES` images of a split, drawn by patient, and their reports.
+
+    They are coloured by disc displacement, by normal and abnormal, and by the data set's own tasks.
 
     Each modality's mean is taken away first. Contrastive models put images and texts on two
     separate islands (the modality gap, Liang et al. 2022, arXiv 2203.02053); ranking within a
@@ -64,12 +67,17 @@ def embedding_map(
         image_xy=layout[: len(rows)],
         report_xy=layout[len(rows) :],
         level=embedded.level[rows],
-        task=task,
-        classes=TASKS[task].classes,
-        label=np.asarray(TASKS[task].labels(embedded))[rows],
+        colourings=_colourings(embedded, rows),
         pair_cosine=float(np.diagonal(cosines).mean()),
         other_cosine=float(cosines[strangers].mean()) if strangers.any() else float("nan"),
     )
+
+
+def _colourings(embedded, rows: np.ndarray) -> tuple[Colouring, ...]:
+    own = [task for name, task in embedded.tasks.items() if name not in TASKS]
+    tasks = (TASKS["disc_displacement"], ANY_FINDING, *own)
+    found = [Colouring(of.name, of.classes, np.asarray(of.labels(embedded))[rows]) for of in tasks]
+    return tuple(of for of in found if (of.label >= 0).any())
 
 
 def some_patients(patient_id: np.ndarray, most: int, rng: np.random.Generator) -> np.ndarray:

@@ -3,6 +3,7 @@
 import base64
 import dataclasses
 import io
+import textwrap
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -12,6 +13,7 @@ from matplotlib.ticker import MaxNLocator
 from PIL import Image
 
 from lumbarclip_jax.evaluators.names import CHANCE, HIGH, LOW, Name
+from lumbarclip_jax.report import by_class
 from lumbarclip_jax.report.tables import title
 
 INK, MUTED, GRID_COLOUR = "#1c2733", "#5b6b7b", "#e3e8ee"
@@ -92,26 +94,32 @@ _CURVE_TITLES = {
 
 
 def evaluation_curves(history: list[dict]) -> list[Drawn]:
-    """Recall at 5 and AUROC within level over training, with interval and chance."""
+    """Recall at 5, AUROC within level and precision by class, with interval and chance."""
     curves: dict[tuple[str, str, str], dict[str, list[tuple]]] = {}
     for row in history:
         for name in row:
-            if not name.endswith(("recall_at_5", "/auroc_within_level")):
+            if not name.endswith(("recall_at_5", "/auroc_within_level", "precision_at_5")):
                 continue
             if (called := Name.of_number(name)) is None:
                 continue
-            lines = curves.setdefault((called.split, called.evaluator, called.measure), {})
-            label = ", ".join(map(title, called.path))
+            place, path = called.evaluator, called.path
+            if called.evaluator == by_class.EVALUATOR:
+                if not by_class.is_drawn(called):
+                    continue
+                place, path = f"{place}_{called.task}", called.features  # a picture a task
+            lines = curves.setdefault((called.split, place, called.measure), {})
+            label = ", ".join(map(title, path))
             numbers = (row.get(name + suffix, np.nan) for suffix in (LOW, HIGH, CHANCE))
             lines.setdefault(label, []).append((row["step"], row[name], *numbers))
 
     pictures = []
-    for (split, evaluator, measure), points_of in curves.items():
+    for (split, place, measure), points_of in curves.items():
         lines = {name: np.array(points).T for name, points in points_of.items() if len(points) > 1}
         if not lines:
             continue
-        heading = f"{title(evaluator)}, {split}: {title(measure)}"
-        axes = panel(heading)
+        about = title(place.removeprefix(f"{by_class.EVALUATOR}_"))
+        heading = f"{about}, {split}: {title(measure)}"
+        axes = panel(textwrap.fill(heading, 48))
         for colour, (label, (step, value, low, high, chance)) in zip(
             COLOURS, lines.items(), strict=False
         ):
@@ -126,7 +134,7 @@ def evaluation_curves(history: list[dict]) -> list[Drawn]:
             finish(
                 axes.figure,
                 f"{heading}, against training step, for {', '.join(lines)}",
-                f"{split}_{evaluator}_{measure}_over_training",
+                f"{split}_{place}_{measure}_over_training",
                 Numbers(
                     ("line", "step", measure, "ci_low", "ci_high", "chance"),
                     [(label, *row) for label, of in lines.items() for row in of.T],

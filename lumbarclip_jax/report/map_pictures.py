@@ -11,6 +11,7 @@ from PIL import Image, ImageOps
 from lumbarclip_jax.report.embedding_map import EmbeddingMap
 from lumbarclip_jax.report.figures import INK, MUTED, Drawn, Numbers, Picture, finish, png_uri
 from lumbarclip_jax.report.maps import Maps
+from lumbarclip_jax.report.tables import title
 
 # Blue, orange and purple keep apart for every kind of colour vision.
 GROUPS = ("#0b6e99", "#d98c00", "#8a5a9e", "#3f7d4e", "#c8553d", "#4a5568")
@@ -20,14 +21,22 @@ UNLABELLED = "not labelled"
 
 
 def embedding_pictures(embedded: EmbeddingMap) -> list[Drawn]:
-    """The same points coloured by level and, where some are labelled, by the label of a task."""
+    """The same points coloured by level, and by the classes of each task of the map."""
     levels, level_of_row = np.unique(embedded.level, return_inverse=True)
     drawn = [_scatter(embedded, "Coloured by disc level", "level", levels.tolist(), level_of_row)]
-    if embedded.is_labelled:
-        names = [*embedded.classes, UNLABELLED]
-        labels = np.where(embedded.label < 0, len(embedded.classes), embedded.label)
-        drawn.append(_scatter(embedded, "Coloured by finding", embedded.task, names, labels))
+    for of in embedded.colourings:
+        names = [*of.classes, UNLABELLED]
+        labels = np.where(of.label < 0, len(of.classes), of.label)
+        heading = f"Coloured by {title(of.task).lower()}"
+        drawn.append(_scatter(embedded, heading, of.task, names, labels))
     return drawn
+
+
+def group_colours(count: int) -> list:
+    """Of as many groups; more than there are in `GROUPS` lie along a rainbow."""
+    if count <= len(GROUPS):
+        return list(GROUPS[:count])
+    return list(matplotlib.colormaps["turbo"](np.linspace(0.05, 0.95, count)))
 
 
 def _scatter(
@@ -41,11 +50,13 @@ def _scatter(
         *np.stack([images, reports], axis=1).T, color=MUTED, alpha=0.22, linewidth=0.5, zorder=1
     )
     counts = []
+    groups = [name for name in names if name != UNLABELLED]
+    colours = dict(zip(groups, group_colours(len(groups)), strict=True))
     for k, name in enumerate(names):
         rows = group == k
         if not rows.any():
             continue
-        colour = MUTED if name == UNLABELLED else GROUPS[k % len(GROUPS)]
+        colour = colours.get(name, MUTED)
         axes.scatter(*images[rows].T, s=17, color=colour, linewidth=0, label=name, zorder=3)
         axes.scatter(
             *reports[rows].T,

@@ -3,16 +3,17 @@
 import re
 from collections.abc import Mapping
 
-from lumbarclip_jax.data.tasks import FINDINGS, MAIN, TASKS
+from lumbarclip_jax.data.tasks import ANY_FINDING, FINDINGS, MAIN, TASKS
 from lumbarclip_jax.evaluators import EVALUATORS
 from lumbarclip_jax.evaluators.names import BESIDE, Name, path_part
 from lumbarclip_jax.report.tables import SHARE
 
 PATHS = (
     *("image_to_text", "text_to_image", "patient_to_text", "text_to_patient"),
-    *(*MAIN, "findings", *FINDINGS),
+    *(ANY_FINDING.name, *MAIN, "findings", *FINDINGS),
 )
 MEASURES = (
+    *("precision_at_1", "precision_at_5", "precision_at_10"),
     *("recall_at_1", "recall_at_5", "recall_at_10", "median_rank", "mrr", "map_shared_findings"),
     *("images", "patients", "positives", "prevalence"),
     *(SHARE + path_part(name) for task in TASKS.values() for name in task.classes),

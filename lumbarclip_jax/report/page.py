@@ -13,6 +13,7 @@ from lumbarclip_jax.evaluators.task_rows import FEWEST_PATIENTS
 from lumbarclip_jax.process import activity
 from lumbarclip_jax.report import (
     answer_pictures,
+    by_class,
     figure_files,
     figures,
     forest,
@@ -101,6 +102,7 @@ def write_report(
             chosen=choice.read(folder),
             outdated=measured.outdated,
             sections=[section for section in arranged if not tasks.is_classification(section)],
+            class_tables=by_class.class_tables,
             is_measured=bool(metrics),
             headlines=headlines,
             tasks=measured_parts,

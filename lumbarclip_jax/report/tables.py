@@ -27,16 +27,18 @@ FACTS = {
     "findings": "mean of {:.0f} findings",
     "examples": "{:.0f} labelled images",
     "map_queries": "mean average precision over {:.0f} queries that have findings",
+    "unlabelled": "{:.0f} more images without a label",
     "temperature": "temperature {:.4g}, fitted on validation",
 }
 # Counts that say nothing where they are 0.
-OF_FINDINGS = ("findings", "map_queries")
+SAID_ABOVE_0 = ("findings", "map_queries", "unlabelled")
 # Facts of a table, not of all that is said about its task.
 TABLE_FACTS = ("c", "temperature", "examples", "amount")
 SHARE = "share_"  # of a class, in a task of more than two
 
 TITLES = {
     "retrieval": "Retrieval",
+    "class_retrieval": "Retrieval by class",
     "zero_shot": "Zero-shot",
     "zero_shot_features": "Zero-shot by features",
     "linear_probe": "Linear probe",
@@ -44,6 +46,7 @@ TITLES = {
     "text_to_image": "Report → image",
     "patient_to_text": "Patient → report",
     "text_to_patient": "Report → patient",
+    "any_finding": "Normal or abnormal",
     "pfirrmann_ge_3": "Pfirrmann grade 3 or more",
     "disc_displacement": "Disc displacement at the level",
     "compression": "Thecal sac or nerve root compression at the level",
@@ -81,12 +84,15 @@ TITLES = {
     "pixels": "Regression on pixels",
     **{f"k_{k}": f"{k} of each class" for k in (1, 2, 4, 8, 16)},
     **{f"recall_at_{k}": f"Recall at {k}" for k in (1, 5, 10)},
+    **{f"precision_at_{k}": f"Precision at {k}" for k in (1, 5, 10)},
 }
 
 
 # Whose AUROC within level is shown first: without features, or with those of the whole encoder.
 MAIN_TASKS = ("pfirrmann_ge_3", "disc_displacement", "compression")
 MAIN_TABLES = tuple(f"{task}{of}" for task in MAIN_TASKS for of in ("", "/image_features"))
+
+SHARE_OF_K = re.compile(r"(recall|precision)_at_\d+")  # shown in percent
 
 # Of these, less is better.
 ERRORS = ("ece", "adaptive_ece", "nll", "brier")
@@ -125,7 +131,7 @@ class Row:
 
     @property
     def is_difference(self) -> bool:
-        return "gain" in self.measure
+        return "gain" in self.measure or self.measure.startswith("balance_")
 
     @property
     def is_rank(self) -> bool:
@@ -136,7 +142,7 @@ class Row:
             return "not defined"
         if self.is_rank:
             return f"{value:.1f}".removesuffix(".0")
-        if self.measure.endswith("accuracy") or re.fullmatch(r"recall_at_\d+", self.measure):
+        if self.measure.endswith("accuracy") or SHARE_OF_K.fullmatch(self.measure):
             return f"{100 * value:.1f}{PERCENT}"
         return f"{value:{'+' if self.is_difference else ''}.3f}".replace("-", MINUS)
 
@@ -223,8 +229,8 @@ def sections(metrics: dict[str, float]) -> list[Section]:
         if called is None or is_beside(name):
             continue
         split, evaluator, path, measure = dataclasses.astuple(called)
-        if measure in OF_FINDINGS and not value:
-            continue  # of a data set without findings
+        if measure in SAID_ABOVE_0 and not value:
+            continue
         section = found.setdefault((split, evaluator), Section(split, evaluator, title(evaluator)))
         task, table = None, None
         fact = FACTS.get(measure)
