@@ -8,102 +8,9 @@ import pytest
 
 from lumbarclip_jax.data.tasks import ANY_FINDING
 from lumbarclip_jax.evaluators import evaluator_class
-from lumbarclip_jax.evaluators.bootstrap import patient_resamples
 from lumbarclip_jax.evaluators.class_neighbours import RECALL_AT, found_by_class
-from lumbarclip_jax.evaluators.reports import distinct_reports
+from tests.class_queries import NONE, hedged, queries_of
 from tests.fake_embedder import EMBED, FakeEmbedder, make_split, run, unit, with_own_task
-
-NONE = -1
-
-
-@dataclasses.dataclass
-class Query:
-    scores: np.ndarray
-    label: int
-    candidates: np.ndarray  # classes
-    patient: str
-
-    def share(self, measure: str) -> float:
-        kind, k = measure.split("_at_")
-        known = self.candidates != NONE
-        nearest = np.argsort(-self.scores[known], kind="stable")[: int(k)]
-        right = self.candidates[known] == self.label
-        return right[nearest].mean() if kind == "precision" else right[nearest].sum() / right.sum()
-
-    def chance(self, measure: str) -> float:
-        kind, k = measure.split("_at_")
-        known = self.candidates[self.candidates != NONE]
-        return np.mean(known == self.label) if kind == "precision" else min(int(k) / len(known), 1)
-
-
-def highest(labels) -> int:
-    return max(labels, default=NONE)
-
-
-def queries_of(split, embedder, task) -> dict[str, list[Query]]:
-    """All queries of every direction of a task of images that has a class at each level, or of
-    patients, which has one; one loop a direction."""
-    labels = task.labels(split)
-    reports = distinct_reports(embedder, None, split)
-    patients, groups = np.unique(split.patient_id), np.unique(split.report_group)
-    levels = np.unique(split.level) if task.unit == "image" else [None]
-    reading = dict(zip(np.unique(split.level), range(3), strict=True))
-
-    def text(group: int, row: int) -> np.ndarray:
-        return reports.text_embeds[reading[split.level[row]] if embedder.level_prefix else 0, group]
-
-    def at(level) -> np.ndarray:
-        return (split.level == level) | (level is None)
-
-    rows = range(len(labels))
-    scores = np.array(
-        [[split.image_embeds[m] @ text(g, m) for g in range(len(groups))] for m in rows]
-    )
-    means = []
-    for patient in patients:
-        own = np.flatnonzero(split.patient_id == patient)
-        summed = np.zeros((3, EMBED))
-        for m in own:
-            summed[reading[split.level[m]] if embedder.level_prefix else 0] += split.image_embeds[m]
-        means.append(scores[own].sum(axis=0) / np.linalg.norm(summed))
-    by_patient = np.array(means)
-    of_patient = np.array([highest(labels[split.patient_id == patient]) for patient in patients])
-    of_text = np.array([highest(labels[split.report_group == group]) for group in groups])
-    owner = [split.patient_id[split.report_group == group][0] for group in groups]
-    found: dict[str, list[Query]] = {
-        "patient_to_text": [
-            Query(by_patient[p], of_patient[p], of_text, patients[p]) for p in range(len(patients))
-        ],
-        "text_to_patient": [
-            Query(by_patient[:, g], of_text[g], of_patient, owner[g]) for g in range(len(groups))
-        ],
-        "image_to_text": [],
-        "text_to_image": [],
-    }
-    for level in levels:
-        here = np.array(
-            [highest(labels[(split.report_group == group) & at(level)]) for group in groups]
-        )
-        images = np.where(at(level), labels, NONE)
-        found["image_to_text"] += [
-            Query(scores[m], images[m], here, split.patient_id[m]) for m in rows
-        ]
-        found["text_to_image"] += [
-            Query(scores[:, g], here[g], images, owner[g]) for g in range(len(groups))
-        ]
-    return {name: [q for q in of if q.label != NONE] for name, of in found.items()}
-
-
-def hedged(split):
-    """Some levels hedge their bulge, and noise takes the place of what was planted."""
-    rng = np.random.default_rng(5)
-    status = split.level_findings.copy()
-    status[rng.random(len(status)) < 0.2, 0] = 3
-    return dataclasses.replace(
-        split,
-        level_findings=status,
-        image_embeds=unit(rng.normal(size=split.image_embeds.shape)),
-    )
 
 
 @pytest.mark.parametrize("level_prefix", [False, True])
@@ -140,33 +47,6 @@ def test_every_number_is_that_of_the_plain_way(monkeypatch, level_prefix):
                 assert found[f"{prefix}/{view}balance_at_{k}"] == pytest.approx(
                     macro[to_text, measure] - macro[to_image, measure]
                 )
-
-
-def test_intervals_resample_the_patients_of_both_directions_together():
-    split = hedged(make_split(13, 3))
-    embedder = FakeEmbedder(test=split)
-    name = "test/class_retrieval/disc_displacement"
-    found = run("class_retrieval", embedder, tasks=("disc_displacement",), resamples=100)
-    directions = queries_of(split, embedder, split.tasks["disc_displacement"])
-    patients = np.unique([q.patient for q in directions["image_to_text"]])
-    times = np.concatenate(list(patient_resamples(patients, resamples=100)))
-    means = {}
-    for direction in ("image_to_text", "text_to_image"):
-        queries = directions[direction]
-        owner = np.searchsorted(patients, [query.patient for query in queries])
-        shares = np.array([query.share("precision_at_5") for query in queries])
-        each = []
-        for label in (0, 1):
-            drawn = times[:, owner] * np.array([query.label == label for query in queries])
-            each.append(drawn @ shares / drawn.sum(axis=1))
-        means[direction] = np.mean(each, axis=0)
-    balance = means["image_to_text"] - means["text_to_image"]
-    for key, resampled in (
-        ("image_to_text_precision_at_5", means["image_to_text"]),
-        ("balance_at_5", balance),
-    ):
-        ends = [found[f"{name}/{key}_ci_{end}"] for end in ("low", "high")]
-        assert ends == pytest.approx(np.quantile(resampled, [0.025, 0.975]).tolist())
 
 
 def test_precision_and_recall_by_hand():
@@ -297,24 +177,6 @@ def test_a_model_that_knows_the_level_alone_gains_nothing_by_it():
     for direction in ("image_to_text", "text_to_image"):
         name = f"test/class_retrieval/disc_displacement/{direction}_precision_at_10"
         assert found[f"{name}_ci_low"] <= found[f"{name}_chance"] <= found[f"{name}_ci_high"]
-
-
-def test_all_of_a_class_is_no_proof_of_always():
-    """Images that hold their label: the trials are the patients of the class."""
-    split = make_split(20, 2)
-    label = np.where(split.level_findings[:, :1] == 1, 1, -1)
-    at = np.eye(EMBED, dtype=np.float32)[:1]
-    split = dataclasses.replace(
-        split,
-        image_embeds=label * at,
-        text_embeds=label * at,
-        report_group=np.arange(60).astype(str),
-    )
-    found = run("class_retrieval", FakeEmbedder(test=split), tasks=("disc_displacement",))
-    name = "test/class_retrieval/disc_displacement/displaced/image_to_text_precision_at_1"
-    patients = len(np.unique(split.patient_id[split.level_findings[:, 0] == 1]))
-    assert found[name] == 1
-    assert found[f"{name}_ci_low"] == pytest.approx(0.025 ** (1 / patients))
 
 
 def test_nothing_is_kept_of_its_rows():

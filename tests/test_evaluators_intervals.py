@@ -133,6 +133,12 @@ def test_intervals_of_errors_miss_the_truth_less_often():
     assert misses["basic"] <= 6 + 3 * 2.3 < misses["plain"]
 
 
+def test_the_interval_of_a_sum_by_hand():
+    """Distances of 3 and 4 below are one of 5; a term that is certain adds none."""
+    low, high = intervals.of_sum([(10.0, 7.0, 11.0), (20.0, 16.0, 20.0), (1.0, 1.0, 1.0)])
+    assert (low, high) == pytest.approx((31 - 5, 31 + 1))
+
+
 def test_a_bin_where_nothing_happened_has_an_interval():
     said = np.repeat([0.1, 0.9], 10)
     points = reliability(said, said > 0.5, np.arange(20), bins=2)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from lumbarclip_jax.evaluators.names import BESIDE, Name, is_beside
+from lumbarclip_jax.evaluators.names import BESIDE, Name, is_beside, path_part
 
 NUMBERS = {
     "test/retrieval/images": Name("test", "retrieval", (), "images"),
@@ -39,6 +39,13 @@ def test_answers_are_what_a_number_was_made_of():
     assert (number.task, number.features) == ("compression", ("image_features",))
     ranks = Name.of_number("test/retrieval/image_to_text_recall_at_5")
     assert (ranks.answers, ranks.task) == ("test/retrieval/image_to_text", "image_to_text")
+
+
+def test_a_class_is_one_part_of_a_path():
+    name = f"test/class_retrieval/site/{path_part('L4 / L5')}/image_to_text_precision_at_5"
+    assert Name.of_number(name) == Name(
+        "test", "class_retrieval", ("site", "L4_L5", "image_to_text"), "precision_at_5"
+    )
 
 
 def test_what_stands_beside_a_number_is_known_by_its_end():

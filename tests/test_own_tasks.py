@@ -42,7 +42,7 @@ def own_run(labelled_dataset, tmp_path_factory):
     )
     config.objective.soft_clip.update(target_scale=1.0, hard_weight=0.0)
     config.eval.update(every_steps=0, bootstrap_resamples=20)
-    config.eval.at_the_end = ("zero_shot", "linear_probe", "few_shot")
+    config.eval.at_the_end = ("zero_shot", "linear_probe", "few_shot", "class_retrieval")
     folder = tmp_path_factory.mktemp("own") / "run"
     train.train_and_evaluate(config, folder)
     return folder
@@ -72,6 +72,7 @@ def test_every_evaluator_answers_them(own_run):
     for task in OWN:
         for name in ("zero_shot/{}", "linear_probe/{}/image_features", "few_shot/{}/k_1"):
             assert 0 <= metrics[f"test/{name.format(task)}/auroc"] <= 1
+        assert 0 <= metrics[f"test/class_retrieval/{task}/image_to_text_precision_at_5"] <= 1
         assert metrics[f"test/zero_shot/{task}/patients"] == 3
         # A task of patients is answered by patient alone.
         assert len(kept[f"test/zero_shot/{task}"].labels) == 3

@@ -12,11 +12,11 @@ on the same rows see the same resamples, which is what makes a paired difference
 """
 
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 
-from lumbarclip_jax.evaluators.intervals import Interval, percentile
+from lumbarclip_jax.evaluators.intervals import Interval, of_sum, percentile
 from lumbarclip_jax.evaluators.names import CHANCE, HIGH, LOW
 
 Metrics = Callable[[np.ndarray], dict[str, np.ndarray]]
@@ -37,6 +37,18 @@ class Estimate:
     low: float
     high: float
     resamples: int
+
+    def scaled(self, factor: float) -> "Estimate":
+        """The same times a number; times a negative one its ends change sides."""
+        ends = factor * self.low, factor * self.high
+        return Estimate(factor * self.value, min(ends), max(ends), self.resamples)
+
+    def widened(self, terms: Sequence["Estimate"]) -> "Estimate":
+        """With an interval that also holds the one of the sum of `terms`, which it is."""
+        low, high = of_sum([(term.value, term.low, term.high) for term in terms])
+        return dataclasses.replace(
+            self, low=float(np.fmin(self.low, low)), high=float(np.fmax(self.high, high))
+        )
 
     def named(self, name: str, chance: float | None = None) -> Iterator[tuple[str, float]]:
         """Yields the number, its interval and, when given, its chance level under their names."""

@@ -21,8 +21,12 @@ there, any other reads the same text at all. By patient a class is the highest o
 is that of a report which several patients share.
 
 Chance is the expectation of a blind order, for precision the share of the candidates that have the
-class. Ties count against the model. Intervals resample the patients of the queries and keep the
-candidates; a balance resamples both directions together.
+class. Ties count against the model. Where all queries find the same few candidates, a class's
+numbers are about those few, which no interval tells; the mean over the classes evens that out.
+Intervals resample the patients of the queries and keep the candidates; a balance resamples both
+directions together. Means and balances are no more certain than their parts (see `_widened`). Of
+random embeddings of 62 real patients, 5 of them normal, the intervals of means held chance in 95 to
+97 % of 1,920 numbers, those of classes in 93 to 96 % of 4,260; percentiles of the means in 90 %.
 """
 
 import dataclasses
@@ -33,7 +37,13 @@ import numpy as np
 
 from lumbarclip_jax.data.tasks import ANY_FINDING, Task
 from lumbarclip_jax.evaluators import intervals
-from lumbarclip_jax.evaluators.bootstrap import Metrics, estimates, patient_means, together
+from lumbarclip_jax.evaluators.bootstrap import (
+    Estimate,
+    Metrics,
+    estimates,
+    patient_means,
+    together,
+)
 from lumbarclip_jax.evaluators.class_neighbours import Found, Sides, found_by_class
 from lumbarclip_jax.evaluators.classification import named_counts
 from lumbarclip_jax.evaluators.names import path_part
@@ -136,8 +146,29 @@ class ByClass:
         expected = blind(np.ones((1, len(patients))))
         chance = {name: float(value[0]) for name, value in expected.items()}
         kinds = {name: kind for name, kind in self._intervals().items() if chance[name] < 1}
-        for name, estimate in estimates(metrics, patients, intervals=kinds, **bootstrap).items():
+        found = estimates(metrics, patients, intervals=kinds, **bootstrap)
+        for name, estimate in (found | self._widened(found)).items():
             yield from estimate.named(name, chance[name])
+
+    def _widened(self, found: Mapping[str, Estimate]) -> dict[str, Estimate]:
+        """Means and balances, their intervals no narrower than those of their parts allow.
+
+        A class of which nothing is found has nothing to resample, and would make a mean look
+        certain. Parts are taken for independent.
+        """
+        parts = self._occurring.values()
+        wider = {}
+        for way, of in self.directions.items():
+            for measure in of.shares:
+                name = f"{way}_{measure}"
+                of_classes = [found[f"{part}/{name}"].scaled(1 / len(parts)) for part in parts]
+                wider[name] = found[name].widened(of_classes)
+        to_text, to_image = self.directions
+        for k in RECALL_AT:
+            name, measure = f"{self.balance}_at_{k}", f"precision_at_{k}"
+            terms = wider[f"{to_text}_{measure}"], wider[f"{to_image}_{measure}"].scaled(-1)
+            wider[name] = found[name].widened(terms)
+        return wider
 
     @property
     def _occurring(self) -> dict[int, str]:
@@ -182,7 +213,7 @@ class ByClass:
         return metrics
 
     def _intervals(self) -> dict[str, intervals.Interval]:
-        """Shares of a class's queries, whose patients are the trials; of a mean the fewest are."""
+        """Of the shares of a class's queries, whose patients are the trials."""
         kinds = {}
         for direction, found in self.directions.items():
             trials = {
@@ -191,7 +222,6 @@ class ByClass:
             }
             for measure in found.shares:
                 name = f"{direction}_{measure}"
-                kinds[name] = _of_share(min(trials.values()))
                 kinds |= {f"{part}/{name}": _of_share(count) for part, count in trials.items()}
         return kinds
 

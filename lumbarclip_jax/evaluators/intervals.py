@@ -4,7 +4,7 @@ Percentiles of those values (Efron 1979) serve most metrics. They fail two kinds
 resample makes larger, and shares of which there is little to resample.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import scipy.stats
@@ -73,3 +73,15 @@ def of_share(
     exact_low = float(beta(tails[0], hits, misses + 1)) if hits > 0 else 0.0
     exact_high = float(beta(tails[1], hits + 1, misses)) if misses > 0 else 1.0
     return float(np.fmin(low, exact_low)), float(np.fmax(high, exact_high))
+
+
+def of_sum(terms: Sequence[tuple[float, float, float]]) -> tuple[float, float]:
+    """The interval of a sum of independent estimates from theirs, each `(value, low, high)`.
+
+    Distances to the ends add up as deviations do (Zou and Donner 2008, "MOVER"), each side for
+    itself, so that the exact interval of a share near 0 or 1 counts in a sum as it does alone.
+    """
+    value, low, high = np.array(terms, np.float64).T
+    total = value.sum()
+    below, above = np.sqrt(np.square([value - low, high - value]).sum(axis=1))
+    return float(total - below), float(total + above)
