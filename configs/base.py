@@ -194,8 +194,8 @@ def get_config() -> ConfigDict:
     config.eval = evaluation = ConfigDict()
     evaluation.every_steps = 1_000  # validation split; 0 = never
     # retrieval | zero_shot | zero_shot_features | linear_probe | few_shot | label_heads |
-    # robustness | cross_sequence | class_retrieval. Probes encode the training split too, robustness
-    # the measured one for every corruption and severity; zero_shot_features needs
+    # robustness | cross_sequence | class_retrieval. Probes encode the training split too,
+    # robustness the measured one for every corruption and severity; zero_shot_features needs
     # model.feature_dim, label_heads objective.labels; class_retrieval asks of every task and class,
     # in thousands of numbers.
     evaluation.on_the_way = ("retrieval",)
