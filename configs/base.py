@@ -79,6 +79,13 @@ def get_config() -> ConfigDict:
     perturb.first = False  # the first of several views, too
     perturb.table = ""  # of synonyms; empty = lumbarclip_jax/data/synonyms.toml
 
+    # Labels in words, drawn anew each time: the texts of images whose patients have no written
+    # report. See lumbarclip_jax/data/label_prompts.toml.
+    data.prompts = prompts = ConfigDict()
+    prompts.tasks = ()  # whose labels are said; () = reports as the data set has them
+    prompts.share = 0.0  # probability that they also take the place of a written report
+    prompts.table = ""  # of wordings; empty = the one above
+
     config.model = model = ConfigDict()
     model.embed_dim = 512  # E, size of the shared embedding
     # Outputs of a linear layer on what an encoder pools, which are then the tower's features: they

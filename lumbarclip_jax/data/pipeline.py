@@ -1,5 +1,7 @@
 """Training batches: shuffled, endless, the same for any number of processes, resumable."""
 
+import dataclasses
+import functools
 import logging
 from collections.abc import Sequence
 from typing import Any
@@ -8,11 +10,14 @@ import grain
 import numpy as np
 from ml_collections import ConfigDict
 
+from data_prep.records.schema import WRITTEN
 from lumbarclip_jax.data import fields as batch_fields
 from lumbarclip_jax.data.batch_reader import BatchReader
 from lumbarclip_jax.data.dataset import Dataset, read_text, texts_of, with_level
 from lumbarclip_jax.data.image_draws import OF_ANOTHER_LEVEL, ONE_IMAGE, SAME, ImageDraws, Studies
+from lumbarclip_jax.data.label_prompts import LabelPrompts
 from lumbarclip_jax.data.sources import PartialSource, Rows
+from lumbarclip_jax.data.tasks import named
 from lumbarclip_jax.data.text_draws import WHOLE_REPORT, Drawn, TextDraws
 from lumbarclip_jax.data.token_buckets import CHUNK, cut, divide_by_length, token_lengths
 from lumbarclip_jax.data.tokenizer import Tokenizer
@@ -86,8 +91,15 @@ def train_iterator(
         over the processes; the data set cannot give a field, or no second text of a pair; the
         images of a pair show several levels, and a field is of one.
     """
-    constants = batch_fields.constants(dataset.columns(split), fields)
+    columns = dataset.columns(split)
     has_texts = bool(set(fields) & set(batch_fields.TOKENS))
+    prompts, is_written = None, np.ones(len(columns.level), bool)
+    if has_texts and text_draws.wordings:
+        prompts, is_written = _prompts(dataset, split, text_draws)
+        # Texts of equal labels are each other's positives, as equal reports are.
+        said = np.where(is_written | ~prompts.has_some, columns.report_group, prompts.groups())
+        columns = dataclasses.replace(columns, report_group=said)
+    constants = batch_fields.constants(columns, fields)
     further = dataset.further_texts if has_texts and text_draws.further_texts else ()
     if has_texts and (fault := text_draws.fault(bool(further))):
         raise ValueError(fault)
@@ -125,8 +137,13 @@ def train_iterator(
             batch[batch_fields.IMAGES] = np.array(images)
         if has_texts:
             drawn = [
-                text_draws(texts_of(record), seed)
-                for record, seed in zip(records, seeds, strict=True)
+                text_draws(
+                    texts_of(record),
+                    seed,
+                    functools.partial(prompts, row) if prompts else None,
+                    is_written=is_written[row],
+                )
+                for row, record, seed in zip(indices[own].tolist(), records, seeds, strict=True)
             ]
             batch |= tokens(records, drawn, widths[indices].max())
             for name in fields:
@@ -170,6 +187,34 @@ def train_iterator(
         weights=[len(part) for part in parts],
     ).random_map(load, seed=seed)
     return BatchReader(batches, read_threads, read_processes, prefetch_batches)
+
+
+def _prompts(
+    dataset: Dataset, split: str, text_draws: TextDraws
+) -> tuple[LabelPrompts, np.ndarray]:
+    """The labels in words, and which rows [M] have a report that a doctor wrote."""
+    source = dataset.partial_source(split, ("report_source",))
+    sources = [
+        read_text(record, "report_source") for record in source.__getitems__(range(len(source)))
+    ]
+    is_written = np.array(sources) == WRITTEN
+    assert text_draws.wordings, "labels are put into words"
+    asked = named(text_draws.prompt_tasks, dataset.tasks, str(dataset.folder))
+    prompts = LabelPrompts(dataset.columns(split), asked, text_draws.wordings)
+    where = np.ones(len(is_written), bool) if text_draws.prompt_share else ~is_written
+    if not (prompts.has_some & where).any():
+        raise ValueError(
+            f"data.prompts.tasks={text_draws.prompt_tasks} put no image of {split} in "
+            f"{dataset.folder} into words: where all reports are written set data.prompts.share, "
+            "and name tasks with labels"
+        )
+    log.info(
+        "%d of %d texts are put into words from labels, and of the written ones a share of %g",
+        (prompts.has_some & ~is_written).sum(),
+        len(is_written),
+        text_draws.prompt_share,
+    )
+    return prompts, is_written
 
 
 def _studies(

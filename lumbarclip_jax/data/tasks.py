@@ -19,6 +19,7 @@ import numpy as np
 
 from data_prep.records.findings import FINDINGS as ALL_FINDINGS
 from data_prep.records.findings import LEVEL_FINDINGS, PRESENT, UNCERTAIN
+from data_prep.records.tasks import UNCERTAIN_LABEL
 
 UNLABELLED = -1
 
@@ -32,6 +33,7 @@ class Task:
 
     Of two classes the last is the positive one. `ordered` classes are grades. With `unit` "patient"
     all images of a patient carry the patient's label, and their mean probability is its answer.
+    `is_uncertain(columns)` gives `[M]` truths: rows without a label because it is hedged.
     """
 
     name: str
@@ -39,6 +41,7 @@ class Task:
     labels: Labels
     ordered: bool = False
     unit: str = "image"
+    is_uncertain: Labels | None = None
 
 
 def pfirrmann(columns) -> np.ndarray:
@@ -77,6 +80,24 @@ def anything_in_patient(columns) -> np.ndarray:
     return any_in_patient(*columns.names)(columns)
 
 
+def hedged_at_level(*findings: str) -> Labels:
+    """Whether none of the findings is present at the row's level, and one is uncertain."""
+
+    def labels(columns) -> np.ndarray:
+        return _hedged(columns.level_findings, columns.level_names, findings)
+
+    return labels
+
+
+def hedged_in_patient(*findings: str) -> Labels:
+    """The same of the row's patient."""
+
+    def labels(columns) -> np.ndarray:
+        return _hedged(columns.findings, columns.names, findings)
+
+    return labels
+
+
 def worst_in_patient(*classes: tuple[str, ...]) -> Labels:
     """The last of the classes, groups of findings from 1 on, of which the patient has one; or 0.
 
@@ -103,6 +124,12 @@ def _any(columns, status: np.ndarray, names: tuple[str, ...], findings: tuple[st
     return np.where(uncertain & ~present, UNLABELLED, present)
 
 
+def _hedged(status: np.ndarray, names: tuple[str, ...], findings: tuple[str, ...]) -> np.ndarray:
+    known = [list(names).index(finding) for finding in findings if finding in names]
+    status = status[:, known]
+    return (status == UNCERTAIN).any(axis=1) & ~(status == PRESENT).any(axis=1)
+
+
 DISPLACED = ("disc_protrusion", "disc_extrusion", "disc_herniation")
 
 # What reports state of the patient, but for the findings of levels and the negative control.
@@ -126,11 +153,13 @@ _MAIN = (
         "disc_displacement",
         ("not displaced", "displaced"),
         any_at_level("disc_bulge", *DISPLACED),
+        is_uncertain=hedged_at_level("disc_bulge", *DISPLACED),
     ),
     Task(
         "compression",
         ("not compressed", "compressed"),
         any_at_level("thecal_sac_compression", "nerve_root_compression"),
+        is_uncertain=hedged_at_level("thecal_sac_compression", "nerve_root_compression"),
     ),
     # No published label of three classes is to be had for these reports. This one is ours: the
     # worst displacement the report states firmly at any level, where protrusion, extrusion and
@@ -150,12 +179,27 @@ _MAIN = (
         ("no spasm", "spasm"),
         any_in_patient("muscle_spasm"),
         unit="patient",
+        is_uncertain=hedged_in_patient("muscle_spasm"),
     ),
 )
 _FINDINGS = (
-    *(Task(name, ("absent", "present"), any_at_level(name)) for name in LEVEL_FINDINGS),
     *(
-        Task(name, ("absent", "present"), any_in_patient(name), unit="patient")
+        Task(
+            name,
+            ("absent", "present"),
+            any_at_level(name),
+            is_uncertain=hedged_at_level(name),
+        )
+        for name in LEVEL_FINDINGS
+    ),
+    *(
+        Task(
+            name,
+            ("absent", "present"),
+            any_in_patient(name),
+            unit="patient",
+            is_uncertain=hedged_in_patient(name),
+        )
         for name in PATIENT_FINDINGS
     ),
 )
@@ -175,7 +219,14 @@ def tasks_of(manifest: Mapping[str, Any]) -> dict[str, Task]:
     A data set that is described by hand, or by an earlier version, may have none of its own.
     """
     own = [
-        Task(of["name"], tuple(of["classes"]), _own(place), of["ordered"], of["unit"])
+        Task(
+            of["name"],
+            tuple(of["classes"]),
+            _own(place),
+            of["ordered"],
+            of["unit"],
+            _own_uncertain(place),
+        )
         for place, of in enumerate(manifest.get("tasks", ()))
     ]
     return TASKS | {task.name: task for task in own}
@@ -204,5 +255,12 @@ def _own(place: int) -> Labels:
 
     def labels(columns) -> np.ndarray:
         return np.maximum(columns.own_labels[:, place].astype(np.int64), UNLABELLED)
+
+    return labels
+
+
+def _own_uncertain(place: int) -> Labels:
+    def labels(columns) -> np.ndarray:
+        return columns.own_labels[:, place] == UNCERTAIN_LABEL
 
     return labels

@@ -9,6 +9,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from lumbarclip_jax.data.image_draws import ImageDraws
+from lumbarclip_jax.data.label_prompts import Wordings
 from lumbarclip_jax.data.resplit import parse_fold
 from lumbarclip_jax.data.text_draws import TextDraws
 from lumbarclip_jax.evaluators import EVALUATORS
@@ -60,6 +61,7 @@ def _broken_rules(config: ConfigDict):
         yield from in_range(config, field, low=0)
     for field in (
         "data.keep_sentence",
+        "data.prompts.share",
         "data.phantom_difficulty",
         "optim.final_lr_fraction",
         "optim.ema_decay",
@@ -123,11 +125,22 @@ def _trains_labels(config: ConfigDict) -> bool:
 def _views(config: ConfigDict):
     if fault := ImageDraws.of(config.data).fault(config.data.level_prefix):
         yield fault
+    if table := config.data.prompts.table:
+        try:
+            Wordings(table)
+        except (ValueError, OSError) as error:
+            yield f"data.prompts.table: {error}"
+            return
     try:
         draws = TextDraws.of(config.data)
     except (ValueError, OSError) as error:
         yield f"data.perturb: {error}"
         return
+    if config.data.prompts.tasks and config.data.token_buckets:
+        yield (
+            f"data.prompts.tasks={tuple(config.data.prompts.tasks)} draws texts of any length, and "
+            "data.token_buckets knows those of reports: leave one of them out"
+        )
     if fault := draws.fault(further=True):
         yield fault
 
