@@ -19,6 +19,12 @@ def get_config() -> ConfigDict:
 
     config.data = data = ConfigDict()
     data.dir = ""  # folder written by data_prep.build; empty = the embedded phantom
+    # Several data sets in place of one: (folder, how often it is trained on relative to others),
+    # such as (("data/lumbar", 2.0), ("data/spider", 1.0)). The vocabulary is that of the first.
+    data.dirs = ()
+    # All pairs of a batch come from one of several data sets. False = batches mix them by weight,
+    # and pairs can then be told apart by scanner, plane and style, without a look at the disc.
+    data.one_data_set_a_batch = True
     # "" = the splits of the data set; fold_2_of_5 = a fold by patient, its test split the second of
     # five; leaky = images dealt out without a look at the patient, to show what that would claim.
     data.resplit = ""

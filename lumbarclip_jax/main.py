@@ -82,7 +82,7 @@ def main() -> None:
         from lumbarclip_jax.train import train_and_evaluate
 
         keep_compiled()
-        if not config.data.dir:
+        if not (config.data.dir or config.data.dirs):
             config = _on_phantom(config)
         train_and_evaluate(config, workdir)
 

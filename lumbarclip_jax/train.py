@@ -9,7 +9,7 @@ from ml_collections import ConfigDict
 
 from data_prep.records.manifest import VOCABULARY
 from lumbarclip_jax import loop, sharding
-from lumbarclip_jax.data.dataset import Dataset
+from lumbarclip_jax.data import mixture
 from lumbarclip_jax.data.pipeline import pipeline_options, train_iterator
 from lumbarclip_jax.data.tokenizer import Tokenizer
 from lumbarclip_jax.evaluators import predictions_file
@@ -63,8 +63,8 @@ def train_and_evaluate(config: ConfigDict, workdir: str | pathlib.Path) -> dict[
     log.info("%d x %s, mesh %s", mesh.size, jax.devices()[0].device_kind, dict(mesh.shape))
 
     data = config.data
-    activity.now(f"checking {data.dir}")
-    dataset = Dataset(data.dir, data.resplit, check_shards=data.check_shards)
+    activity.now(f"checking {data.dir or ', '.join(folder for folder, _ in data.dirs)}")
+    dataset = mixture.opened(data, check_shards=data.check_shards)
     if dataset.cautions:
         log.warning(dataset.manifest["warning"])
     dataset.source(config.eval.final_split)  # a missing split should not be found after training
@@ -131,13 +131,16 @@ def train_and_evaluate(config: ConfigDict, workdir: str | pathlib.Path) -> dict[
         return {}
 
     state, split = measured(trained.state, config), config.eval.final_split
-    metrics, kept = evaluate_split(
-        embedder,
-        state,
-        split,
-        resamples=config.eval.bootstrap_resamples,
-        names=config.eval.at_the_end,
-    )
+    metrics, kept = {}, predictions_file.Kept()
+    for each in (split, *mixture.named_parts(dataset, split)):
+        found, said = evaluate_split(
+            embedder,
+            state,
+            each,
+            resamples=config.eval.bootstrap_resamples,
+            names=config.eval.at_the_end,
+        )
+        metrics, kept = metrics | found, kept | said
     metrics |= dataset.cautions
     log_summary(metrics)
     finished = run.Run(workdir, config, mesh, tokenizer, model, state)

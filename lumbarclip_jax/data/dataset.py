@@ -80,7 +80,7 @@ class Dataset:
     def _assign_again(self) -> None:
         stored = {split: self.columns(split) for split in self.splits}
         sizes = {split: len(columns.level) for split, columns in stored.items()}
-        whole = _joined(list(stored.values()))
+        whole = joined(list(stored.values()))
         self._rows = resplits.assign_rows(whole, self.resplit, sizes)
         self.splits = tuple(self._rows)
         self._columns = {split: whole.take(rows) for split, rows in self._rows.items()}
@@ -105,6 +105,10 @@ class Dataset:
     def cautions(self) -> dict[str, float]:
         """What every file of metrics measured on these splits should begin with; mostly nothing."""
         return {"LEAKY_SPLIT_NO_RESULTS": 1.0} if self.resplit == resplits.LEAKY else {}
+
+    def parts(self, split: str) -> list[tuple[np.ndarray, float]]:
+        """Rows of a split that come from one data set, and how often they are trained on."""
+        return [(np.arange(len(self.columns(split).level)), 1.0)]
 
     def source(self, split: str):
         """Random-access records of a split: `source[i]` and `source.__getitems__([i, ...])`.
@@ -163,7 +167,8 @@ class Dataset:
         return np.stack([r["image"] for r in records])
 
 
-def _joined(parts: Sequence[Columns]) -> Columns:
+def joined(parts: Sequence[Columns]) -> Columns:
+    """The rows of several, end to end."""
     first = parts[0]
     arrays = [name for name, value in vars(first).items() if isinstance(value, np.ndarray)]
     joined: dict[str, Any] = {

@@ -6,11 +6,11 @@ import logging
 from collections.abc import Sequence
 from typing import Any
 
-import grain
 import numpy as np
 from ml_collections import ConfigDict
 
 from data_prep.records.schema import WRITTEN
+from lumbarclip_jax.data import batch_order
 from lumbarclip_jax.data import fields as batch_fields
 from lumbarclip_jax.data.batch_reader import BatchReader
 from lumbarclip_jax.data.dataset import Dataset, read_text, texts_of, with_level
@@ -33,6 +33,7 @@ def pipeline_options(config: ConfigDict) -> dict[str, Any]:
         "global_batch_size",
         "level_prefix",
         "one_level_a_batch",
+        "one_data_set_a_batch",
         "token_buckets",
         "read_threads",
         "read_processes",
@@ -52,6 +53,7 @@ def train_iterator(
     seed: int,
     level_prefix: bool = True,
     one_level_a_batch: bool = False,
+    one_data_set_a_batch: bool = True,
     token_buckets: Sequence[int] = (),
     image_draws: ImageDraws = ONE_IMAGE,
     text_draws: TextDraws = WHOLE_REPORT,
@@ -65,14 +67,15 @@ def train_iterator(
 ) -> BatchReader:
     """Endless batches of this process's rows; `get_state`/`set_state` hold the position.
 
-    The order is drawn over indices, then each process takes its contiguous share of every global
-    batch: the global batch of a step is the same whatever the number of processes. Every epoch is a
-    new permutation; the rows that do not fill a last batch are left out of that epoch.
+    The order is drawn over indices, see `batch_order.endless`, then each process takes its
+    contiguous share of every global batch: the global batch of a step is the same whatever the
+    number of processes.
 
     With `one_level_a_batch`, pairs are told apart by what they show and not by their disc level,
-    which is written in the text and easily seen in the image. `image_draws` says which V images of
-    a study are those of a pair, `text_draws` what of the texts of a record makes its W. What is
-    known of an image, such as its level and its labels, is known of the first.
+    which is written in the text and easily seen in the image; with `one_data_set_a_batch` not by
+    where they come from, which scanner, plane and style of a report give away. `image_draws` says
+    which V images of a study are those of a pair, `text_draws` what of the texts of a record makes
+    its W. What is known of an image, such as its level and its labels, is known of the first.
 
     With `token_buckets`, lengths below the tokenizer's, the texts of a batch are those of records
     whose longest text falls into one bucket, and are padded to it: T is then one of a few lengths.
@@ -164,29 +167,21 @@ def train_iterator(
         shape = (len(records), text_draws.views, -1)
         return {name: ids.reshape(shape) for name, ids in cut(tokenizer(texts), width).items()}
 
-    if one_level_a_batch:
-        levels = dataset.columns(split).level[used]
-        parts = [used[places] for places in _by_level(levels, global_batch_size, split)]
-    else:
-        parts = [used]
+    data_sets = dataset.parts(split)
+    kinds = {"one_level_a_batch": columns.level} if one_level_a_batch else {}
+    if one_data_set_a_batch and len(data_sets) > 1:
+        names = [np.full(len(of), name) for name, (of, _) in enumerate(data_sets, start=1)]
+        kinds["one_data_set_a_batch"] = np.char.add("data set ", np.concatenate(names).astype(str))
+    parts = batch_order.alike([*kinds.values()], used, global_batch_size, split, [*kinds])
     widths = np.full(len(source), tokenizer.max_tokens if tokenizer else 0)
     if token_buckets and tokenizer:
         names = batch_fields.features(batch_fields.TOKENS) + tuple(further)
         lengths = _longest(dataset.partial_source(split, names), tokenizer, level_prefix)
         buckets = (*token_buckets, tokenizer.max_tokens)
         parts, widths = divide_by_length(parts, lengths, buckets, least=global_batch_size)
-    batches = grain.MapDataset.mix(
-        [
-            # pyrefly: ignore [bad-argument-type]  # an array does for a sequence
-            grain.MapDataset.source(part)
-            .shuffle(seed)
-            .batch(global_batch_size, drop_remainder=True)
-            .repeat()
-            for part in parts
-        ],
-        weights=[len(part) for part in parts],
-    ).random_map(load, seed=seed)
-    return BatchReader(batches, read_threads, read_processes, prefetch_batches)
+    batches = batch_order.endless(parts, data_sets, global_batch_size, seed)
+    loaded = batches.random_map(load, seed=seed)
+    return BatchReader(loaded, read_threads, read_processes, prefetch_batches)
 
 
 def _prompts(
@@ -258,27 +253,3 @@ def _longest(source: PartialSource | Rows, tokenizer: Tokenizer, level_prefix: b
             row_of += [row] * len(of)
         np.maximum.at(longest, row_of, token_lengths(tokenizer, texts))
     return longest
-
-
-def _by_level(levels: np.ndarray, batch_size: int, split: str) -> list[np.ndarray]:
-    """Rows of each level that fills a batch; those that do not are named in the log."""
-    rows_of = {str(level): np.flatnonzero(levels == level) for level in np.unique(levels)}
-    small = {level: len(rows) for level, rows in rows_of.items() if len(rows) < batch_size}
-    told = ", ".join(f"{level} ({count} images)" for level, count in small.items())
-    remedy = "lower --config.data.global_batch_size, or set --config.data.one_level_a_batch=False"
-    if len(small) == len(rows_of):
-        raise ValueError(
-            f"no level of the {split} split fills a batch of {batch_size}: {told}; {remedy}"
-        )
-    if small:
-        log.warning(
-            "%d of the %d images of %s are never trained on, whose levels do not fill a batch of "
-            "%d: %s; to train on them %s",
-            sum(small.values()),
-            len(levels),
-            split,
-            batch_size,
-            told,
-            remedy,
-        )
-    return [rows for level, rows in rows_of.items() if level not in small]

@@ -5,7 +5,7 @@ import json
 import logging
 import pathlib
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from lumbarclip_jax import objectives
 from lumbarclip_jax.data import content
@@ -53,6 +53,7 @@ MAY_CHANGE = frozenset(
 )
 # A data set is known by what it holds, see data/content.py, and not by where it lies.
 PLACES = frozenset({"data.dir"})
+DATA_SETS = "data.dirs"  # of these how often each is trained on, too
 # A checkpoint that a run started from may lie elsewhere too: the last part of its name counts.
 STARTS = frozenset({"model.image_encoder.pretrained", "model.text_encoder.pretrained"})
 
@@ -153,7 +154,13 @@ def _whole(name: str, terms: Mapping, others: Mapping) -> dict:
     return json.loads(json.dumps(whole))
 
 
+def _weights(dirs: Any) -> list[float]:
+    return [weight for _, weight in dirs]
+
+
 def _is_moved(change: Change) -> bool:
     if change.field in STARTS:
         return pathlib.PurePath(str(change.was)).name == pathlib.PurePath(str(change.now)).name
+    if change.field == DATA_SETS:
+        return _weights(change.was) == _weights(change.now)
     return change.field in PLACES

@@ -11,7 +11,7 @@ from ml_collections import ConfigDict
 
 from data_prep.process.files import disk_errors_name, write_whole
 from lumbarclip_jax import sharding
-from lumbarclip_jax.data import content
+from lumbarclip_jax.data import content, mixture
 from lumbarclip_jax.data.dataset import Dataset
 from lumbarclip_jax.data.tokenizer import Tokenizer, read_vocabulary
 from lumbarclip_jax.evaluators import predictions_file
@@ -66,11 +66,13 @@ class Run:
     def dataset(self, folder: str | pathlib.Path = "") -> Dataset:
         """The run's own data set with its splits, or another one with the splits that it has.
 
-        A copy of the run's data set under another name is split as the run was, so that no patient
-        it was trained on is in test.
+        A copy of it under another name is split as the run was: no patient of training is in test.
         """
-        dataset = Dataset(folder or self.config.data.dir, check_shards=True)
-        resplit = self.config.data.get("resplit", "")  # older runs know no such field
+        data = self.config.data
+        if not folder and data.get("dirs"):
+            return mixture.opened(data, check_shards=True)
+        dataset = Dataset(folder or data.dir, check_shards=True)
+        resplit = data.get("resplit", "")  # older runs know no such field
         return Dataset(dataset.folder, resplit) if resplit and self.is_own(dataset) else dataset
 
     def is_own(self, dataset: Dataset) -> bool:

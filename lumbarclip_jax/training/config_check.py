@@ -68,6 +68,7 @@ def _broken_rules(config: ConfigDict):
     ):
         yield from in_range(config, field, low=0, high=1)
     yield from in_range(config, "data.max_tokens", low=3)
+    yield from _data_sets(config)
     yield from _views(config)
     buckets = [3, *config.data.token_buckets, config.data.max_tokens]
     if config.data.token_buckets and any(a >= b for a, b in itertools.pairwise(buckets)):
@@ -116,6 +117,25 @@ def _broken_rules(config: ConfigDict):
             re.compile(pattern)
         except re.error as error:
             yield f"the pattern {pattern!r} is not a regular expression ({error})"
+
+
+def _data_sets(config: ConfigDict):
+    dirs = config.data.dirs
+    if not dirs:
+        return
+    if not (
+        isinstance(dirs, tuple | list)
+        and all(isinstance(of, tuple | list) and len(of) == 2 for of in dirs)
+        and all(isinstance(of[0], str) and isinstance(of[1], int | float) for of in dirs)
+        and all(0 < of[1] < math.inf for of in dirs)
+    ):
+        yield (
+            f"data.dirs={dirs} must be pairs of a folder and a number above 0, such as "
+            "(('data/lumbar', 2.0), ('data/spider', 1.0))"
+        )
+    for field in ("data.dir", "data.resplit"):
+        if _get(config, field):
+            yield f"{field}={_get(config, field)!r} does not go with data.dirs: leave one out"
 
 
 def _trains_labels(config: ConfigDict) -> bool:

@@ -7,6 +7,8 @@ from typing import Any
 # Fields that the first runs did not know, with the default that stands for them.
 LATER = {
     "data.resplit": "",
+    "data.dirs": [],
+    "data.one_data_set_a_batch": True,
     "data.lowercase": True,
     "data.token_buckets": [],
     "data.one_level_a_batch": True,
