@@ -55,7 +55,9 @@ MAY_CHANGE = frozenset(
 PLACES = frozenset({"data.dir"})
 DATA_SETS = "data.dirs"  # of these how often each is trained on, too
 # A checkpoint that a run started from may lie elsewhere too: the last part of its name counts.
-STARTS = frozenset({"model.image_encoder.pretrained", "model.text_encoder.pretrained"})
+STARTS = frozenset(
+    {"model.pretrained", "model.image_encoder.pretrained", "model.text_encoder.pretrained"}
+)
 
 SHARED = ""  # beside the names of terms
 

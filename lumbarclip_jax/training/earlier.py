@@ -32,6 +32,7 @@ LATER = {
     "data.augment.rotate_deg": 0.0,
     "data.augment.brightness": 0.0,
     "data.augment.contrast": 0.0,
+    "model.pretrained": "",
     "model.feature_dim": 0,
     "model.image_encoder.pretrained": "",
     "model.image_encoder.sizes": None,

@@ -3,7 +3,9 @@
 import dataclasses
 import logging
 import pathlib
+from typing import Any
 
+import jax
 from ml_collections import ConfigDict
 
 from lumbarclip_jax.data.tokenizer import published_lowercase, published_vocabulary
@@ -20,6 +22,7 @@ class WarmStart:
 
     encoders: dict[str, PublishedEncoder]  # by tower: image_encoder, text_encoder
     image_size_px: int
+    heads: dict[str, Any] = dataclasses.field(default_factory=dict)  # parameters beside the towers
 
     @property
     def vocabulary(self) -> pathlib.Path | None:
@@ -44,7 +47,7 @@ class WarmStart:
         Raises:
           FileNotFoundError, ValueError: as `pretrained.from_hf`.
         """
-        variables = {"params": {}, "batch_stats": {}}
+        variables = {"params": dict(self.heads), "batch_stats": {}}
         for tower, encoder in self.encoders.items():
             brought = encoder.variables(
                 getattr(model, tower), encoder.tensors(), self.image_size_px
@@ -60,19 +63,26 @@ def adopt(config: ConfigDict) -> tuple[ConfigDict, WarmStart]:
     Returns:
       (the config with what they settle in it, the checkpoints). `sizes` replace an encoder's
       variant, `data.lowercase` follows the text encoder's tokenizer, and an image encoder without
-      class token pools as it was published where it was to pool by that token: the config that a
-      run keeps describes its model without the checkpoints.
+      class token pools as it was published where it was to pool by that token; `model.pretrained`
+      settles all but how the model is computed. The config that a run keeps describes its model
+      without the checkpoints.
 
     Raises:
       FileNotFoundError, ValueError: as `pretrained.from_hf`; a checkpoint of another architecture
         than the config's.
     """
-    config, encoders = config.copy_and_resolve_references(), {}
+    config, encoders, heads = config.copy_and_resolve_references(), {}, {}
+    if whole := config.model.pretrained:
+        heads = _adopt_whole(config, whole)
     for tower in ("image_encoder", "text_encoder"):
         fields = config.model[tower]
-        if not fields.pretrained:
+        if not (whole or fields.pretrained):
             continue
-        encoder = loading.open_encoder(fields.pretrained, tower)
+        encoder = loading.open_encoder(whole or fields.pretrained, tower)
+        if whole:
+            fields.pooling = encoder.pooling
+            if tower == "image_encoder":
+                fields.name = encoder.family
         family = fields.name if tower == "image_encoder" else "bert"
         if encoder.family != family:
             remedy = f"pass a checkpoint of a {family}"
@@ -96,4 +106,38 @@ def adopt(config: ConfigDict) -> tuple[ConfigDict, WarmStart]:
         encoders[tower] = encoder
     if "text_encoder" in encoders:
         config.data.lowercase = published_lowercase(encoders["text_encoder"].folder)
-    return config, WarmStart(encoders, config.data.image_size_px)
+    return config, WarmStart(encoders, config.data.image_size_px, heads)
+
+
+def _adopt_whole(config: ConfigDict, path_or_name: str) -> dict[str, Any]:
+    """Takes projections and scale of an open_clip model; its towers are adopted as others are.
+
+    Returns:
+      The parameters of these, as host arrays.
+
+    Raises:
+      FileNotFoundError, ValueError: as `pretrained.from_open_clip`; the config names checkpoints of
+        single towers, too, or features before the projections.
+    """
+    model = config.model
+    for tower in ("image_encoder", "text_encoder"):
+        if model[tower].pretrained:
+            raise ValueError(
+                f"config.model.pretrained={path_or_name} brings both towers, and "
+                f"config.model.{tower}.pretrained={model[tower].pretrained} one: leave one out"
+            )
+    if model.feature_dim:
+        raise ValueError(
+            f"config.model.pretrained={path_or_name} has projections on what its encoders pool: "
+            "set config.model.feature_dim=0"
+        )
+    module, variables = loading.from_open_clip(path_or_name)
+    params = jax.device_get(variables["params"])
+    model.embed_dim = module.image_projection.features
+    model.projection.kind = module.image_projection.kind
+    model.projection.text_kind = module.text_projection.kind
+    if "logit_bias" in params:
+        model.logit_bias_init = float(params["logit_bias"])
+    heads = {name: of for name, of in params.items() if not name.endswith("_encoder")}
+    log.info("%s: a whole model, with its %s", path_or_name, ", ".join(heads))
+    return heads
