@@ -93,8 +93,9 @@ def get_config() -> ConfigDict:
     prompts.table = ""  # of wordings; empty = the one above
 
     config.model = model = ConfigDict()
-    # A whole model to start from: a folder of open_clip, or its name on the Hugging Face hub, such
-    # as BiomedCLIP. It settles encoders, projections, embed_dim, temperature and vocabulary.
+    # A whole model to start from: an earlier run, or a folder of open_clip such as BiomedCLIP, or
+    # its name on the Hugging Face hub. It settles encoders, projections, embed_dim, temperature and
+    # vocabulary.
     model.pretrained = ""
     model.embed_dim = 512  # E, size of the shared embedding
     # Outputs of a linear layer on what an encoder pools, which are then the tower's features: they

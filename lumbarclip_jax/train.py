@@ -21,7 +21,7 @@ from lumbarclip_jax.process import activity
 from lumbarclip_jax.report.console import log_summary
 from lumbarclip_jax.report.examples import find_examples
 from lumbarclip_jax.report.page import write_report
-from lumbarclip_jax.run_folder import choice, lock, receipt, run
+from lumbarclip_jax.run_folder import choice, lock, receipt, run, start
 from lumbarclip_jax.run_folder.checkpoints import Checkpointer
 from lumbarclip_jax.run_folder.files import METRICS_FILE
 from lumbarclip_jax.training import (
@@ -29,7 +29,6 @@ from lumbarclip_jax.training import (
     config_check,
     label_heads,
     train_step,
-    warm_start,
 )
 from lumbarclip_jax.training.model_state import measured
 
@@ -70,7 +69,7 @@ def train_and_evaluate(config: ConfigDict, workdir: str | pathlib.Path) -> dict[
     dataset.source(config.eval.final_split)  # a missing split should not be found after training
     if config.eval.choose_by:
         dataset.source("validation")
-    config, published = warm_start.adopt(config)
+    config, published = start.adopt(config)
     vocabulary = published.vocabulary or dataset.folder / VOCABULARY
     tokenizer = Tokenizer(vocabulary, config.data.max_tokens, config.data.lowercase)
     config = label_heads.adopt(config, dataset.tasks)
