@@ -84,9 +84,9 @@ def test_one_text_of_a_pair_is_an_excerpt_of_its_report(dataset, tokenizer, keep
     drawn_with = []
 
     class Recorded(TextDraws):
-        def __call__(self, texts, seed):
+        def __call__(self, texts, seed, *prompt, **options):
             drawn_with.append(seed)
-            return super().__call__(texts, seed)
+            return super().__call__(texts, seed, *prompt, **options)
 
     options = {"text_draws": Recorded(keep_sentence=keep), "read_threads": 0, "prefetch_batches": 0}
     iterator = batches(dataset, tokenizer, **options)

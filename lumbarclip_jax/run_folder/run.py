@@ -64,15 +64,12 @@ class Run:
         return make_embedder(self.config, self.mesh, self.tokenizer, self.model, dataset)
 
     def dataset(self, folder: str | pathlib.Path = "") -> Dataset:
-        """The run's own data set with its splits, or another one with the splits that it has.
-
-        A copy of it under another name is split as the run was: no patient of training is in test.
-        """
+        """The run's own data set with its splits, or another one with the splits that it has: a
+        copy of it is split as the run was, so that no patient of training is in test."""
         data = self.config.data
         if not folder and data.get("dirs"):
             return mixture.opened(data, check_shards=True)
-        dataset = Dataset(folder or data.dir, check_shards=True)
-        resplit = data.get("resplit", "")  # older runs know no such field
+        dataset, resplit = Dataset(folder or data.dir, check_shards=True), data.get("resplit", "")
         return Dataset(dataset.folder, resplit) if resplit and self.is_own(dataset) else dataset
 
     def is_own(self, dataset: Dataset) -> bool:
