@@ -144,7 +144,9 @@ def batch_of(dataset, draws, **options):
 
 
 def test_prompts_take_the_place_of_written_reports_as_often_as_asked(dataset):
-    prompt = lambda rng: f"Label {rng.integers(10)}."  # noqa: E731
+    def prompt(rng):
+        return f"Label {rng.integers(10)}."
+
     report = ("One two three.",)
     for share in (0.0, 0.3, 1.0):
         draws = dataclasses.replace(DRAWS, views=1, prompt_share=share)
