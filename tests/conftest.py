@@ -35,9 +35,19 @@ REPOSITORY = pathlib.Path(__file__).resolve().parents[1]
 @pytest.fixture(scope="session")
 def real_data() -> pathlib.Path:
     """The folder of the published cohort beside the repository; the test is skipped without it."""
-    folder = REPOSITORY.parent / "shared" / "data" / "lumbar_mri"
+    return _shared("lumbar_mri")
+
+
+@pytest.fixture(scope="session")
+def real_spider() -> pathlib.Path:
+    """The folder of SPIDER's sagittal pictures; the test is skipped without it."""
+    return _shared("spider_sagittal")
+
+
+def _shared(name: str) -> pathlib.Path:
+    folder = REPOSITORY.parent / "shared" / "data" / name
     if not folder.is_dir():
-        pytest.skip("the real cohort is not beside this repository")
+        pytest.skip(f"the real {name} is not beside this repository")
     return folder
 
 

@@ -1,5 +1,6 @@
 """SPIDER's gradings as a table of one row an image: what each label is, and that it builds."""
 
+import collections
 import csv
 import subprocess
 import sys
@@ -11,6 +12,7 @@ import pytest
 from data_prep import spider_table
 from data_prep.build import build
 from data_prep.verify import verify
+from lumbarclip_jax.data.dataset import Dataset
 from tests import spider_folder as made_up
 
 
@@ -117,3 +119,34 @@ def test_the_command_writes_what_a_build_takes(suffix, tmp_path):
     faults = verify(tmp_path / "set")[0]
     # Random pictures all look different; those of one patient have one label each.
     assert faults == []
+
+
+def test_the_real_pictures_are_stored_pixel_for_pixel_once_fitted(real_spider, tmp_path):
+    rows, _ = spider_table.rows_of(real_spider)
+    with (tmp_path / "spider.csv").open("w", newline="") as file:
+        table = csv.DictWriter(file, spider_table.COLUMNS)
+        table.writeheader()
+        table.writerows(rows)
+    build(
+        real_spider,
+        tmp_path / "spider.csv",
+        tmp_path / "set",
+        source="table",
+        split_shares="test=1",
+    )
+    images = Dataset(tmp_path / "set").images("test", range(354))
+    stored = collections.Counter(image.tobytes() for image in images)
+    size_px = images.shape[1]
+    assert stored == collections.Counter(
+        fitted(real_spider / row["path"], size_px).tobytes() for row in rows
+    )
+
+
+def fitted(path, size_px):
+    """A picture whose longer side is `size_px`, centred on black."""
+    with PIL.Image.open(path) as picture:
+        scale = size_px / max(picture.size)
+        small = picture.resize([round(side * scale) for side in picture.size], PIL.Image.BILINEAR)
+    square = PIL.Image.new("L", (size_px, size_px))
+    square.paste(small, tuple((size_px - side) // 2 for side in small.size))
+    return np.asarray(square)
