@@ -44,9 +44,28 @@ def planned(out: pathlib.Path, model: str, *, seed: int = 0, resplit: str = "") 
     return PlannedRun(model, resplit, seed, config, (), folder)
 
 
-def complete(run: PlannedRun, *, ranks, patients, metrics=None, level_only=None, **tasks) -> None:
-    """Writes what a complete run leaves: ranks image_to_text, and zero-shot `tasks` by name."""
-    kept = Kept(ranks={"test/retrieval/image_to_text": (np.array(ranks), np.array(patients))})
+def complete(
+    run: PlannedRun,
+    *,
+    ranks,
+    patients,
+    metrics=None,
+    level_only=None,
+    split="test",
+    beside=None,
+    **tasks,
+) -> None:
+    """Writes what a complete run leaves: ranks image_to_text, and zero-shot `tasks` by name.
+
+    `beside` are (ranks, patients) of further splits, by their names.
+    """
+    of_splits = {split: (ranks, patients)} | (beside or {})
+    kept = Kept(
+        ranks={
+            f"{name}/retrieval/image_to_text": (np.array(of[0]), np.array(of[1]))
+            for name, of in of_splits.items()
+        }
+    )
     for name, predicted in tasks.items():
         kept.predictions[f"test/zero_shot/{name}"] = predicted
         if level_only is not None:

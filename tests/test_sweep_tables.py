@@ -120,8 +120,9 @@ def two_heads(tmp_path):
     return [*runs, leaky]
 
 
-def page_of(runs, failures=(), out=None):
-    table = ablation(read_results([run for run in runs if not run.is_leaky]), resamples=400)
+def page_of(runs, failures=(), out=None, baseline=""):
+    clean = read_results([run for run in runs if not run.is_leaky])
+    table = ablation(clean, resamples=400, baseline=baseline)
     leaky = [run for run in runs if run.is_leaky]
     return Page(
         command="python -m lumbarclip_jax.sweep --out=x",
@@ -142,6 +143,38 @@ def test_only_the_head_that_differs_is_marked(two_heads):
     assert better.sign == 1
     assert table.contrasts["swin_mlp", RECALL].sign == 0
     assert table.contrasts["swin_mlp", RECALL].p == 1.0
+
+
+def test_all_models_are_compared_with_one_that_is_named(two_heads, tmp_path):
+    clean = [run for run in two_heads if not run.is_leaky]
+    page = page_of(clean, baseline="swin_mlp")
+    better = page.table.contrasts["vit_mlp", RECALL]
+    assert (better.than, better.difference.value, better.sign) == ("swin_mlp", 0.5, 1)
+    assert better.p_holm == pytest.approx(3 * 2 / 401)  # three others
+    assert page.table.contrasts["swin_linear", RECALL].p == 1.0
+    assert ("swin_mlp", RECALL) not in page.table.contrasts
+    markdown, html, _ = (path.read_text() for path in write_pages(page, tmp_path))
+    part = markdown.partition("### Retrieval by image, less swin_mlp")[2].splitlines()
+    found = next(line for line in part if line.startswith("| ViT, MLP |"))
+    low, high = better.difference.interval
+    assert found.startswith(f"| ViT, MLP | +0.500 [{low:+.3f}, {high:+.3f}] ▲ |")
+    assert not any(line.startswith("| Swin, MLP |") for line in part[:8])
+    for text in (markdown, html):
+        assert "Ablation: what differs from swin_mlp" in text
+        assert "▲ higher than swin_mlp, ▼ lower" in text
+        assert "correction over the 3 others" in text
+
+
+def test_of_several_data_sets_those_stand_side_by_side_that_all_were_measured_on(tmp_path):
+    one, two = planned(tmp_path, "vit_linear"), planned(tmp_path, "swin_linear")
+    ranks, patients = [1, 2, 1, 11], PATIENTS
+    both = ([*ranks, 1], [*patients, "e"])
+    complete(one, ranks=ranks, patients=patients, beside={"test@lumbar": (ranks, patients)})
+    beside = {"test@lumbar": (ranks, patients), "test@spider": ([1], ["e"])}
+    complete(two, ranks=both[0], patients=both[1], beside=beside)
+    page = page_of([one, two])
+    assert {measure.name.split for measure in page.table.measures} == {"test@lumbar"}
+    assert any("measured on test@lumbar." in note for note in page.notes)
 
 
 def test_pages_hold_the_same_numbers(two_heads, tmp_path):
@@ -166,7 +199,7 @@ def test_pages_hold_the_same_numbers(two_heads, tmp_path):
     ]
     assert len(found) == 1
     assert float(found[0]["value"]) == 1.0
-    assert float(found[0]["mlp_minus_linear"]) == 0.5
+    assert (found[0]["less"], float(found[0]["difference"])) == ("vit_linear", 0.5)
     assert found[0]["chance"] == ""
 
 

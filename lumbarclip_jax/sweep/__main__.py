@@ -2,8 +2,10 @@
 
 Trains every config with several seeds and writes their ablation as one table: table.md, table.csv
 and table.html in --out, with intervals, baselines, the best of a column in bold and a mark where
-the MLP head differs from the linear one; table.html draws them too, and links to the runs. Any
-field is set for all runs: --config.total_steps=300.
+the MLP head differs from the linear one; table.html draws them too, and links to the runs. With
+--baseline=NAME, one of the configs, each of the others is compared with that one instead, and the
+paired differences have tables of their own. Any field is set for all runs:
+--config.total_steps=300.
 
 Runs go to --out/runs, each trained by `lumbarclip_jax.main` in its own process, with its own report
 page and log.txt. The same command continues a stopped sweep: complete runs are skipped, interrupted
@@ -36,6 +38,9 @@ SEEDS = flags.DEFINE_integer("seeds", 3, "runs of each config, with seeds from 0
 FOLDS = flags.DEFINE_integer(
     "folds", 0, "test every patient once, in so many folds; 0 = the test split of the data set", 0
 )
+BASELINE = flags.DEFINE_string(
+    "baseline", "", "name of the config that all others are compared with, such as vit_linear"
+)
 LEAKY_SPLIT = flags.DEFINE_boolean(
     "leaky_split", False, "also train on slices dealt out without a look at the patient"
 )
@@ -65,13 +70,17 @@ def main(overrides: list[str], command: str) -> None:
         overrides=overrides,
         out=out,
     )
+    models = list(dict.fromkeys(run.model for run in runs))
+    if BASELINE.value and BASELINE.value not in models:
+        raise ValueError(f"--baseline={BASELINE.value} is none of {', '.join(models)}")
     try:
         with signals.raised():
             failures = train(runs, JOBS.value)
     except signals.Stopped:
         log.info("stopped; the same command continues")
         sys.exit(1)
-    paths = write_pages(summary(runs, failures, command, RESAMPLES.value, out), out)
+    found = summary(runs, failures, command, RESAMPLES.value, out, BASELINE.value)
+    paths = write_pages(found, out)
     log.info("open %s", paths[-2])
     if failures:
         log.error("%d of %d runs failed: %s", len(failures), len(runs), ", ".join(failures))

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator, Sequence
 
 from lumbarclip_jax.report.tables import title
+from lumbarclip_jax.sweep.contrasts import Contrast
 from lumbarclip_jax.sweep.sampling import Sampled
 from lumbarclip_jax.sweep.table import CLASSIFICATION, IN_TABLE, Measure, Row, Table
 
@@ -57,7 +58,7 @@ def blocks(
       tables: by what is said of their split in a label, where there are several; rows are those of
         the first.
       leaky: which of them is.
-      marks: whether heads that differ, and the best of a column, are marked.
+      marks: whether models that differ, and the best of a column, are marked.
     """
     for name, measures in groups:
         one_task = len({measure.what for measure in measures}) == 1
@@ -80,6 +81,31 @@ def blocks(
                 cells = [Cell(number(table.chance.get(m, math.nan))) for m in part]
                 rows.append(Line(f"chance{suffix}", cells))
             yield Block(name, heads, rows)
+
+
+def differences(table: Table, groups: Sequence[Group]) -> Iterator[Block]:
+    """A block for every group: each model less the baseline, with its paired interval."""
+    for name, measures in groups:
+        for start in range(0, len(measures), WIDTH):
+            part = measures[start : start + WIDTH]
+            rows = [
+                Line(
+                    row_label(row, table.rows),
+                    [_difference(table.contrasts.get((row.model, m))) for m in part],
+                    row.model,
+                )
+                for row in table.rows
+                if row.model != table.baseline
+            ]
+            yield Block(f"{name}, less {table.baseline}", [m.title for m in part], rows)
+
+
+def _difference(contrast: Contrast | None) -> Cell:
+    if contrast is None:
+        return Cell("not compared")
+    low, high = contrast.difference.interval
+    interval = f"[{signed(low)}, {signed(high)}]"
+    return Cell(signed(contrast.difference.value), interval, MARKS[contrast.sign])
 
 
 def _best(table: Table, measure: Measure) -> float | None:
@@ -158,3 +184,7 @@ def _shown(sampled: Sampled | None) -> Cell:
 
 def number(value: float) -> str:
     return "–" if math.isnan(value) else f"{value:.3f}"
+
+
+def signed(value: float) -> str:
+    return "–" if math.isnan(value) else f"{value:+.3f}"

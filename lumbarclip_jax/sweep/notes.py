@@ -6,9 +6,10 @@ from collections.abc import Sequence
 import lumbarclip_jax
 from lumbarclip_jax.report.verdict import is_invented
 from lumbarclip_jax.run_folder.files import DATA_MANIFEST_FILE
+from lumbarclip_jax.sweep.contrasts import SIGNIFICANT
 from lumbarclip_jax.sweep.plan import PlannedRun
 from lumbarclip_jax.sweep.runner import is_complete
-from lumbarclip_jax.sweep.table import SIGNIFICANT, Table
+from lumbarclip_jax.sweep.table import Table
 
 
 def notes(runs: Sequence[PlannedRun], table: Table, resamples: int) -> list[str]:
@@ -26,15 +27,23 @@ def notes(runs: Sequence[PlannedRun], table: Table, resamples: int) -> list[str]
         )
     else:
         each = ", ".join(f"{count} {name}" for name, count in patients.items())
-        protocol = f"Split by patient ({each}), measured on test."
+        measured = _listed(measure.name.split for measure in table.measures)
+        protocol = f"Split by patient ({each}), measured on {measured}."
     steps = _listed(run.config["total_steps"] for run in done)
     batch = _listed(run.config["data"]["global_batch_size"] for run in done)
     side = _listed(run.config["data"]["image_size_px"] for run in done)
-    pairs = {row.encoder for row in table.rows for of in table.contrasts if of[0] == row.model}
+    compared = {model: of.than for (model, _), of in table.contrasts.items()}
+    if table.baseline:
+        higher = f"▲ higher than {table.baseline}, ▼ lower"
+        over = f"{len(compared)} others"
+        nothing = f"No other model has the seeds of {table.baseline}, so nothing is marked."
+    else:
+        higher = "▲ the MLP head is higher than the linear head of the same encoder, ▼ lower"
+        over = f"{len(compared)} encoders"
+        nothing = "No encoder has both heads on the same seeds, so nothing is marked."
     marks = (
-        "▲ the MLP head is higher than the linear head of the same encoder, ▼ lower: paired "
-        f"bootstrap of patients, two-sided p < {SIGNIFICANT} after Holm's correction over the "
-        f"{len(pairs)} encoders of a column. Columns are not corrected for one another."
+        f"{higher}: paired bootstrap of patients, two-sided p < {SIGNIFICANT} after Holm's "
+        f"correction over the {over} of a column. Columns are not corrected for one another."
     )
     invented = (
         "Invented patients: every image and report was made by a program, and no number here says "
@@ -51,7 +60,7 @@ def notes(runs: Sequence[PlannedRun], table: Table, resamples: int) -> list[str]
         "deviation over seeds in table.csv.",
         "Bold is the highest of the models in a column, which need not differ from the next by "
         "more than chance.",
-        marks if pairs else "No encoder has both heads on the same seeds, so nothing is marked.",
+        marks if compared else nothing,
         "Chance is what a model that looks at nothing reaches. “Disc level alone” is a probe that "
         "is told which level the image shows, and nothing else. Zero-shot prompts name the level, "
         "so only “AUROC within level” is about the pixels alone. Means over classes are plain "

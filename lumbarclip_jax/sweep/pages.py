@@ -16,7 +16,7 @@ from lumbarclip_jax import report
 from lumbarclip_jax.data.resplit import WARNING
 from lumbarclip_jax.report.forest import TICKS
 from lumbarclip_jax.run_folder.files import REPORT_FILE
-from lumbarclip_jax.sweep.blocks import Block, blocks, main_groups, task_groups
+from lumbarclip_jax.sweep.blocks import Block, blocks, differences, main_groups, task_groups
 from lumbarclip_jax.sweep.forest import Forest, forests
 from lumbarclip_jax.sweep.plan import PlannedRun
 from lumbarclip_jax.sweep.runner import is_complete
@@ -54,6 +54,18 @@ class Page:
     @property
     def main_blocks(self) -> list[Block]:
         return list(blocks({CLEAN: self.table}, main_groups(self.table))) if self.table else []
+
+    @property
+    def title(self) -> str:
+        if self.table and self.table.baseline:
+            return f"Ablation: what differs from {self.table.baseline}"
+        return "Ablation: image encoder × projection head"
+
+    @property
+    def difference_blocks(self) -> list[Block]:
+        if not (self.table and self.table.baseline):
+            return []
+        return list(differences(self.table, main_groups(self.table)))
 
     @property
     def detail_blocks(self) -> list[Block]:
@@ -128,7 +140,7 @@ def _csv_lines(splits: str, table: Table | None) -> Iterator[dict]:
         sampled = table.cells[row.model, measure]
         level_only = table.level_only.get(measure)
         contrast = table.contrasts.get((row.model, measure))
-        difference = contrast.difference.interval if contrast else (None, None)
+        interval = contrast.difference.interval if contrast else (None, None)
         line = {
             "splits": splits,
             "model": row.model,
@@ -145,9 +157,10 @@ def _csv_lines(splits: str, table: Table | None) -> Iterator[dict]:
             "seed_deviation": sampled.seed_deviation,
             "chance": table.chance.get(measure),
             "level_only": level_only.value if level_only else None,
-            "mlp_minus_linear": contrast.difference.value if contrast else None,
-            "difference_ci_low": difference[0],
-            "difference_ci_high": difference[1],
+            "less": contrast.than if contrast else None,
+            "difference": contrast.difference.value if contrast else None,
+            "difference_ci_low": interval[0],
+            "difference_ci_high": interval[1],
             "p": contrast.p if contrast else None,
             "p_holm": contrast.p_holm if contrast else None,
         }

@@ -19,6 +19,7 @@ def summary(
     command: str,
     resamples: int,
     out: pathlib.Path,
+    baseline: str = "",
 ) -> Page:
     """The page of these runs.
 
@@ -27,16 +28,17 @@ def summary(
       command: what was typed.
       resamples: of patients, for the intervals.
       out: folder of the page, from which its links lead to the runs.
+      baseline: the model that the others are compared with, see `table.ablation`.
     """
     clean = read_results([run for run in runs if not run.is_leaky])
     leaky = read_results([run for run in runs if run.is_leaky])
     log.info("resampling patients for the tables")
-    table = ablation(clean, resamples) if clean else None
+    table = ablation(clean, resamples, baseline) if clean else None
     return Page(
         command=command,
         notes=notes(runs, table, resamples) if table else [],
         table=table,
-        leaky=ablation(leaky, resamples) if leaky else None,
+        leaky=ablation(leaky, resamples, baseline) if leaky else None,
         failures=list(failures.items()),
         runs=run_links(runs, out),
     )

@@ -1,18 +1,21 @@
-"""The ablation as data: models by measures, with baselines and the contrast of the two heads."""
+"""The ablation as data: models by measures, with baselines and contrasts of models."""
 
 import dataclasses
 from collections.abc import Sequence
 
 import numpy as np
 
+from lumbarclip_jax.data.mixture import SEPARATOR
 from lumbarclip_jax.data.tasks import FINDINGS
 from lumbarclip_jax.evaluators.classification import same_rows
 from lumbarclip_jax.evaluators.linear_probe import LEVEL_ONLY
 from lumbarclip_jax.evaluators.names import Name
 from lumbarclip_jax.evaluators.task_scores import BY_PATIENT
 from lumbarclip_jax.report.tables import title
+from lumbarclip_jax.sweep import contrasts
+from lumbarclip_jax.sweep.contrasts import Contrast
 from lumbarclip_jax.sweep.results import Results
-from lumbarclip_jax.sweep.sampling import Sampled, holm, sample_predictions, sample_ranks
+from lumbarclip_jax.sweep.sampling import Sampled, sample_predictions, sample_ranks
 
 # Of the evaluators, those of which a table of many runs has columns.
 IN_TABLE = ("retrieval", "zero_shot", "linear_probe")
@@ -26,8 +29,6 @@ CLASSIFICATION = (
     "balanced_accuracy",
     "macro_f1",
 )
-HEADS = ("linear", "mlp")
-SIGNIFICANT = 0.05
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,25 +78,10 @@ class Row:
 
 
 @dataclasses.dataclass(frozen=True)
-class Contrast:
-    """The MLP head less the linear one, of one encoder; `p_holm` is adjusted over the encoders."""
-
-    difference: Sampled
-    p: float
-    p_holm: float
-
-    @property
-    def sign(self) -> int:
-        """1 when the MLP's number is significantly higher, -1 when lower, else 0."""
-        if self.p_holm >= SIGNIFICANT:
-            return 0
-        return 1 if self.difference.value > 0 else -1
-
-
-@dataclasses.dataclass(frozen=True)
 class Table:
     """`cells`, by model and measure; `chance` and `level_only` where there is such a baseline;
-    `contrasts`, by the model with the MLP head and measure."""
+    `contrasts`, by measure and the model that is compared with another: with `baseline` or, where
+    that is empty, one with an MLP head with its encoder's linear one."""
 
     rows: list[Row]
     measures: list[Measure]
@@ -103,15 +89,22 @@ class Table:
     chance: dict[Measure, float]
     level_only: dict[Measure, Sampled]
     contrasts: dict[tuple[str, Measure], Contrast]
+    baseline: str = ""
 
 
-def ablation(every: Sequence[Results], resamples: int) -> Table:
+def ablation(every: Sequence[Results], resamples: int, baseline: str = "") -> Table:
     """Measures all models on the same resampled patients.
+
+    Of runs on several data sets it has the splits of each that all models were measured on.
+
+    Args:
+      baseline: the model that all others are compared with; empty for the two heads of an encoder.
 
     Raises:
       ValueError: the models or their seeds were not measured on the same rows.
     """
     rows = [Row(r.model, r.encoder, r.head, len(r.seeds)) for r in every]
+    shown = _splits(every)
     cells, chance, level_only = {}, {}, {}
     predicted_first, ranked_first = {}, {}
     for results in every:
@@ -119,6 +112,8 @@ def ablation(every: Sequence[Results], resamples: int) -> Table:
         for key, predicted in kept.predictions.items():
             name = Name.of_answers(key)
             if name.evaluator not in IN_TABLE or name.path[-1] == LEVEL_ONLY:
+                continue
+            if name.split not in shown:
                 continue
             main = _main_metric(predicted)
             if key not in predicted_first:
@@ -134,6 +129,8 @@ def ablation(every: Sequence[Results], resamples: int) -> Table:
             for metric, sampled in sample_predictions(parts, told, resamples).items():
                 cells[results.model, Measure(key, metric, metric == main)] = sampled
         for key, (_, patient_id) in kept.ranks.items():
+            if Name.of_answers(key).split not in shown:
+                continue
             if not np.array_equal(patient_id, ranked_first.setdefault(key, patient_id)):
                 raise ValueError(_differing(every[0], results, key))
             parts = [seed.ranks[key] for seed in results.of_seed]
@@ -145,7 +142,19 @@ def ablation(every: Sequence[Results], resamples: int) -> Table:
                 if f"{key}/{metric}" in results.retrieval_chance:
                     chance[measure] = results.retrieval_chance[f"{key}/{metric}"]
     measures = list(dict.fromkeys(measure for _, measure in cells))
-    return Table(rows, measures, cells, chance, level_only, _contrasts(every, measures, cells))
+    pairs = contrasts.with_baseline(every, baseline) if baseline else contrasts.of_heads(every)
+    compared = contrasts.between(pairs, measures, cells)
+    return Table(rows, measures, cells, chance, level_only, compared, baseline)
+
+
+def _splits(every: Sequence[Results]) -> set[str]:
+    of_each = [
+        {Name.of_answers(key).split for key in (*of.predictions, *of.ranks)}
+        for of in (results.of_seed[0] for results in every)
+    ]
+    # What several data sets are together differs between runs that have others beside one.
+    of_single_sets = {split for split in set.intersection(*of_each) if SEPARATOR in split}
+    return of_single_sets or set.union(*of_each)
 
 
 def _level_only(results: Results, key: str, resamples: int) -> dict[str, Sampled]:
@@ -172,28 +181,3 @@ def _differing(a: Results, b: Results, key: str) -> str:
         f"{a.model} and {b.model} were measured on different rows of {key}, so the data set "
         "changed between them: choose another --out"
     )
-
-
-def _contrasts(
-    every: Sequence[Results], measures: list[Measure], cells: dict
-) -> dict[tuple[str, Measure], Contrast]:
-    """MLP less linear for every encoder that has both on the same seeds, and only one of each."""
-    pairs = []
-    for encoder in dict.fromkeys(results.encoder for results in every):
-        heads = {
-            head: [r for r in every if r.encoder == encoder and r.head == head] for head in HEADS
-        }
-        if all(len(found) == 1 for found in heads.values()):
-            linear, mlp = heads["linear"][0], heads["mlp"][0]
-            if linear.seeds == mlp.seeds:
-                pairs.append((linear.model, mlp.model))
-    contrasts = {}
-    for measure in measures:
-        here = [(a, b) for a, b in pairs if (a, measure) in cells and (b, measure) in cells]
-        differences = [cells[b, measure] - cells[a, measure] for a, b in here]
-        p_values = [difference.p_value for difference in differences]
-        for (_, model), difference, p, adjusted in zip(
-            here, differences, p_values, holm(p_values), strict=True
-        ):
-            contrasts[model, measure] = Contrast(difference, p, adjusted)
-    return contrasts

@@ -1,0 +1,10 @@
+"""An arm of the ablation in family.py: tcl, and classification of a task of the patient.
+
+python -m lumbarclip_jax.main --config=configs/family_labels.py:quick
+"""
+
+from configs import family
+
+
+def get_config(size: str = "full"):
+    return family.labels("family_labels", size)
