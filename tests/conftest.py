@@ -10,7 +10,7 @@ os.environ["XLA_FLAGS"] = " ".join(
         # Most of what tests do is to compile, which so takes two thirds of the time.
         "--xla_backend_optimization_level=0",
         "--xla_force_host_platform_device_count=8",
-        os.environ.get("XLA_FLAGS", ""),  # `.ci/run` has level 3, as runs have
+        os.environ.get("XLA_FLAGS", ""),  # `.ci/run` takes some once more at 3, as runs have it
     ]
 )
 os.environ["HF_HUB_OFFLINE"] = "1"
