@@ -1,9 +1,9 @@
 """Embeddings of splits by study, for evaluators that work on rows and know no images."""
 
 import dataclasses
+import functools
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import numpy as np
 
@@ -97,21 +97,18 @@ class StudyEmbedder:
     def _pooled(self, state, split: str, images: EmbeddedSplit) -> EmbeddedSplit:
         study = studies.study_of_rows(images)
         first = np.unique(study, return_index=True)[1]
-        pooled: dict[str, Any]
         if self._pool is None:
-            pooled = {
-                "image_embeds": study_pooling.mean_pooled(images.image_embeds, study),
-                "image_features": study_pooling.mean_features(images.image_features, study),
-            }
+            embeds = study_pooling.mean_pooled(images.image_embeds, study)
+            features = study_pooling.mean_features(images.image_features, study)
         else:
-            pool = self._pool
-            pooled = study_pooling.learnt(
-                lambda features, mask: pool(state, features, mask), images.image_features, study
-            )
+            pool = functools.partial(self._pool, state)
+            found = study_pooling.learnt(pool, images.image_features, study)
+            embeds, features = found["image_embeds"], found["image_features"]
         # Without a level in front all images of a study have the same text.
         return EmbeddedSplit(
             **{f.name: getattr(self.columns(split), f.name) for f in dataclasses.fields(Columns)},
-            **pooled,
+            image_embeds=embeds,
+            image_features=features,
             text_embeds=images.text_embeds[first],
             text_features=images.text_features[first],
         )
