@@ -132,8 +132,9 @@ def made(pooling="attention"):
     return model, {"params": jax.tree.map(jnp.asarray, params)}
 
 
-def test_a_model_embeds_a_study_of_one_as_its_image():
-    model, variables = made()
+@pytest.mark.parametrize("pooling", ["mean", "attention"])
+def test_a_model_embeds_a_study_of_one_as_its_image(pooling):
+    model, variables = made(pooling)
     images = jnp.asarray(rng.normal(size=(2, 16, 16, 1)), jnp.float32)
     alone = model.apply(variables, images, method="encode_image")
     study = model.apply(variables, images[:, None], method="encode_study")
