@@ -126,6 +126,9 @@ def get_config() -> ConfigDict:
     model.logit_scale_init = math.log(1 / 0.07)  # log of 1 / temperature at the start
     model.logit_scale_max = math.log(100.0)  # the learned value is clipped to 0 .. this
     model.logit_bias_init = placeholder(float)  # start of SigLIP's bias (-10.0); None = no bias
+    # How the images of a pair are made one before the projection, and where it is measured all of a
+    # study: mean | attention, see models/study_pool.py; "" = each is embedded for itself.
+    model.study_pooling = ""
     # Heads of objective.labels on the image embeddings, filled from the data set: (task, classes).
     model.heads = ConfigDict()
     model.heads.tasks = ()
@@ -225,6 +228,9 @@ def get_config() -> ConfigDict:
     # Validate, choose, measure and use the running mean of the weights where there is one; False =
     # the last weights.
     evaluation.averaged = True
+    # What is measured: image | study, all images of one together, which asks for
+    # data.level_prefix=False; auto = study where model.study_pooling makes them one.
+    evaluation.unit = "auto"
     evaluation.batch_size = 64
     evaluation.bootstrap_resamples = 1_000
     evaluation.final_split = "test"  # measured when training ends

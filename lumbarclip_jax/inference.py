@@ -1,5 +1,6 @@
 """A trained model for use: pictures and texts to unit vectors, and what follows from them."""
 
+import functools
 import logging
 import os
 import pathlib
@@ -16,9 +17,9 @@ from data_prep.records import schema
 from lumbarclip_jax import sharding
 from lumbarclip_jax.data.dataset import with_level
 from lumbarclip_jax.data.texts import prompts_of, texts_of
-from lumbarclip_jax.evaluators import described_classes
+from lumbarclip_jax.evaluators import described_classes, study_pooling
 from lumbarclip_jax.run_folder.run import Run, load_run
-from lumbarclip_jax.training.encoding import make_encoders
+from lumbarclip_jax.training.encoding import make_encoders, make_pool_study
 
 File = str | os.PathLike
 Slice = np.ndarray | File | tuple[File, int]
@@ -66,6 +67,7 @@ class Model:
         self.run = run
         self._rendering = rendering(run.data_manifest)
         self._encode_image, self._encode_text = make_encoders(run.model, run.config, run.mesh)
+        self._pool_study = make_pool_study(run.model, run.mesh)
 
     def encode_image(self, images: Picture | Sequence[Picture]) -> np.ndarray:
         """Embeddings of images, float32 [B, E] of unit length: one a slice, none of an empty list.
@@ -75,16 +77,37 @@ class Model:
           ValueError: a file cannot be read or holds several frames and none is named, or something
             is no grey slice.
         """
+        return self._of_images(images, "image_embeds")
 
+    def encode_study(self, images: Picture | Sequence[Picture]) -> np.ndarray:
+        """The embedding of all images of one study, float32 [E] of unit length.
+
+        The normalised mean of the images' embeddings or, of a model that was trained to pool
+        studies (`config.model.study_pooling`), what it makes of their features; in any order.
+
+        Raises:
+          FileNotFoundError, ValueError: as `encode_image`; there is no image.
+        """
+        pools = self.run.model.pools_studies
+        rows = self._of_images(images, "image_features" if pools else "image_embeds")
+        if not len(rows):
+            raise ValueError("a study has images, and here is none: give one or more")
+        study = np.zeros(len(rows), int)
+        if not pools:
+            return study_pooling.mean_pooled(rows, study)[0]
+        pool = functools.partial(self._pool_study, self.run.state)
+        return study_pooling.learnt(pool, rows, study)["image_embeds"][0]
+
+    def _of_images(self, images: Picture | Sequence[Picture], output: str) -> np.ndarray:
         def encode(slices: list) -> Any:
             stored = np.stack([stored_slice(item, self._rendering) for item in slices])
             images = sharding.shard_batch({"images": stored}, self.run.mesh)["images"]
-            return self._encode_image(self.run.state, images)["image_embeds"]
+            return self._encode_image(self.run.state, images)[output]
 
         slices = slices_of(images)
-        embeds = self._in_batches(encode, slices)
+        found = self._in_batches(encode, slices)
         warn_of_unlike(slices, self.run.data_manifest)
-        return embeds
+        return found
 
     def encode_text(self, texts: str | Sequence[str], level: str | None = None) -> np.ndarray:
         """Embeddings of texts, float32 [B, E] of unit length. Long texts are cut, as in training.
@@ -153,12 +176,14 @@ class Model:
 
     def _in_batches(self, encode: Callable[[list], Any], items: list) -> np.ndarray:
         """Rows of `encode` for all items, in batches of few sizes, since each size is compiled."""
-        embeds = [np.zeros((0, self.run.config.model.embed_dim), np.float32)]
+        if not items:
+            return np.zeros((0, self.run.config.model.embed_dim), np.float32)
+        found = []
         batch_size = self.run.config.eval.batch_size
         for rows, used in sharding.filled_batches(len(items), batch_size, self.run.mesh):
             encoded = encode([items[row] for row in rows])
-            embeds.append(np.asarray(encoded, np.float32)[:used])
-        return np.concatenate(embeds)
+            found.append(np.asarray(encoded, np.float32)[:used])
+        return np.concatenate(found)
 
 
 def load(folder: str | pathlib.Path) -> Model:

@@ -9,6 +9,9 @@ names are compared with
 
   --answers_a=test/linear_probe/pfirrmann_ge_3/image_features --answers_b=test/pixels/pfirrmann_ge_3
 
+Named so, ranks of retrieval may be of other queries about the same patients: whether a study finds
+its report more surely than a slice does.
+
 --out gets all numbers as JSON.
 """
 
@@ -40,10 +43,13 @@ def main() -> None:
 
     files_a, files_b = differences.files_of(A.value), differences.files_of(B.value)
     a, b = differences.read(files_a), differences.read(files_b)
-    if ANSWERS_A.value and ANSWERS_B.value:
-        of_a = differences.answers(a, ANSWERS_A.value, "a")
-        of_b = differences.answers(b, ANSWERS_B.value, "b")
-        found = differences.difference(of_a, of_b, ANSWERS_A.value, RESAMPLES.value)
+    name, other = ANSWERS_A.value, ANSWERS_B.value
+    if name and other and name in a.ranks and other in b.ranks:
+        ranks = a.ranks[name], b.ranks[other]
+        found = differences.difference_by_patient(*ranks, name, RESAMPLES.value)
+    elif name and other:
+        of_a, of_b = differences.answers(a, name, "a"), differences.answers(b, other, "b")
+        found = differences.difference(of_a, of_b, name, RESAMPLES.value)
     else:
         found = differences.of_one_name(a, b, RESAMPLES.value)
     if cautions := differences.cautions(files_a, files_b):

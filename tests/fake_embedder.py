@@ -83,6 +83,7 @@ class FakeEmbedder:
     """Serves given splits; its text encoder knows negation and nothing else."""
 
     has_shared_features = False
+    unit = "image"
 
     def __init__(self, level_prefix: bool = False, **splits: EmbeddedSplit):
         self._splits = splits

@@ -13,6 +13,7 @@ import lumbarclip_jax
 from data_prep.process import files
 from lumbarclip_jax.classifier import Classifier
 from lumbarclip_jax.data.dataset import Dataset
+from lumbarclip_jax.evaluate import trained_folder
 from lumbarclip_jax.evaluators.metrics_file import read_metrics, save_metrics
 from lumbarclip_jax.evaluators.predictions_file import load_kept
 from lumbarclip_jax.export import export
@@ -225,6 +226,8 @@ def test_other_data_is_measured_with_what_training_fitted(copied, rebuilt, tmp_p
     refused = run_module("evaluate", f"--workdir={copied}", "--evaluators=retrieval")
     assert refused.returncode == 2
     assert refused.stderr.startswith("error: --evaluators is for runs")
+    with pytest.raises(ValueError, match="--unit is for runs: a classifier says the classes of"):
+        trained_folder.measured(copied, "", "test", evaluators=None, resamples=100, unit="study")
 
 
 def test_tasks_without_labels_are_left_out_aloud(copied, rebuilt, caplog):

@@ -10,6 +10,7 @@ import pytest
 
 from lumbarclip_jax.evaluators import predictions_file
 from lumbarclip_jax.evaluators.classification import Predictions
+from lumbarclip_jax.evaluators.differences import difference_by_patient
 
 ANSWERS = "test/probe/task"
 
@@ -86,6 +87,23 @@ def test_all_answers_and_ranks_of_one_name_are_compared(tmp_path):
     found = json.loads(out.read_text())
     assert found[f"{ANSWERS}/auroc"] == found[f"{ANSWERS}/auroc_ci_high"] == 0
     assert found["test/probe/up/recall_at_1"] == found["test/probe/up/recall_at_1_ci_low"] == 1
+
+
+def test_ranks_of_studies_and_of_slices_are_compared_over_their_patients(tmp_path):
+    patients = np.array([f"p{i}" for i in range(12)])
+    study = save(tmp_path / "a", predictions(scores(0, 1.0)), study=(np.ones(12, int), patients))
+    ranks = [*np.tile([1, 2, 2], 11).tolist(), 1, 1, 1]
+    of_slices = (np.array(ranks), np.repeat(patients, 3))
+    slices = save(tmp_path / "b", predictions(scores(0, 1.0)), slices=of_slices)
+    out = tmp_path / "differences.json"
+    names = ("--answers_a=test/probe/study", "--answers_b=test/probe/slices")
+    result = paired(f"--a={study}", f"--b={slices}", *names, f"--out={out}")
+    assert result.returncode == 0, result.stderr
+    found, name = json.loads(out.read_text()), "test/probe/study/recall_at_1"
+    assert found[name] == pytest.approx(1 - 14 / 36)
+    assert 0.4 < found[f"{name}_ci_low"] < found[name] < found[f"{name}_ci_high"] < 0.7
+    with pytest.raises(ValueError, match="measured on different images, patients or labels"):
+        difference_by_patient((np.ones(11, int), patients[1:]), of_slices, "x", 100)
 
 
 def test_mistakes_end_in_one_sentence(tmp_path):

@@ -6,6 +6,7 @@ import pytest
 
 from lumbarclip_jax.evaluators import predictions_file
 from lumbarclip_jax.evaluators.metrics_file import save_metrics
+from lumbarclip_jax.evaluators.suite import BY_STUDY
 from lumbarclip_jax.report.measured import read_measured
 from lumbarclip_jax.report.page import write_report
 from tests.made_up_predictions import binary
@@ -74,6 +75,23 @@ def test_later_evaluations_add_to_the_run_and_replace_nothing(run):
     found = read_measured(run, 2).metrics
     assert found.keys() == {*OWN, *later}
     assert found["test/retrieval/image_to_text_recall_at_5"] == 0.4
+
+
+@pytest.mark.parametrize(("own", "unit"), [("image", "study"), ("study", "image")])
+def test_numbers_of_studies_and_of_images_are_told_apart(run, own, unit):
+    marked = {"study": {BY_STUDY: 1.0}, "image": {}}
+    name = "test/retrieval/image_to_text_recall_at_5"
+    save_metrics({name: 0.4} | marked[own], run / "metrics.json")
+    save_metrics({name: 0.125} | marked[unit], run / "evaluate" / "more.json")
+    answers = predictions_file.Kept({"test/zero_shot/compression": binary()})
+    predictions_file.save_kept(answers, run / "evaluate" / "more.npz")
+    found = read_measured(run, 2)
+    other = f"test/retrieval (by {unit})/image_to_text_recall_at_5"
+    assert found.metrics == {name: 0.4, other: 0.125} | marked[own]
+    assert found.predictions.keys() == {f"test/zero_shot (by {unit})/compression"}
+    text = Page(write_report(run)).text
+    assert f"Retrieval (by {unit})" in text
+    assert ("Measured by study." in text) == (own == "study")
 
 
 def test_two_files_of_metrics_in_a_folder_keep_their_own_answers(tmp_path):

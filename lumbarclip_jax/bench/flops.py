@@ -13,6 +13,7 @@ from ml_collections import ConfigDict
 
 from lumbarclip_jax.models.lumbarclip import projection_kinds, sizes_of
 from lumbarclip_jax.models.projection import hidden_width
+from lumbarclip_jax.models.study_pool import HIDDEN
 from lumbarclip_jax.models.variants import bert_sizes, resnet_sizes, swin_sizes, vit_sizes
 from lumbarclip_jax.objectives.objective import Objective
 
@@ -53,18 +54,25 @@ def step_flops(config: ConfigDict, batch: int, channels: int = 1) -> StepFlops:
     image = image_forward(model.image_encoder, data.image_size_px, channels)
     text = text_forward(model.text_encoder, data.max_tokens)
     widths = (image_width(model.image_encoder), _text_sizes(model.text_encoder)["width"])
-    heads = [
-        2 * width * model.feature_dim
-        + projection_forward(kind, model.feature_dim or width, model.embed_dim)
+    projections = [
+        projection_forward(kind, model.feature_dim or width, model.embed_dim)
         for kind, width in zip(projection_kinds(model.projection), widths, strict=True)
     ]
-    towers = zip(views, (image, text), heads, strict=True)
-    forward = batch * sum(count * (tower.total + head) for count, tower, head in towers)
+    # Of a study that is pooled there is one embedding.
+    compared = (1, views[1]) if model.study_pooling else views
+    forward = batch * sum(
+        count * (tower.total + 2 * width * model.feature_dim) + embedded * projection
+        for count, embedded, tower, width, projection in zip(
+            views, compared, (image, text), widths, projections, strict=True
+        )
+    )
+    if model.study_pooling == "attention":
+        forward += batch * views[0] * 4 * (model.feature_dim or widths[0]) * HIDDEN
     blocks = views[0] * image.blocks + views[1] * text.blocks
     accumulated = config.optim.accumulation_steps > 1
     return StepFlops(
         model=3 * forward,
-        loss=Objective(config.objective).flops(batch, model.embed_dim, views),
+        loss=Objective(config.objective).flops(batch, model.embed_dim, compared),
         remat=batch * blocks if model.remat else 0.0,
         accumulation=forward if accumulated else 0.0,
     )

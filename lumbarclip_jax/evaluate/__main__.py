@@ -13,7 +13,7 @@ import pathlib
 
 from absl import flags
 
-from lumbarclip_jax.evaluators import EVALUATORS, STANDARD
+from lumbarclip_jax.evaluators import EVALUATORS, STANDARD, UNITS
 from lumbarclip_jax.evaluators.metrics_file import save_metrics
 from lumbarclip_jax.process import cli, hosts
 
@@ -25,6 +25,9 @@ SPLIT = flags.DEFINE_string("split", "test", "split to measure")
 OUT = flags.DEFINE_string("out", None, "JSON file for the metrics; answers go beside it")
 EVALUATE = cli.define_names(
     "evaluators", list(STANDARD), EVALUATORS, "what to measure of a run, of"
+)
+UNIT = flags.DEFINE_enum(
+    "unit", None, UNITS, "what a row is that is measured of a run (default: its config.eval.unit)"
 )
 RESAMPLES = flags.DEFINE_integer("resamples", 1000, "bootstrap resamples of patients", 100)
 flags.adopt_module_key_flags(hosts)
@@ -46,6 +49,7 @@ def main() -> None:
             SPLIT.value,
             evaluators=asked,
             resamples=RESAMPLES.value,
+            unit=UNIT.value or "",
         )
         log_summary(metrics)
         if OUT.value and jax.process_index() == 0:

@@ -23,6 +23,7 @@ def measured(
     *,
     evaluators: Sequence[str] | None,
     resamples: int,
+    unit: str = "",
 ) -> Measured:
     """The metrics of a folder's model, and the answers behind them.
 
@@ -32,22 +33,32 @@ def measured(
       split: of the data set.
       evaluators: of a run, by name; None for the standard ones. A classifier has its own tasks.
       resamples: of patients, for the intervals.
+      unit: what a row is, of a run; "" for that of its config.
 
     Raises:
       FileNotFoundError: there is no model, or no data set.
       ValueError: a file is damaged, or the split cannot be measured as asked.
     """
     if not saved.holds(folder):
-        return _of_run(folder, data_dir, split, evaluators or STANDARD, resamples)
+        return _of_run(folder, data_dir, split, evaluators or STANDARD, resamples, unit)
     if evaluators is not None:
         raise ValueError("--evaluators is for runs: a classifier is measured on its own tasks")
+    if unit:
+        raise ValueError("--unit is for runs: a classifier says the classes of images")
     return _of_classifier(folder, data_dir, split, resamples)
 
 
 def _of_run(
-    folder: pathlib.Path, data_dir: str, split: str, evaluators: Sequence[str], resamples: int
+    folder: pathlib.Path,
+    data_dir: str,
+    split: str,
+    evaluators: Sequence[str],
+    resamples: int,
+    unit: str,
 ) -> Measured:
     run = load_run(folder)
+    if unit:
+        run.config.eval.unit = unit
     dataset = run.dataset(data_dir)
     cautions = run.cautions(dataset, split)
     metrics, kept = evaluate_split(

@@ -19,7 +19,8 @@ with those of images where `embedder.has_shared_features`, `embedder.logit_scale
 of 1 / temperature, `embedder.label_probabilities(state, split)` what `embedder.heads` say of
 tasks, `embedder.level_prefix` says whether texts begin with a disc level, and
 `embedder.splits` names the splits there are, and `embedder.images` and `embedder.changed` give and
-change pixels. All but `embedder` is numpy on the host.
+change pixels. All but `embedder` is numpy on the host. A row is an image or, where `embedder.unit`
+is "study", all images of one, see `study_embedder`: an evaluator need not know.
 
 Whatever is fitted sees the train and validation splits alone. Probes are fitted before the measured
 split is opened, where the evaluator need not look there first for what to fit: robustness for the
@@ -44,6 +45,18 @@ EVALUATORS = {
 # Run where nothing else is asked for; the others embed the split many times, or need data that few
 # data sets have, or features that few models have, or find thousands of numbers.
 STANDARD = ("retrieval", "zero_shot", "linear_probe", "few_shot")
+
+
+# What a row of a measured split is: `config.eval.unit`.
+UNITS = ("auto", "image", "study")
+
+
+def unit_of(config) -> str:
+    """What a run is measured by, "image" or "study": auto is study where its model pools them."""
+    unit = config.eval.unit
+    if unit == "auto":
+        return "study" if config.model.study_pooling else "image"
+    return unit
 
 
 def evaluator_class(name: str) -> type:

@@ -140,11 +140,11 @@ def _of_sequence(rows: LabelledRows, sequence: str) -> LabelledRows:
 
 
 def _ranking(predicted: Predictions) -> Metrics:
-    """`auroc` and `auroc_within_level` of weights `[R, M]`."""
+    """`auroc` and, of several levels, `auroc_within_level` of weights `[R, M]`."""
     ranking = predicted.ranking
 
     def metrics(weights: np.ndarray) -> dict[str, np.ndarray]:
         values = ranking(np.ascontiguousarray(weights.T))
-        return {name: values[name] for name in ("auroc", "auroc_within_level")}
+        return {name: values[name] for name in ("auroc", "auroc_within_level") if name in values}
 
     return metrics

@@ -57,6 +57,22 @@ def answers(model: Kept, name: str, side: str) -> Predictions:
     return model.predictions[name]
 
 
+def difference_by_patient(a: Ranks, b: Ranks, name: str, resamples: int) -> dict[str, float]:
+    """`rank_difference` of other queries about the same patients, such as studies and slices.
+
+    Every metric is that of all queries of a side, whose patients are resampled together.
+
+    Raises:
+      ValueError: they are about different patients.
+    """
+    patients, of_a = np.unique(a[1], return_inverse=True)
+    others, of_b = np.unique(b[1], return_inverse=True)
+    if not np.array_equal(patients, others):
+        raise ValueError(_DIFFERING.format(name))
+    metrics_a, metrics_b = rank_metrics(a[0], of_a), rank_metrics(b[0], of_b)
+    return _named(paired_differences(metrics_a, metrics_b, patients, resamples=resamples), name)
+
+
 def of_one_name(a: Kept, b: Kept, resamples: int) -> dict[str, float]:
     """The differences of all answers that both have.
 
@@ -97,9 +113,7 @@ def rank_difference(a: Ranks, b: Ranks, name: str, resamples: int) -> dict[str, 
     """
     if not np.array_equal(a[1], b[1]):
         raise ValueError(_DIFFERING.format(name))
-    patients, patient_of_query = np.unique(a[1], return_inverse=True)
-    of_a, of_b = (rank_metrics(ranks, patient_of_query) for ranks, _ in (a, b))
-    return _named(paired_differences(of_a, of_b, patients, resamples=resamples), name)
+    return difference_by_patient(a, b, name, resamples)
 
 
 def cautions(*models: Sequence[pathlib.Path]) -> dict[str, float]:

@@ -42,6 +42,8 @@ class Embedder:
       label_logits: (state, embeds [M, E], levels [M, L]) -> logits/<task> [M, K] of the heads.
     """
 
+    unit = "image"  # what a row is
+
     def __init__(
         self,
         encode_image: Callable,
@@ -72,6 +74,11 @@ class Embedder:
     @property
     def splits(self) -> tuple[str, ...]:
         return self._dataset.splits
+
+    @property
+    def by_image(self) -> "Embedder":
+        """That with a row an image, for what is asked of pixels."""
+        return self
 
     @property
     def level_prefix(self) -> bool:

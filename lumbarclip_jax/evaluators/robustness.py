@@ -49,7 +49,8 @@ class Robustness:
     """Finds `<split>/robustness/<corruption>/severity_<s>/<number>` and its `_retention`.
 
     The numbers are `image_to_text_recall_at_5` of retrieval, and of every task `auroc_within_level`
-    under `zero_shot/<task>` and `linear_probe/<task>`; `clean/<number>` are those of the images as
+    under `zero_shot/<task>` and `linear_probe/<task>`, which is that of all rows where these have
+    one level; `clean/<number>` are those of the images as
     they are, and `<corruption>/severity_<s>/amount` is what the severity means. A task without
     enough labels is left out, and a probe without a train and a validation split.
     """
@@ -183,8 +184,13 @@ def _recall(embedded, reports: Reports) -> Measure:
 
 def _auroc(predicted: Predictions) -> Measure:
     ranking = predicted.ranking
+
+    def value(weights: np.ndarray) -> np.ndarray:
+        found = ranking(np.ascontiguousarray(weights.T))
+        return found.get("auroc_within_level", found["auroc"])
+
     return Measure(
-        lambda weights: ranking(np.ascontiguousarray(weights.T))["auroc_within_level"],
+        value,
         predicted.patient_id,
         predicted.chance["auroc_within_level"],
     )

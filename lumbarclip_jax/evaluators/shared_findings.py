@@ -7,7 +7,8 @@ ours, since no public protocol fixes one:
     A candidate is relevant to a query when some finding is present at the same level in both.
 
 An image has the findings of the one level it shows, a patient those of all levels photographed, a
-report those of all levels it was filed under. A query without a finding has nothing to share and is
+report those of all levels it was filed under. By study the levels it shows are one: there a finding
+at any of them counts. A query without a finding has nothing to share and is
 left out; every other one has its own report, so that no average precision is undefined. Of a common
 finding half the candidates may be relevant: read the number against its chance.
 """

@@ -13,6 +13,11 @@ log = logging.getLogger(__name__)
 PROBES = ("linear_probe", "few_shot")
 FITTED_ON = ("train", "validation")
 
+# In metrics measured by study: their rows are no images.
+BY_STUDY = "MEASURED_BY_STUDY"
+# Evaluators that no study can be asked, and why.
+OF_IMAGES = {"label_heads": "the heads of objective.labels say classes of an image at its disc"}
+
 # Ends of the names that are logged of a validation; all others are in the file.
 FIRST = (
     *("recall_at_5", "precision_at_5", "_median_rank"),
@@ -32,6 +37,9 @@ def evaluate_split(
 ) -> tuple[dict[str, float], Kept]:
     """Runs evaluators on a split.
 
+    Where rows are studies, `BY_STUDY` is among the metrics, counts of rows end in `studies` and not
+    in `images`, and evaluators of `OF_IMAGES` are left out, with a warning.
+
     Returns:
       (metrics by name, what was kept of the rows behind them).
 
@@ -43,10 +51,22 @@ def evaluate_split(
         log.warning("probes are fitted on %s: what they reach there is no test", split)
     metrics, kept = {}, Kept()
     for name, each in classes.items():
+        if embedder.unit == "study" and name in OF_IMAGES:
+            reason = f"{OF_IMAGES[name]}: measure with eval.unit='image'"
+            log.warning("%s/%s is not measured by study, as %s", split, name, reason)
+            continue
         activity.now(f"measuring {name} on {split}")
         found, answered = each(embedder, split=split, resamples=resamples).run(state)
         metrics, kept = metrics | found, kept | answered
+    if embedder.unit == "study":
+        counted = {_of_studies(name): value for name, value in metrics.items()}
+        metrics = {BY_STUDY: 1.0, **counted}
     return metrics, kept
+
+
+def _of_studies(name: str) -> str:
+    head, _, last = name.rpartition("/")
+    return f"{head}/studies" if last == "images" else name
 
 
 def log_validation(step: int, metrics: Mapping[str, float]) -> None:

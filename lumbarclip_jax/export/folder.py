@@ -51,7 +51,14 @@ def export(workdir: str | pathlib.Path, format: str, out: str | pathlib.Path) ->
         if is_classifier:
             classifier.write(Classifier(workdir), folder)
         else:
-            writers[format].write(_without_paths(load_run(workdir)), folder)
+            run = load_run(workdir)
+            if run.model.pools_studies and format != "safetensors":
+                raise ValueError(
+                    f"{workdir} pools the images of a study (model.study_pooling="
+                    f"{run.config.model.study_pooling!r}), which has no form in {format}: export "
+                    "it with --format=safetensors"
+                )
+            writers[format].write(_without_paths(run), folder)
         # People may add to the card.
         checksums.write(folder, but=(model_card.FILE,))
 

@@ -7,6 +7,7 @@ import jax
 import jinja2
 
 import lumbarclip_jax
+from lumbarclip_jax.evaluators.suite import BY_STUDY
 from lumbarclip_jax.report import order, tables
 from lumbarclip_jax.run_folder.run import Run
 
@@ -42,6 +43,7 @@ def write(run: Run, folder: pathlib.Path, *, library: str, usage: str, **facts) 
         data=run.data_manifest,
         pretrained=[encoder["pretrained"] for encoder in encoders if encoder["pretrained"]],
         headlines=tables.headlines(sections),
+        by_study=BY_STUDY in run.metrics,
         sections=sections,
         **facts,
     )

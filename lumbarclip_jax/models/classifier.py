@@ -19,6 +19,7 @@ class ImageClassifier(nn.Module):
     cosine_scale: float | None = None  # logits are this times cosines, as LDAM asks for
 
     takes = ("images", "level")  # fields of a batch, see `data.fields`
+    pools_studies = False
 
     @nn.compact
     def __call__(

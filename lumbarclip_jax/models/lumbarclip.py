@@ -6,13 +6,14 @@ from typing import Any
 import jax.numpy as jnp
 from flax import linen as nn
 from jax.typing import DTypeLike
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
 from lumbarclip_jax.models.bert import Bert
 from lumbarclip_jax.models.label_head import Head, label_logits
 from lumbarclip_jax.models.layers import Dense
 from lumbarclip_jax.models.projection import Projection, unit
 from lumbarclip_jax.models.resnet import ResNet
+from lumbarclip_jax.models.study_pool import study_pool
 from lumbarclip_jax.models.swin import Swin
 from lumbarclip_jax.models.variants import bert_sizes, resnet_sizes, swin_sizes, vit_sizes
 from lumbarclip_jax.models.vit import ViT
@@ -30,6 +31,9 @@ class LumbarCLIP(nn.Module):
 
     Heads on the image embeddings, `head_<task>`, say classes of images where an objective trains
     on labels, too.
+
+    With a `study_pool` the features of all images of a study are pooled before they are projected,
+    and a study has one embedding. An image alone is a study of one, which is embedded as itself.
     """
 
     image_encoder: nn.Module
@@ -42,11 +46,17 @@ class LumbarCLIP(nn.Module):
     text_reduction: nn.Module | None = None
     heads: tuple[tuple[str, int], ...] = ()  # (task, number of classes)
     cosine_scale: float | None = None  # of the heads, see `Head`
+    study_pool: nn.Module | None = None  # see `study_pool`
 
     @property
     def takes(self) -> tuple[str, ...]:
         """Fields of a batch, see `data.fields`."""
         return ("images", "input_ids", "attention_mask", *(["level"] if self.heads else []))
+
+    @property
+    def pools_studies(self) -> bool:
+        """Whether the images of a row are taken together, as a study."""
+        return self.study_pool is not None
 
     def setup(self) -> None:
         for task, classes in self.heads:
@@ -61,7 +71,7 @@ class LumbarCLIP(nn.Module):
 
     def __call__(
         self,
-        images: Float[Array, "B H W C"],
+        images: Float[Array, "B *V H W C"],
         input_ids: Int[Array, "M T"],
         attention_mask: Int[Array, "M T"],
         levels: Float[Array, "B L"] | None = None,
@@ -70,8 +80,12 @@ class LumbarCLIP(nn.Module):
     ) -> dict[str, Array]:
         """Returns image_embeds [B, E] and text_embeds [M, E] of unit length, image_features [B, D],
         text_features [M, D'], logit_scale and, where there are some, logit_bias and logits/<task>
-        [B, K] of images at `levels`."""
-        out = self.encode_image(images, train=train)
+        [B, K] of images at `levels`. What pools studies takes the V images of each, or one."""
+        if self.pools_studies:
+            images = images if images.ndim == 5 else images[:, None]
+            out = self.encode_study(images, train=train)
+        else:
+            out = self.encode_image(images, train=train)
         out |= self.encode_text(input_ids, attention_mask, train=train)
         if levels is not None:
             out |= self.label_logits(out["image_embeds"], levels)
@@ -84,7 +98,30 @@ class LumbarCLIP(nn.Module):
         self, images: Float[Array, "B H W C"], *, train: bool = False
     ) -> dict[str, Array]:
         """Returns image_embeds [B, E] of unit length and image_features [B, D]."""
-        features = reduced(self.image_encoder(images, train=train)["pooled"], self.image_reduction)
+        return self._projected(self._image_features(images, train), train)
+
+    def encode_study(
+        self, images: Float[Array, "B V H W C"], *, train: bool = False
+    ) -> dict[str, Array]:
+        """As `pool_study`, of the V images of each study."""
+        features = self._image_features(images.reshape(-1, *images.shape[2:]), train)
+        features = features.reshape(*images.shape[:2], -1)
+        return self.pool_study(features, jnp.ones(images.shape[:2], bool), train=train)
+
+    def pool_study(
+        self, features: Float[Array, "B N D"], mask: Bool[Array, "B N"], *, train: bool = False
+    ) -> dict[str, Array]:
+        """What `encode_image` returns, of studies by the features of their images.
+
+        `mask` is true of the images of a study and false of what fills it up to N.
+        """
+        assert self.study_pool is not None, "the model pools studies"
+        return self._projected(self.study_pool(features, mask), train)
+
+    def _image_features(self, images: Float[Array, "B H W C"], train: bool):
+        return reduced(self.image_encoder(images, train=train)["pooled"], self.image_reduction)
+
+    def _projected(self, features: Float[Array, "B D"], train: bool) -> dict[str, Array]:
         embeds = self.image_projection(features, train=train)
         return {"image_embeds": unit(embeds), "image_features": features.astype(jnp.float32)}
 
@@ -148,6 +185,7 @@ def build_model(config: Any, vocab_size: int, dtype: DTypeLike = jnp.float32) ->
         text_reduction=reduce(),
         logit_scale_init=config.logit_scale_init,
         logit_bias_init=getattr(config, "logit_bias_init", None),
+        study_pool=study_pool(getattr(config, "study_pooling", "")),
         **_heads(config),
     )
 

@@ -26,6 +26,6 @@ def find_examples(run, embedder, split: str) -> Examples:
     return Examples(
         gallery=retrieval_gallery(embedder, run.state, split),
         embeddings=embedding_map(embedder, run.state, split),
-        maps=similarity_maps(run, embedder, split),
+        maps=similarity_maps(run, embedder.by_image, split),
         parameters=sum(leaf.size for leaf in jax.tree.leaves(run.state.params)),
     )

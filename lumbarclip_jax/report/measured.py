@@ -13,6 +13,7 @@ from lumbarclip_jax.evaluators import predictions_file
 from lumbarclip_jax.evaluators.classification import Predictions
 from lumbarclip_jax.evaluators.metrics_file import TRAINED_STEPS, read_metrics
 from lumbarclip_jax.evaluators.names import Name
+from lumbarclip_jax.evaluators.suite import BY_STUDY
 from lumbarclip_jax.run_folder import choice
 from lumbarclip_jax.run_folder.files import EVALUATE_FOLDER, FINETUNE_FOLDER, METRICS_FILE
 
@@ -33,17 +34,18 @@ def read_measured(folder: pathlib.Path, steps: int) -> Measured:
     """Reads what there is of a run that was trained for `steps`, 0 when that is not known.
 
     Of numbers under the same name the run's own come first. Fine-tunes of the same task are told
-    apart by their folder: `test/finetune (NAME)/...`.
+    apart by their folder: `test/finetune (NAME)/...`, and what was measured by study of a run that
+    measured by image, or the other way round, by that: `test/retrieval (by study)/...`.
     """
     steps = choice.read(folder).get("step", steps)
-    found = _read(folder / METRICS_FILE)
+    own = found = _read(folder / METRICS_FILE)
     fine_tunes, outdated = {}, []
     for path in _files(folder):
         one = _read(path)
         if steps and one.metrics.get(TRAINED_STEPS, steps) != steps:
             outdated.append(str(path.relative_to(folder)))
         elif path.parent.name == EVALUATE_FOLDER:
-            found = _both(one, found)
+            found = _both(_beside(one, own), found)
         else:
             fine_tunes[path.parent.name] = one
     folders_of = collections.Counter(
@@ -79,6 +81,21 @@ def _task(name: str) -> Name | None:
 
 def _both(added: Measured, own: Measured) -> Measured:
     return Measured(added.metrics | own.metrics, added.predictions | own.predictions)
+
+
+def _beside(one: Measured, own: Measured) -> Measured:
+    """With its unit in the names of evaluators, where it is not that of the run's own numbers."""
+    if not own.metrics or (BY_STUDY in one.metrics) == (BY_STUDY in own.metrics):
+        return one
+    unit = "by study" if BY_STUDY in one.metrics else "by image"
+
+    def rename(name: str) -> str:
+        split, slash, rest = name.partition("/")
+        evaluator, another, path = rest.partition("/")
+        return f"{split}/{evaluator} ({unit})/{path}" if slash and another else name
+
+    metrics = {rename(name): value for name, value in one.metrics.items() if name != BY_STUDY}
+    return Measured(metrics, {rename(name): said for name, said in one.predictions.items()})
 
 
 def _renamed(one: Measured, shared: set[Name], folder: str) -> Measured:

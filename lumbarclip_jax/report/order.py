@@ -15,7 +15,7 @@ PATHS = (
 MEASURES = (
     *("precision_at_1", "precision_at_5", "precision_at_10"),
     *("recall_at_1", "recall_at_5", "recall_at_10", "median_rank", "mrr", "map_shared_findings"),
-    *("images", "patients", "positives", "prevalence"),
+    *("images", "studies", "patients", "positives", "prevalence"),
     *(SHARE + path_part(name) for task in TASKS.values() for name in task.classes),
     *("auroc", "auroc_within_level", "auroc_gain_over_level", "average_precision"),
     *("accuracy", "balanced_accuracy", "macro_f1", "weighted_f1", "quadratic_kappa"),

@@ -9,6 +9,7 @@ import lumbarclip_jax
 from data_prep.process.files import disk_errors_name, write_whole
 from lumbarclip_jax.data import resplit
 from lumbarclip_jax.evaluators.names import LEVEL_ONLY
+from lumbarclip_jax.evaluators.suite import BY_STUDY
 from lumbarclip_jax.evaluators.task_rows import FEWEST_PATIENTS
 from lumbarclip_jax.process import activity
 from lumbarclip_jax.report import (
@@ -97,6 +98,7 @@ def write_report(
             is_invented=verdict.is_invented(manifest),
             unmeasured=verdict.unmeasured(parts, manifest),
             trained_on=last_started(folder),
+            by_study=BY_STUDY in metrics,
             has_figure_files=out is None,
             steps=steps,
             chosen=choice.read(folder),

@@ -18,6 +18,7 @@ MINUS = "\N{MINUS SIGN}"
 # Facts about a task or a table, shown in its caption instead of a row.
 FACTS = {
     "images": "{:.0f} images",
+    "studies": "{:.0f} studies",
     "texts": "{:.0f} distinct reports",
     "patients": "{:.0f} patients",
     "positives": "{:.0f} positive",

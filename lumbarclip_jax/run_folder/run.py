@@ -17,6 +17,7 @@ from lumbarclip_jax.data.tokenizer import Tokenizer, read_vocabulary
 from lumbarclip_jax.evaluators import predictions_file
 from lumbarclip_jax.evaluators.embedder import Embedder
 from lumbarclip_jax.evaluators.metrics_file import read_metrics
+from lumbarclip_jax.evaluators.study_embedder import StudyEmbedder
 from lumbarclip_jax.models import LumbarCLIP, build_model
 from lumbarclip_jax.run_folder import (
     checksums,
@@ -27,6 +28,7 @@ from lumbarclip_jax.run_folder import (
     weights_file,
 )
 from lumbarclip_jax.run_folder.checkpoints import Checkpointer
+from lumbarclip_jax.run_folder.embedders import make_embedder
 from lumbarclip_jax.run_folder.files import (
     CONFIG_FILE,
     DATA_MANIFEST_FILE,
@@ -35,7 +37,6 @@ from lumbarclip_jax.run_folder.files import (
     VOCABULARY_FILE,
 )
 from lumbarclip_jax.training import earlier, train_step
-from lumbarclip_jax.training.encoding import make_encoders, make_label_logits
 from lumbarclip_jax.training.model_state import (
     AveragedState,
     ModelState,
@@ -60,7 +61,7 @@ class Run:
     model: LumbarCLIP
     state: ModelState
 
-    def embedder(self, dataset: Dataset) -> Embedder:
+    def embedder(self, dataset: Dataset) -> Embedder | StudyEmbedder:
         return make_embedder(self.config, self.mesh, self.tokenizer, self.model, dataset)
 
     def dataset(self, folder: str | pathlib.Path = "") -> Dataset:
@@ -128,27 +129,6 @@ class Run:
         """What was measured when training ended; empty before that."""
         path = self.folder / METRICS_FILE
         return read_metrics(path) if path.is_file() else {}
-
-
-def make_embedder(
-    config: ConfigDict,
-    mesh: jax.sharding.Mesh,
-    tokenizer: Tokenizer,
-    model: LumbarCLIP,
-    dataset: Dataset,
-) -> Embedder:
-    """Access to the embeddings of a data set by a model, in any state of its weights."""
-    return Embedder(
-        *make_encoders(model, config, mesh),
-        dataset,
-        tokenizer,
-        mesh=mesh,
-        batch_size=config.eval.batch_size,
-        level_prefix=config.data.level_prefix,
-        has_shared_features=model.image_reduction is not None,
-        heads=model.heads,
-        label_logits=make_label_logits(model, mesh),
-    )
 
 
 def is_complete(folder: pathlib.Path) -> bool:

@@ -17,7 +17,7 @@ from lumbarclip_jax.training.warm_start import WarmStart
 log = logging.getLogger(__name__)
 
 # Of `config.model`: how it is computed, what it is to be trained on, and where it started.
-OF_THE_NEW_RUN = ("remat", "scan_layers", "heads", "pretrained")
+OF_THE_NEW_RUN = ("remat", "scan_layers", "heads", "pretrained", "study_pooling")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,7 +42,8 @@ def adopt(config: ConfigDict) -> tuple[ConfigDict, WarmStart | EarlierRun]:
     Returns:
       (the config with what that settles in it, the weights), as `warm_start.adopt` does for
       published ones. A run, or its safetensors export, settles the model, its vocabulary and the
-      size of its images; heads for labels are left behind.
+      size of its images; heads for labels are left behind, and attention over the images of a
+      study where the new run does not pool by it.
 
     Raises:
       FileNotFoundError, ValueError: as `warm_start.adopt` and `load_run`; the run has images of
@@ -62,7 +63,12 @@ def adopt(config: ConfigDict) -> tuple[ConfigDict, WarmStart | EarlierRun]:
     config.model = ConfigDict(run.config.model.to_dict() | own)
     config.data.lowercase = run.config.data.lowercase
     params = unstack_layers(jax.device_get(run.state.params))
-    kept = {name: tree for name, tree in params.items() if not name.startswith("head_")}
+    left = () if config.model.study_pooling == "attention" else ("study_pool",)
+    kept = {
+        name: tree
+        for name, tree in params.items()
+        if not name.startswith("head_") and name not in left
+    }
     log.info("the model of %s at step %d, with its vocabulary", folder, int(run.state.step))
     statistics = jax.device_get(run.state.batch_stats)
     return config, EarlierRun(folder / VOCABULARY_FILE, kept, statistics)

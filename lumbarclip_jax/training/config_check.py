@@ -12,9 +12,10 @@ from lumbarclip_jax.data.image_draws import ImageDraws
 from lumbarclip_jax.data.label_prompts import Wordings
 from lumbarclip_jax.data.resplit import parse_fold
 from lumbarclip_jax.data.text_draws import TextDraws
-from lumbarclip_jax.evaluators import EVALUATORS
+from lumbarclip_jax.evaluators import EVALUATORS, UNITS, unit_of
 from lumbarclip_jax.training.earlier import upgraded
 
+POOLING = ("", "mean", "attention")
 DTYPES = ("auto", "float32", "bfloat16")
 
 
@@ -70,6 +71,7 @@ def _broken_rules(config: ConfigDict):
     yield from in_range(config, "data.max_tokens", low=3)
     yield from _data_sets(config)
     yield from _views(config)
+    yield from _studies(config)
     buckets = [3, *config.data.token_buckets, config.data.max_tokens]
     if config.data.token_buckets and any(a >= b for a, b in itertools.pairwise(buckets)):
         yield (
@@ -165,6 +167,23 @@ def _views(config: ConfigDict):
         yield fault
 
 
+def _studies(config: ConfigDict):
+    yield from _choice(config, "model.study_pooling", POOLING)
+    yield from _choice(config, "eval.unit", UNITS)
+    pooling, views = config.model.study_pooling, config.data.image_views
+    if pooling and views < 2:
+        yield (
+            f"model.study_pooling={pooling!r} pools the images of a study, and data.image_views="
+            f"{views} is one of them: set data.image_views to at least 2, and data.other_images"
+        )
+    if config.data.level_prefix and (pooling or unit_of(config) == "study"):
+        named = f"model.study_pooling={pooling!r}" if pooling else "eval.unit='study'"
+        yield (
+            f"{named} takes the discs of a study together, and the texts of data.level_prefix=True "
+            "begin with a single one: set data.level_prefix=False"
+        )
+
+
 def _augment(config: ConfigDict):
     augment = config.data.augment
     yield from in_range(config, "data.augment.rotate_deg", low=0, high=180)
@@ -197,6 +216,12 @@ def _objective(config: ConfigDict):
                     f"objective.{name} compares views, and data.{field}={config.data[field]} are "
                     f"too few: set data.{field} to at least {least}"
                 )
+        if term.least_views[0] > 1 and config.model.study_pooling:
+            yield (
+                f"objective.{name} compares the images of a study, and model.study_pooling="
+                f"{config.model.study_pooling!r} makes one of them: set "
+                f"objective.{name}.weight=0, or study_pooling=''"
+            )
         if "logit_bias" in term.learned and config.model.logit_bias_init is None:
             yield (
                 f"objective.{name} has a learned bias, so model.logit_bias_init must be a number: "

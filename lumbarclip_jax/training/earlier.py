@@ -41,11 +41,13 @@ LATER = {
     "model.text_encoder.sizes": None,
     "model.projection.text_kind": "",
     "model.heads.tasks": [],
+    "model.study_pooling": "",
     "model.heads.cosine_scale": None,
     "optim.ema_decay": 0.0,
     "eval.averaged": True,
     "eval.choose_by": "",
     "eval.patience": 0,
+    "eval.unit": "auto",
 }
 
 # Fields of `config.loss` that were soft CLIP's alone.

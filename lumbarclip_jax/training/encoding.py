@@ -20,16 +20,19 @@ def make_encode(model, config: ConfigDict, objective: Objective, progress: jax.A
 
     Args:
       model: a linen module that takes the fields of a batch in `model.takes`, those with views one
-        view a row, and returns outputs by name.
+        view a row, and returns outputs by name. One that `pools_studies` takes all images of a row
+        together, and makes one of them.
     """
 
     def encode(params, batch_stats, batch, dropout_key):
         rows = len(batch[IMAGES])
-        views = batch[IMAGES].shape[1]
+        views = 1 if model.pools_studies else batch[IMAGES].shape[1]
 
         def taken(name: str) -> jax.Array:
             # What a row has once is that of each of its views.
             leaf = batch[name]
+            if name == IMAGES and model.pools_studies:
+                return leaf
             return without_views(leaf) if name in VIEWED else jnp.repeat(leaf, views, axis=0)
 
         said, updated = model.apply(
@@ -82,6 +85,15 @@ def make_encoders(model, config: ConfigDict, mesh: Mesh):
         jax.jit(encode_image, out_shardings=everywhere),
         jax.jit(encode_text, out_shardings=everywhere),
     )
+
+
+def make_pool_study(model, mesh: Mesh):
+    """Returns jitted `pool_study(state, features, mask)`, see `LumbarCLIP.pool_study`."""
+
+    def pool_study(state, features, mask):
+        return model.apply(_variables(state), features, mask, method="pool_study")
+
+    return jax.jit(pool_study, out_shardings=NamedSharding(mesh, PartitionSpec()))
 
 
 def make_label_logits(model, mesh: Mesh):
