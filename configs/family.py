@@ -5,6 +5,8 @@ a small ResNet; after CXR-CLIP (arXiv 2310.13292) come a second disc and a secon
 contrast among the images, contrast among the texts, labels put into words and a second data set,
 and after multi-task retrieval (arXiv 2601.05399) supervised contrast and classification. What one
 report says of a whole patient is trained on, for the two images of a pair show different discs.
+Beside these, `study_mean` and `study_attention` are the base on three discs of a study as one image
+embedding: compare them with the base by study, --config.eval.unit=study.
 
 Every arm reads data/lumbar, so its numbers on the patients of that are `test@lumbar/...`; the
 README and docs/results/family/README.md have the commands that build both data sets.
@@ -74,4 +76,12 @@ def sup_con(name: str, size: str):
 def labels(name: str, size: str):
     config = tcl(name, size)
     config.objective.labels.update(weight=1.0, tasks=(PATIENT_TASK,))
+    return config
+
+
+def study(name: str, size: str, pooling: str):
+    config = base_arm(name, size)
+    config.data.image_views = 3
+    config.data.other_images = ("level",)
+    config.model.study_pooling = pooling
     return config
