@@ -133,6 +133,13 @@ def get_config() -> ConfigDict:
     model.heads = ConfigDict()
     model.heads.tasks = ()
     model.heads.cosine_scale = placeholder(float)  # by objective.labels.strategy
+    # LoRA adapters (arXiv 2106.09685): kernels W [in, out] whose path a pattern matches are frozen,
+    # and W + alpha / rank A B is trained by A [in, rank] and B [rank, out]. What else is frozen,
+    # optim.frozen says. What is measured, used and exported is the sum.
+    model.lora = lora = ConfigDict()
+    lora.rank = 0  # 0 = no adapters
+    lora.alpha = 16.0
+    lora.paths = (".*_encoder/.*/(attention|mlp)/.*/kernel",)  # kernels of linear layers
     model.remat = False  # recompute encoder blocks in the backward pass: less memory, more time
     # One compiled block for all layers: quicker to compile; recomputes all but weights' products.
     model.scan_layers = False
@@ -191,7 +198,7 @@ def get_config() -> ConfigDict:
     optim.lr = 1e-4  # peak learning rate
     optim.final_lr_fraction = 0.0  # of the peak, reached at total_steps
     optim.warmup_steps = 200
-    optim.weight_decay = 0.05  # AdamW, on kernels only
+    optim.weight_decay = 0.05  # AdamW, on kernels and adapters only
     optim.b1 = 0.9
     optim.b2 = 0.98
     optim.clip_norm = 1.0  # global gradient norm; 0 = off
@@ -204,7 +211,8 @@ def get_config() -> ConfigDict:
     # less memory, one more forward pass. Not exact for ResNet: in training its batch normalisation
     # takes the statistics of a part, and each part moves the running statistics.
     optim.accumulation_steps = 1
-    # First matching pattern wins; patterns match parameter paths such as text_encoder/layer_0/...
+    # First matching pattern wins; patterns match parameter paths such as text_encoder/layer_0/...,
+    # and those of adapters, lora/text_encoder/layer_0/..., only if they begin with lora/.
     optim.lr_multipliers = ()  # (("text_encoder/.*", 0.1),)
     optim.frozen = ()  # ("text_encoder/.*",)
 

@@ -3,6 +3,7 @@
 import contextlib
 import gc
 import logging
+import operator
 import pathlib
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -89,8 +90,10 @@ def fit(
             unvalidated = position.pop("unvalidated", False)
             batches.set_state(position)
             log.info("resuming %s at step %d", workdir, checkpointer.latest_step)
-        count = sum(leaf.size for leaf in jax.tree.leaves(state.params))
-        log.info("%s: %.1f M parameters", config.name, count / 1e6)
+        sizes = jax.tree.map(lambda leaf: leaf.size, state.params)
+        trained = jax.tree.map(operator.mul, sizes, optim.trainable(config.optim, state.params))
+        counts = (sum(jax.tree.leaves(tree)) / 1e6 for tree in (sizes, trained))
+        log.info("%s: %.1f M parameters, %.1f M of them trained", config.name, *counts)
 
         step = int(state.step)
         is_writer = jax.process_index() == 0

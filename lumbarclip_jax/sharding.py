@@ -43,6 +43,15 @@ def unbox(tree):
     return nn.meta.unbox(tree)
 
 
+def box(array, names: tuple[str | None, ...]):
+    """An array with the logical names of its axes, as linen's are."""
+    return nn.LogicallyPartitioned(array, names)
+
+
+def is_box(leaf) -> bool:
+    return isinstance(leaf, nn.meta.AxisMetadata)
+
+
 def shardings(boxed, mesh: Mesh):
     """Shardings of a tree of (abstract) arrays, some of them boxed with logical axis names.
 
@@ -51,7 +60,7 @@ def shardings(boxed, mesh: Mesh):
     """
 
     def leaf_sharding(leaf):
-        names, array = (leaf.names, leaf.value) if _is_box(leaf) else ((), leaf)
+        names, array = (leaf.names, leaf.value) if is_box(leaf) else ((), leaf)
         spec = [None] * array.ndim
         sizes = dict(zip(names, array.shape, strict=True)) if names else {}
         for name in FSDP_AXES:
@@ -60,7 +69,7 @@ def shardings(boxed, mesh: Mesh):
                 break
         return NamedSharding(mesh, PartitionSpec(*spec))
 
-    return jax.tree.map(leaf_sharding, boxed, is_leaf=_is_box)
+    return jax.tree.map(leaf_sharding, boxed, is_leaf=is_box)
 
 
 def abstract(boxed, mesh: Mesh):
@@ -70,10 +79,6 @@ def abstract(boxed, mesh: Mesh):
         unbox(boxed),
         shardings(boxed, mesh),
     )
-
-
-def _is_box(leaf) -> bool:
-    return isinstance(leaf, nn.meta.AxisMetadata)
 
 
 def shard_batch(batch: dict[str, np.ndarray], mesh: Mesh) -> dict[str, jax.Array]:

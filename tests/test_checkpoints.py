@@ -5,10 +5,13 @@ import types
 
 import jax
 import numpy as np
+import optax
 import pytest
+from jax.sharding import NamedSharding, PartitionSpec
 
 from lumbarclip_jax import sharding
 from lumbarclip_jax.models import build_model, stack_layers
+from lumbarclip_jax.run_folder import state_layout
 from lumbarclip_jax.run_folder.checkpoints import Checkpointer
 from lumbarclip_jax.training import train_step
 from lumbarclip_jax.training.model_state import ModelState, abstract_model_state
@@ -50,6 +53,29 @@ def test_a_run_continues_on_another_mesh_with_another_layout(tiny_dataset, tmp_p
     scanned, one_by_one = (state, restored) if scanned_first else (restored, state)
     for tree in (lambda s: s.params, lambda s: first_moments(s.opt_state)):
         jax.tree.map(np.testing.assert_array_equal, stack_layers(tree(one_by_one)), tree(scanned))
+
+
+@pytest.mark.parametrize("scanned_first", [False, True])
+def test_frozen_layers_without_moments_are_kept_in_either_layout(tmp_path, scanned_first):
+    everywhere = NamedSharding(sharding.make_mesh(), PartitionSpec())
+    kernels = jax.device_put(np.arange(6.0).reshape(3, 2), everywhere)
+    one_by_one, scanned = (
+        {"params": {"encoder": params}, "moments": {"encoder": moments}}
+        for params, moments in (
+            (
+                {f"layer_{index}": {"kernel": kernels[index]} for index in range(3)},
+                {f"layer_{index}": {"kernel": optax.MaskedNode()} for index in range(3)},
+            ),
+            ({"layers": {"kernel": kernels}}, {"layers": {"kernel": optax.MaskedNode()}}),
+        )
+    )
+    saved, wanted = (scanned, one_by_one) if scanned_first else (one_by_one, scanned)
+    with Checkpointer(tmp_path) as checkpointer:
+        checkpointer.save(1, saved, {})
+        checkpointer.wait()
+        for state in (saved, wanted):
+            restored, _ = checkpointer.restore(jax.tree.map(state_layout.abstract, state))
+            jax.tree.map(np.testing.assert_array_equal, restored, state)
 
 
 def test_a_disk_without_room_is_named_and_keeps_what_it_has(tmp_path, monkeypatch):

@@ -76,6 +76,7 @@ def finish(run: Run) -> None:
         ("objective__group_reports", False, "objective.group_reports=True, not False"),
         ("model__projection__kind", "mlp", "model.projection.kind='linear', not 'mlp'"),
         ("model__embed_dim", 24, "model.embed_dim=16, not 24"),
+        ("model__lora__rank", 4, "model.lora.rank=0, not 4"),
         ("optim__frozen", ("text_encoder/.*",), "optim.frozen"),
     ],
 )

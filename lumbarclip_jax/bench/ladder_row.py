@@ -48,10 +48,10 @@ def measure(config: ConfigDict, vocab_size: int, protocol: Protocol) -> dict:
     """
     machine = describe()
     config = config_check.validated(config)
-    if config.optim.frozen or config.optim.accumulation_steps > 1:
+    if config.optim.frozen or config.model.lora.rank or config.optim.accumulation_steps > 1:
         raise ValueError(
-            "the ladder counts the arithmetic of a plain step: leave optim.frozen empty and "
-            "optim.accumulation_steps at 1"
+            "the ladder counts the arithmetic of a plain step: leave optim.frozen empty, "
+            "model.lora.rank at 0 and optim.accumulation_steps at 1"
         )
     mesh = sharding.make_mesh(config.mesh.fsdp)
     batch_size = config.data.global_batch_size

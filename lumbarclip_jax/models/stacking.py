@@ -29,13 +29,18 @@ def stack_layers(tree: PyTree) -> PyTree:
 
 
 def unstack_layers(tree: PyTree, take: Callable = lambda leaf, index: leaf[index]) -> PyTree:
-    """The inverse of `stack_layers`; `take` gives one layer's part of a stacked leaf."""
+    """The inverse of `stack_layers`; `take` gives one layer's part of a stacked leaf.
+
+    Layers that hold no array stay as they are: those of an optimizer's state where all are frozen.
+    """
     if not isinstance(tree, dict):
         return tree
     rest = {name: unstack_layers(sub, take) for name, sub in tree.items() if name != "layers"}
     if "layers" not in tree:
         return rest
-    depth = jax.tree.leaves(tree["layers"])[0].shape[0]
+    if not (leaves := jax.tree.leaves(tree["layers"])):
+        return rest | {"layers": tree["layers"]}
+    depth = leaves[0].shape[0]
     return rest | {
         f"layer_{index}": jax.tree.map(lambda leaf, i=index: take(leaf, i), tree["layers"])
         for index in range(depth)

@@ -41,6 +41,7 @@ from lumbarclip_jax.training.model_state import (
     AveragedState,
     ModelState,
     abstract_model_state,
+    merged,
     uses_average,
 )
 
@@ -257,7 +258,7 @@ def load_run(folder: str | pathlib.Path) -> Run:
     mesh = sharding.make_mesh()
     tokenizer = Tokenizer(folder / VOCABULARY_FILE, config.data.max_tokens, config.data.lowercase)
     model = build_model(config.model, tokenizer.vocab_size, train_step.compute_dtype(config))
-    abstract = abstract_model_state(model, config, mesh)
+    abstract = abstract_model_state(model, config, mesh, is_merged=is_export)
     if is_export:
         state = _exported_state(folder, abstract)
     else:
@@ -269,7 +270,7 @@ def load_run(folder: str | pathlib.Path) -> Run:
                 state = checkpointer.restore_step(abstract, chosen["step"])
             else:
                 state, _ = checkpointer.restore(abstract, fall_back=False)
-        state = state.as_model_state()
+        state = merged(state.as_model_state(), config)
     return Run(folder, config, mesh, tokenizer, model, state)
 
 

@@ -17,7 +17,7 @@ from lumbarclip_jax.training.warm_start import WarmStart
 log = logging.getLogger(__name__)
 
 # Of `config.model`: how it is computed, what it is to be trained on, and where it started.
-OF_THE_NEW_RUN = ("remat", "scan_layers", "heads", "pretrained", "study_pooling")
+OF_THE_NEW_RUN = ("remat", "scan_layers", "heads", "lora", "study_pooling", "pretrained")
 
 
 @dataclasses.dataclass(frozen=True)

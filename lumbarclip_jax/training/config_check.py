@@ -56,7 +56,7 @@ def _broken_rules(config: ConfigDict):
         "checkpoint.keep",
     ):
         yield from in_range(config, field, low=1)
-    for field in ("data.read_processes", "model.feature_dim"):
+    for field in ("data.read_processes", "model.feature_dim", "model.lora.rank"):
         yield from in_range(config, field, low=0)
     for field in ("optim.lr", "optim.weight_decay", "optim.clip_norm", "optim.warmup_steps"):
         yield from in_range(config, field, low=0)
@@ -114,7 +114,9 @@ def _broken_rules(config: ConfigDict):
         )
     if config.eval.patience and not chooser:
         yield f"eval.patience={config.eval.patience} counts from the best by eval.choose_by: set it"
-    for pattern in [*config.optim.frozen, *(row[0] for row in config.optim.lr_multipliers)]:
+    yield from _lora(config)
+    multiplied = [row[0] for row in config.optim.lr_multipliers]
+    for pattern in [*config.optim.frozen, *multiplied, *config.model.lora.paths]:
         try:
             re.compile(pattern)
         except re.error as error:
@@ -228,6 +230,16 @@ def _objective(config: ConfigDict):
                 "SigLIP's paper starts it at -10 and model.logit_scale_init at 2.3026, which is "
                 "log 10"
             )
+
+
+def _lora(config: ConfigDict):
+    settings = config.model.lora
+    if not settings.rank:
+        return
+    if not 0 < settings.alpha < math.inf:
+        yield f"model.lora.alpha={settings.alpha} must be a number above 0"
+    if not settings.paths:
+        yield f"model.lora.rank={settings.rank} needs kernels to sit on: set model.lora.paths"
 
 
 def _get(config: Any, field: str) -> Any:

@@ -8,7 +8,7 @@ from ml_collections import ConfigDict
 from lumbarclip_jax.data.fields import IMAGES, VIEWED
 from lumbarclip_jax.images import prepare_images
 from lumbarclip_jax.objectives.objective import Objective
-from lumbarclip_jax.training import optim
+from lumbarclip_jax.training import lora, optim
 from lumbarclip_jax.training.model_state import ModelState
 
 
@@ -59,9 +59,13 @@ def with_views(leaf: jax.Array, rows: int) -> jax.Array:
 
 
 def learned(config: ConfigDict, params):
-    """Frozen parameters need no backward pass."""
+    """Parameters as the model takes them in training, adapters merged.
+
+    Frozen ones need no backward pass, unless adapters sit on them.
+    """
     train_mask = optim.trainable(config.optim, params)
-    return jax.tree.map(lambda p, t: p if t else jax.lax.stop_gradient(p), params, train_mask)
+    params = jax.tree.map(lambda p, t: p if t else jax.lax.stop_gradient(p), params, train_mask)
+    return lora.merged(config.model.get("lora"), params)
 
 
 def make_encoders(model, config: ConfigDict, mesh: Mesh):

@@ -12,6 +12,7 @@ from ml_collections import ConfigDict
 
 from lumbarclip_jax import sharding
 from lumbarclip_jax.data import fields
+from lumbarclip_jax.training import lora
 
 KEY_SHAPE = jax.eval_shape(lambda: jax.random.key(0))
 
@@ -62,14 +63,28 @@ def uses_average(config: ConfigDict) -> bool:
 
 
 def measured(state, config: ConfigDict) -> ModelState:
-    """The part of a train state that is measured and used."""
+    """The part of a train state that is measured and used, adapters merged.
+
+    The running mean is that of the adapters: their product is not the mean of their products.
+    """
     if uses_average(config):
-        return AveragedState(state.step, state.averaged).as_model_state()
-    return state.as_model_state()
+        state = AveragedState(state.step, state.averaged)
+    return merged(state.as_model_state(), config)
+
+
+def merged(state: ModelState, config: ConfigDict) -> ModelState:
+    """The state as a model is used: each adapted kernel plus its adapters' product."""
+    settings = config.model.get("lora")
+    params = lora.merged(settings, state.params, lora.add_product_in_place_of)
+    return dataclasses.replace(state, params=params)
 
 
 def initial_state(model, config: ConfigDict, key: jax.Array) -> ModelState:
-    """The state before the first step, its parameters boxed with their logical axes."""
+    """The state before the first step, its parameters boxed with their logical axes.
+
+    Raises:
+      ValueError: as `lora.with_adapters`.
+    """
     size, tokens = config.data.image_size_px, config.data.get("max_tokens", 0)
     inputs = []
     for field in model.takes:
@@ -77,10 +92,19 @@ def initial_state(model, config: ConfigDict, key: jax.Array) -> ModelState:
         one = (1, *shape[1:]) if field in fields.VIEWED else (1, *shape)
         inputs.append(jnp.ones(one, jnp.int32) if dtype == np.int32 else jnp.zeros(one))
     made = model.init(key, *inputs)
-    return ModelState(jnp.zeros((), jnp.int32), made["params"], made.get("batch_stats", {}))
+    settings = (config.get("model") or {}).get("lora")
+    params = lora.with_adapters(settings, made["params"], key)
+    return ModelState(jnp.zeros((), jnp.int32), params, made.get("batch_stats", {}))
 
 
-def abstract_model_state(model, config: ConfigDict, mesh: Mesh) -> ModelState:
-    """Shapes, types and shardings of the state, without making it."""
+def abstract_model_state(
+    model, config: ConfigDict, mesh: Mesh, *, is_merged: bool = False
+) -> ModelState:
+    """Shapes, types and shardings of the state that is trained, without making it.
+
+    Of the one that `merged` makes of it where `is_merged`.
+    """
     boxed = jax.eval_shape(functools.partial(initial_state, model, config), KEY_SHAPE)
+    if is_merged:
+        boxed = dataclasses.replace(boxed, params=lora.without_adapters(boxed.params))
     return sharding.abstract(boxed, mesh)

@@ -1,7 +1,6 @@
 """AdamW with warmup-cosine, and policies written as path patterns: what decays, learns or rests."""
 
 import math
-import re
 
 import jax
 import jax.numpy as jnp
@@ -10,6 +9,13 @@ from jax import lax
 from jaxtyping import Array, Float
 from ml_collections import ConfigDict
 
+from lumbarclip_jax.training import lora
+from lumbarclip_jax.training.parameter_paths import (
+    check_patterns,
+    is_adapter,
+    map_paths,
+    matches,
+)
 from lumbarclip_jax.xla_cpu.sums import norm_by_columns
 
 
@@ -29,9 +35,10 @@ def learning_rate(config: ConfigDict, step: int, total_steps: int) -> float:
 def make_optimizer(config: ConfigDict, params) -> optax.GradientTransformation:
     """Clipping, Adam moments and decoupled weight decay on trainable parameters.
 
-    Frozen parameters get no moments. The learning rate is applied by `apply_updates`.
+    Frozen parameters get no moments. The learning rate is applied by `apply_updates`. Kernels
+    decay towards zero, and adapters so towards the kernels that they sit on.
     """
-    decays = map_paths(lambda path, _: path.endswith("/kernel"), params)
+    decays = map_paths(lambda path, _: path.endswith("/kernel") or is_adapter(path), params)
     stages = [
         clip_by_global_norm(config.clip_norm) if config.clip_norm else optax.identity(),
         optax.scale_by_adam(b1=config.b1, b2=config.b2),
@@ -61,15 +68,18 @@ def global_norm(grads) -> Float[Array, ""]:
 
 
 def trainable(config: ConfigDict, params):
-    """A tree of bools, False where a pattern of `config.frozen` matches the parameter's path.
+    """A tree of bools, False for kernels with adapters and where a pattern of `frozen` matches.
 
     Raises:
       ValueError: a pattern matches no parameter.
     """
     check_patterns(config.frozen, params, "optim.frozen")
-    return map_paths(
-        lambda path, _: not any(re.fullmatch(pattern, path) for pattern in config.frozen), params
-    )
+    adapted = lora.adapted_paths(params)
+
+    def is_trained(path, _):
+        return path not in adapted and not any(matches(each, path) for each in config.frozen)
+
+    return map_paths(is_trained, params)
 
 
 def lr_multipliers(config: ConfigDict, params):
@@ -81,9 +91,7 @@ def lr_multipliers(config: ConfigDict, params):
     check_patterns([row[0] for row in config.lr_multipliers], params, "optim.lr_multipliers")
 
     def multiplier(path, _):
-        rows = (
-            float(value) for pattern, value in config.lr_multipliers if re.fullmatch(pattern, path)
-        )
+        rows = (float(value) for pattern, value in config.lr_multipliers if matches(pattern, path))
         return next(rows, 1.0)
 
     return map_paths(multiplier, params)
@@ -98,22 +106,3 @@ def apply_updates(params, updates, lr: jax.Array | float, multipliers, train_mas
         multipliers,
         train_mask,
     )
-
-
-def map_paths(function, params):
-    """Maps `function("text_encoder/layer_0/.../kernel", leaf)` over a parameter tree."""
-    return jax.tree_util.tree_map_with_path(
-        lambda path, leaf: function("/".join(str(key.key) for key in path), leaf), params
-    )
-
-
-def check_patterns(patterns, params, field: str) -> None:
-    """Raises ValueError for a pattern that matches no parameter path."""
-    paths = jax.tree.leaves(map_paths(lambda path, _: path, params))
-    for pattern in patterns:
-        if not any(re.fullmatch(pattern, path) for path in paths):
-            towers = sorted({path.split("/")[0] for path in paths})
-            raise ValueError(
-                f"{field}: the pattern {pattern!r} matches no parameter; paths start with "
-                f"{', '.join(towers)}, so a whole tower is 'text_encoder/.*'"
-            )

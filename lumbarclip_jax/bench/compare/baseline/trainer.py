@@ -94,6 +94,7 @@ def check(config: ConfigDict) -> None:
         ("optim.frozen", tuple(optim.frozen), ((),)),
         ("optim.lr_multipliers", tuple(optim.lr_multipliers), ((),)),
         ("model.remat", model.remat, (False,)),
+        ("model.lora.rank", model.lora.rank, (0,)),
     )
     for name, settings in objectives.computed(config.objective).items():
         if name not in TERMS:
