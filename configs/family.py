@@ -1,12 +1,12 @@
 """The ablation of what the family of methods adds to plain CLIP, an arm a run file.
 
 An arm is the one it extends and one thing more. `base` is plain CLIP of one image and one report on
-a small ResNet; after CXR-CLIP (arXiv 2310.13292) come a second disc and a second text of the study,
-contrast among the images, contrast among the texts, labels put into words and a second data set,
-and after multi-task retrieval (arXiv 2601.05399) supervised contrast and classification. What one
-report says of a whole patient is trained on, for the two images of a pair show different discs.
-Beside these, `study_mean` and `study_attention` are the base on three discs of a study as one image
-embedding: compare them with the base by study, --config.eval.unit=study.
+a ResNet. After CXR-CLIP (arXiv 2310.13292) it is extended, one by one, by a second disc and a second
+text of the study, contrast among the images, contrast among the texts, labels put into words and a
+second data set; after multi-task retrieval (arXiv 2601.05399) by supervised contrast, and by
+classification, each alone. The labels are of the whole patient, since a study's images show several
+discs. Beside these, `study_mean` and `study_attention` are the base on three discs of a study as
+one image embedding: compare them with the base by study, --config.eval.unit=study.
 
 Every arm reads data/lumbar, so its numbers on the patients of that are `test@lumbar/...`; the
 README and docs/results/family/README.md have the commands that build both data sets.
@@ -68,13 +68,13 @@ def second_data_set(name: str, size: str):
 
 
 def sup_con(name: str, size: str):
-    config = tcl(name, size)
+    config = base_arm(name, size)
     config.objective.sup_con.update(weight=1.0, task=PATIENT_TASK)
     return config
 
 
 def labels(name: str, size: str):
-    config = tcl(name, size)
+    config = base_arm(name, size)
     config.objective.labels.update(weight=1.0, tasks=(PATIENT_TASK,))
     return config
 

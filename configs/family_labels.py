@@ -1,4 +1,4 @@
-"""An arm of the ablation in family.py: tcl, and classification of a task of the patient.
+"""An arm of the ablation in family.py: base, and classification of a task of the patient.
 
 python -m lumbarclip_jax.main --config=configs/family_labels.py:quick
 """

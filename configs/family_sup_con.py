@@ -1,4 +1,4 @@
-"""An arm of the ablation in family.py: tcl, and supervised contrast by a task of the patient.
+"""An arm of the ablation in family.py: base, and supervised contrast by a task of the patient.
 
 python -m lumbarclip_jax.main --config=configs/family_sup_con.py:quick
 """
