@@ -1,7 +1,7 @@
 """The ablation of what the family of methods adds to plain CLIP, an arm a run file.
 
 An arm is the one it extends and one thing more. `base` is plain CLIP of one image and one report on
-a ResNet. After CXR-CLIP (arXiv 2310.13292) it is extended, one by one, by a second disc and a second
+a ResNet. After CXR-CLIP (arXiv 2310.13292) it is extended, one by one, by a second disc and second
 text of the study, contrast among the images, contrast among the texts, labels put into words and a
 second data set; after multi-task retrieval (arXiv 2601.05399) by supervised contrast, and by
 classification, each alone. The labels are of the whole patient, since a study's images show several
