@@ -5,8 +5,8 @@ a ResNet. After CXR-CLIP (arXiv 2310.13292) it is extended, one by one, by a sec
 text of the study, contrast among the images, contrast among the texts, labels put into words and a
 second data set; after multi-task retrieval (arXiv 2601.05399) by supervised contrast, and by
 classification, each alone. The labels are of the whole patient, since a study's images show several
-discs. Beside these, `study_mean` and `study_attention` are the base on three discs of a study as
-one image embedding: compare them with the base by study, --config.eval.unit=study.
+discs. Beside these, `study` is the base on three discs of a study as one image embedding, pooled by
+attention: compare it with the base by study, --config.eval.unit=study.
 
 Every arm reads data/lumbar, so its numbers on the patients of that are `test@lumbar/...`; the
 README and docs/results/family/README.md have the commands that build both data sets.
@@ -79,9 +79,9 @@ def labels(name: str, size: str):
     return config
 
 
-def study(name: str, size: str, pooling: str):
+def study(name: str, size: str):
     config = base_arm(name, size)
     config.data.image_views = 3
     config.data.other_images = ("level",)
-    config.model.study_pooling = pooling
+    config.model.study_pooling = "attention"
     return config
