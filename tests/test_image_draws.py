@@ -9,6 +9,7 @@ import pytest
 from configs import base
 from lumbarclip_jax.data.dataset import Dataset
 from lumbarclip_jax.data.image_draws import ImageDraws, Studies
+from lumbarclip_jax.data.label_prompts import Wordings
 from lumbarclip_jax.data.pipeline import pipeline_options, train_iterator
 from lumbarclip_jax.data.text_draws import TextDraws
 from lumbarclip_jax.data.tokenizer import Tokenizer
@@ -153,6 +154,39 @@ def test_what_is_known_of_one_disc_does_not_go_with_views_of_others(dataset, fie
         batches(dataset, fields=("images", field))
     of_patient = ("images", "label/muscle_spasm")
     assert next(batches(dataset, fields=of_patient))["images"].shape[1] == 3
+
+
+@pytest.mark.parametrize(
+    ("term", "settings", "field"),
+    [
+        ("labels", {"tasks": ("patient_displacement",)}, "level"),
+        ("sup_con", {"task": "pfirrmann_ge_3"}, "label/pfirrmann_ge_3"),
+    ],
+)
+def test_the_config_shows_what_is_known_of_one_disc(term, settings, field):
+    config = base.get_config()
+    config.data.update(level_prefix=False, image_views=2, other_images=("level",))
+    config.objective[term].update(weight=1.0, **settings)
+    with pytest.raises(ValueError, match=f"the objective reads '{field}', which is of the level"):
+        config_check.validated(config)
+    config.data.other_images = ("sequence",)
+    config_check.validated(config)
+
+
+def test_a_label_of_one_disc_in_words_does_not_go_with_views_of_others(dataset):
+    def draws(*tasks):
+        return TextDraws(wordings=Wordings(), prompt_tasks=tasks, prompt_share=0.5)
+
+    of_disc = draws("muscle_spasm", "disc_displacement")
+    with pytest.raises(ValueError, match=r"data\.prompts\.tasks says what the disc of the first"):
+        batches(dataset, text_draws=of_disc)
+    others = ImageDraws(2, ("sequence",))
+    for options in (
+        {"text_draws": draws("muscle_spasm")},
+        {"text_draws": of_disc, "image_draws": others},
+        {"text_draws": of_disc, "image_draws": ImageDraws(1, ("level",))},
+    ):
+        next(batches(dataset, **options))
 
 
 def test_the_config_says_what_is_drawn():

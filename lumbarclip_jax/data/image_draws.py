@@ -5,13 +5,15 @@ study of one image is seen twice, each time augmented anew.
 """
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 from ml_collections import ConfigDict
 
 from data_prep.records.schema import WHOLE_SPINE
+from lumbarclip_jax.data.fields import is_of_level
+from lumbarclip_jax.data.tasks import Task
 
 SAME = "same"
 
@@ -81,12 +83,33 @@ class ImageDraws:
             return f"{named} names {unknown[0]!r}, which is not one of {', '.join(KINDS)}"
         if not self.others:
             return f"{named} names nothing that a second image could be: ('{SAME}',) is the same"
-        if self.views > 1 and level_prefix and set(self.others) & set(OF_ANOTHER_LEVEL):
+        if self.shows_other_levels and level_prefix:
             return (
                 f"{named} with data.level_prefix=True pairs a slice with the name of another disc: "
                 "set data.level_prefix=False"
             )
         return ""
+
+    @property
+    def shows_other_levels(self) -> bool:
+        """Whether a further image may show another disc than the first."""
+        return self.views > 1 and bool(set(self.others) & set(OF_ANOTHER_LEVEL))
+
+    def fault_of_fields(self, fields: Sequence[str], tasks: Mapping[str, Task]) -> str:
+        """A sentence on a field of a batch that is of the first image's disc alone, else "".
+
+        Args:
+          fields: see `data.fields`.
+          tasks: those that are known; a field of any other is not looked at.
+        """
+        of_level = [field for field in fields if is_of_level(field, tasks)]
+        if not (self.shows_other_levels and of_level):
+            return ""
+        return (
+            f"the objective reads {of_level[0]!r}, which is of the level of the first image, and "
+            f"data.other_images={self.others} shows other levels beside it: leave out "
+            f"{' and '.join(OF_ANOTHER_LEVEL)}, or the term that reads it"
+        )
 
     def __call__(self, study: "Study", seed: int) -> list[int]:
         """Rows of the further images [V - 1] of an image; equal for equal seeds."""

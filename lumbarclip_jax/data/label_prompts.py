@@ -117,6 +117,13 @@ class LabelPrompts:
         )
 
     @property
+    def of_level(self) -> np.ndarray:
+        """[M]: whether something that can be said of a row is of the disc that its image shows."""
+        by_image = [task.unit != "patient" for task in self._tasks]
+        said = (self._labels[:, by_image] != UNLABELLED).any(axis=1)
+        return said & (self._level != WHOLE_SPINE)
+
+    @property
     def has_some(self) -> np.ndarray:
         """[M]: whether a row has a label that can be said."""
         return (self._labels != UNLABELLED).any(axis=1)

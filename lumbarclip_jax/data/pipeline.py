@@ -92,7 +92,7 @@ def train_iterator(
     Raises:
       ValueError: the batch is larger than the split, or than each of its levels, or does not divide
         over the processes; the data set cannot give a field, or no second text of a pair; the
-        images of a pair show several levels, and a field is of one.
+        images of a pair show several levels, and a field, or a label in words, is of one.
     """
     columns = dataset.columns(split)
     has_texts = bool(set(fields) & set(batch_fields.TOKENS))
@@ -110,7 +110,7 @@ def train_iterator(
     used = np.arange(len(source)) if rows is None else rows
     studies = None
     if batch_fields.IMAGES in fields and image_draws.views > 1:
-        studies = _studies(dataset, split, used, image_draws, fields)
+        studies = _studies(dataset, split, used, image_draws, fields, prompts)
         others = dataset.partial_source(split, ("image",))
     if global_batch_size > len(used):
         raise ValueError(
@@ -218,16 +218,17 @@ def _studies(
     used: np.ndarray,
     image_draws: ImageDraws,
     fields: Sequence[str],
+    prompts: LabelPrompts | None,
 ) -> Studies:
     """Where the further images of a pair are found; how many there are none of is in the log."""
-    if set(image_draws.others) & set(OF_ANOTHER_LEVEL):
-        for field in fields:
-            if batch_fields.is_of_level(field, dataset.tasks):
-                raise ValueError(
-                    f"the objective reads {field!r}, which is of the level of the first image, and "
-                    f"data.other_images={image_draws.others} shows other levels beside it: leave "
-                    f"out {' and '.join(OF_ANOTHER_LEVEL)}, or the term that reads it"
-                )
+    if fault := image_draws.fault_of_fields(fields, dataset.tasks):
+        raise ValueError(fault)
+    if prompts and image_draws.shows_other_levels and prompts.of_level[used].any():
+        raise ValueError(
+            "data.prompts.tasks says what the disc of the first image shows, and data.other_images="
+            f"{image_draws.others} shows other levels beside it: name tasks of the patient there, "
+            f"or leave out {' and '.join(OF_ANOTHER_LEVEL)}"
+        )
     studies = Studies(dataset.columns(split), used)
     if (alone := studies.alone(image_draws.others)) and image_draws.others != (SAME,):
         log.info(

@@ -11,6 +11,7 @@ from ml_collections import ConfigDict
 from lumbarclip_jax.data.image_draws import ImageDraws
 from lumbarclip_jax.data.label_prompts import Wordings
 from lumbarclip_jax.data.resplit import parse_fold
+from lumbarclip_jax.data.tasks import TASKS
 from lumbarclip_jax.data.text_draws import TextDraws
 from lumbarclip_jax.evaluators import EVALUATORS, UNITS, unit_of
 from lumbarclip_jax.training.earlier import upgraded
@@ -206,6 +207,9 @@ def _objective(config: ConfigDict):
     except ValueError as error:
         yield str(error)
         return
+    # Of tasks that are a data set's own this is seen once that is opened.
+    if fault := ImageDraws.of(config.data).fault_of_fields(objective.fields, TASKS):
+        yield fault
     for name, term, *_ in objective.terms:
         if isinstance(term, Labels) and term.how.mixes:
             yield (
