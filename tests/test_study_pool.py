@@ -191,6 +191,17 @@ def test_what_contradicts_a_study_as_one_is_refused(change, sentence):
         config_check.validated(config)
 
 
+def test_what_no_study_is_asked_chooses_no_step():
+    config = cxr_clip_resnet.get_config("quick")
+    config.eval.update(unit="study", every_steps=1, on_the_way=("label_heads",))
+    config.data.other_images = ("same",)
+    config.objective.labels.update(weight=1.0, tasks=("muscle_spasm",))
+    config_check.validated(config)
+    config.eval.choose_by = "-validation/label_heads/muscle_spasm/log_loss"
+    with pytest.raises(ValueError, match=r"is measured of images, .* set eval\.unit='image'"):
+        config_check.validated(config)
+
+
 def test_studies_are_not_measured_with_texts_of_a_single_disc():
     config = vit_linear.get_config("quick")
     config.eval.unit = "study"

@@ -185,6 +185,12 @@ def _studies(config: ConfigDict):
             f"{named} takes the discs of a study together, and the texts of data.level_prefix=True "
             "begin with a single one: set data.level_prefix=False"
         )
+    chooser = config.eval.choose_by.removeprefix("-")
+    if chooser.startswith("validation/label_heads/") and unit_of(config) == "study":
+        yield (
+            f"eval.choose_by={config.eval.choose_by!r} is measured of images, and this run by "
+            "study: set eval.unit='image', or choose by another metric"
+        )
 
 
 def _augment(config: ConfigDict):
