@@ -78,6 +78,7 @@ def finish(run: Run) -> None:
         ("model__embed_dim", 24, "model.embed_dim=16, not 24"),
         ("model__lora__rank", 4, "model.lora.rank=0, not 4"),
         ("optim__frozen", ("text_encoder/.*",), "optim.frozen"),
+        ("eval__unit", "image", "eval.unit='auto', not 'image'"),
     ],
 )
 def test_what_makes_another_run_is_refused(run, field, value, told):

@@ -47,7 +47,6 @@ MAY_CHANGE = frozenset(
         "eval.batch_size",
         "eval.bootstrap_resamples",
         "eval.final_split",
-        "eval.unit",
         "checkpoint.every_steps",
         "checkpoint.keep",
     }
