@@ -37,6 +37,8 @@ def notes(runs: Sequence[PlannedRun], table: Table, resamples: int) -> list[str]
         higher = f"▲ higher than {table.baseline}, ▼ lower"
         over = f"{len(compared)} others"
         nothing = f"No other model has the seeds of {table.baseline}, so nothing is marked."
+        if table.baseline not in {row.model for row in table.rows}:
+            nothing = f"{table.baseline} has no complete run yet, so nothing is compared with it."
     else:
         higher = "▲ the MLP head is higher than the linear head of the same encoder, ▼ lower"
         over = f"{len(compared)} encoders"

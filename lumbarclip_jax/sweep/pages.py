@@ -63,7 +63,7 @@ class Page:
 
     @property
     def difference_blocks(self) -> list[Block]:
-        if not (self.table and self.table.baseline):
+        if not (self.table and self.table.baseline and self.table.contrasts):
             return []
         return list(differences(self.table, main_groups(self.table)))
 
