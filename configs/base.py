@@ -139,7 +139,8 @@ def get_config() -> ConfigDict:
     model.lora = lora = ConfigDict()
     lora.rank = 0  # 0 = no adapters
     lora.alpha = 16.0
-    lora.paths = (".*_encoder/.*/(attention|mlp)/.*/kernel",)  # kernels of linear layers
+    # Kernels of linear layers; these are of ViT, Swin and BERT: a ResNet has none of them.
+    lora.paths = (".*_encoder/.*/(attention|mlp)/.*/kernel",)
     model.remat = False  # recompute encoder blocks in the backward pass: less memory, more time
     # One compiled block for all layers: quicker to compile; recomputes all but weights' products.
     model.scan_layers = False

@@ -20,7 +20,7 @@ from lumbarclip_jax.run_folder import attention_forms
 from lumbarclip_jax.run_folder.checkpoints import Checkpointer
 from lumbarclip_jax.run_folder.choice import Choice
 from lumbarclip_jax.run_folder.metric_writer import MetricWriter, read_history
-from lumbarclip_jax.training import optim, train_step
+from lumbarclip_jax.training import lora, optim, train_step
 from lumbarclip_jax.training.finite import is_finite
 from lumbarclip_jax.training.prefetch import DevicePrefetch
 from lumbarclip_jax.training.progress import Progress
@@ -94,6 +94,8 @@ def fit(
         trained = jax.tree.map(operator.mul, sizes, optim.trainable(config.optim, state.params))
         counts = (sum(jax.tree.leaves(tree)) / 1e6 for tree in (sizes, trained))
         log.info("%s: %.1f M parameters, %.1f M of them trained", config.name, *counts)
+        if counted := lora.counted(state.params):
+            log.info("adapters on %s", counted)
 
         step = int(state.step)
         is_writer = jax.process_index() == 0

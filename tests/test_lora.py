@@ -195,6 +195,12 @@ PARAMS = {
 }
 
 
+def test_an_encoder_without_adapters_is_named():
+    params = PARAMS | {"image_encoder": {"conv": {"kernel": jnp.ones((3, 3, 1, 2))}}}
+    assert lora.counted(params) == "0 kernels of image_encoder, 1 kernels of text_encoder"
+    assert lora.counted(lora.without_adapters(params)) == ""
+
+
 @pytest.mark.parametrize(
     ("patterns", "trains"),
     [

@@ -19,6 +19,7 @@ It saves no product: the gradient of W + A B is the one that the gradient of W i
 devices at its full size, and those of A and B are two small products of it.
 """
 
+import collections
 import math
 import zlib
 from collections.abc import Callable
@@ -127,6 +128,16 @@ def merged(settings: Any, params: PyTree, add: Callable = add_product) -> PyTree
         return add(own, adapters["a"], adapters["b"], settings.alpha / settings.rank)
 
     return merge(without_adapters(params), params[ADAPTERS])
+
+
+def counted(params: PyTree) -> str:
+    """How many kernels of each part of a model have adapters, in words; "" where there are none.
+
+    An encoder without any is named: a ResNet has no kernel that the patterns of the config match.
+    """
+    count = collections.Counter(path.partition("/")[0] for path in adapted_paths(params))
+    parts = {*count, *(name for name in params if name.endswith("_encoder"))}
+    return ", ".join(f"{count[part]} kernels of {part}" for part in sorted(parts)) if count else ""
 
 
 def without_adapters(params: PyTree) -> PyTree:
