@@ -38,20 +38,22 @@ def learnt(
     """
     counts = np.bincount(study)
     order = np.argsort(study, kind="stable")
-    place = np.arange(len(study)) - np.repeat(np.cumsum(counts) - counts, counts)
-    batch = min(BATCH, _power_of_two(len(counts)))
-    rows = -(-len(counts) // batch) * batch
-    padded = np.zeros((rows, _power_of_two(int(counts.max())), features.shape[1]), np.float32)
-    mask = np.zeros(padded.shape[:2], bool)
-    mask[len(counts) :, 0] = True  # a study that fills a batch has an image, of zeros
-    padded[study[order], place] = features[order]
-    mask[study[order], place] = True
+    begins = np.append(0, np.cumsum(counts))
+    place = np.arange(len(study)) - np.repeat(begins[:-1], counts)
+    batch, most = (_power_of_two(of) for of in (min(BATCH, len(counts)), int(counts.max())))
     found: dict[str, list[np.ndarray]] = {"image_embeds": [], "image_features": []}
-    for start in range(0, rows, batch):
-        said = pool(padded[start : start + batch], mask[start : start + batch])
+    for start in range(0, len(counts), batch):
+        stop = min(start + batch, len(counts))
+        own = slice(begins[start], begins[stop])
+        padded = np.zeros((batch, most, features.shape[1]), np.float32)
+        mask = np.zeros(padded.shape[:2], bool)
+        mask[stop - start :, 0] = True  # a study that fills a batch has an image, of zeros
+        padded[study[order[own]] - start, place[own]] = features[order[own]]
+        mask[study[order[own]] - start, place[own]] = True
+        said = pool(padded, mask)
         for name, parts in found.items():
-            parts.append(np.asarray(said[name], np.float32))
-    return {name: np.concatenate(parts)[: len(counts)] for name, parts in found.items()}
+            parts.append(np.asarray(said[name], np.float32)[: stop - start])
+    return {name: np.concatenate(parts) for name, parts in found.items()}
 
 
 def _power_of_two(least: int) -> int:
