@@ -37,7 +37,7 @@ OTHERS = {
 
 @pytest.fixture(scope="module")
 def columns():
-    names = ("study_id", "level", "sequence")
+    names = ("study", "level", "sequence")
     of = zip(names, map(np.array, zip(*IMAGES, strict=True)), strict=True)
     return types.SimpleNamespace(**dict(of))
 

@@ -51,6 +51,13 @@ def test_a_study_is_one_row_with_its_report_levels_and_sequences():
     assert found.sequence.tolist() == ["T1+T2", "T1", "T2"]
 
 
+def test_two_patients_share_no_study():
+    images = five_images()
+    apart = dataclasses.replace(images, patient_id=np.array(["p", "q", "p", "r", "q"]))
+    assert apart.study.tolist() == [0, 1, 0, 2, 3]
+    assert studies.by_study(apart).patient_id.tolist() == ["p", "q", "r", "q"]
+
+
 @pytest.mark.parametrize(
     ("of_b", "united"),
     [

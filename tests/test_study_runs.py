@@ -6,7 +6,6 @@ import pytest
 import lumbarclip_jax
 from lumbarclip_jax.data.dataset import Dataset
 from lumbarclip_jax.evaluate import trained_folder
-from lumbarclip_jax.evaluators import studies
 from lumbarclip_jax.evaluators.study_embedder import StudyEmbedder
 from lumbarclip_jax.evaluators.suite import BY_STUDY
 from lumbarclip_jax.export import export
@@ -49,7 +48,7 @@ def test_training_moves_the_attention_and_is_measured_by_study(trained):
 def test_a_loaded_model_embeds_a_study_as_it_is_measured(trained, tiny_dataset):
     folder, _, run = trained
     dataset, model = Dataset(tiny_dataset), lumbarclip_jax.load(folder)
-    rows = np.flatnonzero(studies.study_of_rows(dataset.columns("test")) == 1)
+    rows = np.flatnonzero(dataset.columns("test").study == 1)
     images = dataset.images("test", rows)
     expected = run.embedder(dataset)(run.state, "test").image_embeds[1]
     np.testing.assert_allclose(model.encode_study(images), expected, atol=1e-6)

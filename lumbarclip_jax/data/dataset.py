@@ -36,6 +36,16 @@ class Columns:
     own_labels: np.ndarray  # [M, K] of the data set's own tasks, see `data_prep.records.tasks`
     tasks: Mapping[str, Task]  # that these labels pose, by name
 
+    @property
+    def study(self) -> np.ndarray:
+        """[M] the study of every row, numbered in the order in which the rows have them.
+
+        Two patients share none, though an id that a header states may be that of both.
+        """
+        of_patient = np.char.add(np.char.add(self.patient_id, " "), self.study_id)
+        _, first, study = np.unique(of_patient, return_index=True, return_inverse=True)
+        return np.argsort(np.argsort(first))[study]
+
     def take(self, rows: np.ndarray) -> "Columns":
         """Only these rows, in their order."""
         arrays = {k: v[rows] for k, v in vars(self).items() if isinstance(v, np.ndarray)}

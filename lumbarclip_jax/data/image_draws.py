@@ -149,7 +149,7 @@ class Studies:
 
     def __init__(self, columns, used: np.ndarray):
         self._shows = View(columns.level, columns.sequence)
-        number = np.unique(columns.study_id[used], return_inverse=True)[1]
+        number = np.unique(columns.study[used], return_inverse=True)[1]
         order = np.argsort(number, kind="stable")
         self._rows = used[order]
         self._ends = np.cumsum(np.bincount(number))

@@ -20,20 +20,14 @@ from lumbarclip_jax.data.tasks import TASKS, Task
 STRENGTH = np.array([NOT_MENTIONED, ABSENT, UNCERTAIN, PRESENT], np.uint8)
 
 
-def study_of_rows(columns: Columns) -> np.ndarray:
-    """The study of every row [M], numbered in the order in which the split has them."""
-    _, first, study = np.unique(columns.study_id, return_index=True, return_inverse=True)
-    return np.argsort(np.argsort(first))[study]
-
-
 def by_study(columns: Columns) -> Columns:
-    """One row a study, in the order of `study_of_rows`.
+    """One row a study, in the order of `Columns.study`.
 
     Its `image_id` is that of the study. Its level is WHOLE_SPINE where its images show several, and
     of several sequences it has all names, as in "T1+T2". The images of a study have one patient and
     one report, which are its own.
     """
-    study = study_of_rows(columns)
+    study = columns.study
     first = np.unique(study, return_index=True)[1]
     own = [task for name, task in columns.tasks.items() if name not in TASKS]
     labels = [_united(columns.own_labels[:, k], study, task) for k, task in enumerate(own)]

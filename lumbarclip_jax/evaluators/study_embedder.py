@@ -52,7 +52,7 @@ class StudyEmbedder:
         self._kept: dict[str, tuple[EmbeddedSplit, EmbeddedSplit]] = {}
 
     def __call__(self, state, split: str) -> EmbeddedSplit:
-        """All studies of a split, in the order of `studies.study_of_rows`."""
+        """All studies of a split, in the order of `Columns.study`."""
         images = self.by_image(state, split)
         of_images, found = self._kept.get(split, (None, None))
         if found is None or of_images is not images:
@@ -76,7 +76,7 @@ class StudyEmbedder:
         Of several images `SHOWN` at most, of its levels and sequences in turn, each as half a side.
         """
         columns = self.by_image.columns(split)
-        study = studies.study_of_rows(columns)
+        study = columns.study
         return np.stack([self._picture(split, columns, study == row) for row in indices])
 
     def _picture(self, split: str, columns: Columns, own: np.ndarray) -> np.ndarray:
@@ -95,7 +95,7 @@ class StudyEmbedder:
         return picture[:side, :side]
 
     def _pooled(self, state, split: str, images: EmbeddedSplit) -> EmbeddedSplit:
-        study = studies.study_of_rows(images)
+        study = images.study
         first = np.unique(study, return_index=True)[1]
         if self._pool is None:
             embeds = study_pooling.mean_pooled(images.image_embeds, study)
