@@ -165,23 +165,6 @@ def test_all_models_are_compared_with_one_that_is_named(two_heads, tmp_path):
         assert "correction over the 3 others" in text
 
 
-def test_a_baseline_without_a_complete_run_is_compared_with_nothing(two_heads, tmp_path):
-    others = [run for run in two_heads if not run.is_leaky and run.model != "swin_mlp"]
-    page = page_of(others, baseline="swin_mlp")
-    assert "swin_mlp has no complete run yet, so nothing is compared with it." in page.notes
-    markdown, *_ = (path.read_text() for path in write_pages(page, tmp_path))
-    assert "| ViT, MLP |" in markdown
-    assert "less swin_mlp" not in markdown
-    seeds = page_of([*others, planned_with_seed_1(tmp_path)], baseline="swin_mlp")
-    assert any("No other model has the seeds of swin_mlp" in note for note in seeds.notes)
-
-
-def planned_with_seed_1(out):
-    run = planned(out, "swin_mlp", seed=1)
-    complete(run, ranks=[1] * 40, patients=[f"p{i:02d}" for i in range(40)])
-    return run
-
-
 def test_of_several_data_sets_those_stand_side_by_side_that_all_were_measured_on(tmp_path):
     one, two = planned(tmp_path, "vit_linear"), planned(tmp_path, "swin_linear")
     ranks, patients = [1, 2, 1, 11], PATIENTS
