@@ -92,6 +92,11 @@ def test_no_path_of_this_machine_leaves(format, tiny_run, tmp_path):
     (private / "bert").mkdir(parents=True)
     config = json.loads((run / "config.json").read_text())
     config["data"]["dir"] = str(private)
+    config["data"]["dirs"] = [[str(private), 1.0]]
+    for name in ("perturb", "prompts"):
+        config["data"][name]["table"] = str(private / "table.toml")
+    (private / "table.toml").write_text("")
+    config["model"]["pretrained"] = str(private / "bert")
     config["model"]["text_encoder"]["pretrained"] = str(private / "bert")
     config["model"]["image_encoder"]["pretrained"] = "google/vit-base-patch16-224"
     (run / "config.json").write_text(json.dumps(config))

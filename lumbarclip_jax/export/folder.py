@@ -66,10 +66,17 @@ def export(workdir: str | pathlib.Path, format: str, out: str | pathlib.Path) ->
 def _without_paths(run: "Run") -> "Run":
     """The run with a config that names no folder of this machine, nor the hospital it is called."""
     config = ConfigDict(run.config.to_dict())
-    config.data.dir = ""
-    for encoder in (config.model.image_encoder, config.model.text_encoder):
-        if pathlib.Path(encoder.pretrained).exists():
-            encoder.pretrained = pathlib.Path(encoder.pretrained).name
+    config.data.update(dir="", dirs=())
+    model, data = config.model, config.data
+    for part, field in (
+        (model, "pretrained"),
+        (model.image_encoder, "pretrained"),
+        (model.text_encoder, "pretrained"),
+        (data.perturb, "table"),
+        (data.prompts, "table"),
+    ):
+        if part[field] and pathlib.Path(part[field]).exists():
+            part[field] = pathlib.Path(part[field]).name
     return dataclasses.replace(run, config=config)
 
 
