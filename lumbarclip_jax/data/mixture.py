@@ -47,7 +47,7 @@ class Mixture(Dataset):
     its image.
 
     Args:
-      datasets: two or more.
+      datasets: one or more.
       weights: how often each is trained on, relative to the others.
 
     Raises:

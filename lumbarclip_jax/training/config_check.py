@@ -16,7 +16,6 @@ from lumbarclip_jax.data.text_draws import TextDraws
 from lumbarclip_jax.evaluators import EVALUATORS, UNITS, unit_of
 from lumbarclip_jax.training.earlier import upgraded
 
-POOLING = ("", "mean", "attention")
 DTYPES = ("auto", "float32", "bfloat16")
 
 
@@ -171,7 +170,9 @@ def _views(config: ConfigDict):
 
 
 def _studies(config: ConfigDict):
-    yield from _choice(config, "model.study_pooling", POOLING)
+    from lumbarclip_jax.models.study_pool import POOLS  # here, as in `_objective`
+
+    yield from _choice(config, "model.study_pooling", ("", *POOLS))
     yield from _choice(config, "eval.unit", UNITS)
     pooling, views = config.model.study_pooling, config.data.image_views
     if pooling and views < 2:
