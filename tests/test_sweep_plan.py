@@ -57,6 +57,13 @@ def test_patterns_that_match_nothing_are_named(pattern, sentence):
         expand(pattern)
 
 
+def test_studies_and_images_are_no_rows_of_one_table():
+    with pytest.raises(ValueError, match="family_study is measured by study and family_base by im"):
+        plan("configs/family_{base,study}.py", data_dir="")
+    by_study = ["--config.eval.unit=study"]
+    assert len(plan("configs/family_{base,study}.py", data_dir="", overrides=by_study)) == 2
+
+
 def test_two_files_of_one_name_are_refused(tmp_path):
     (tmp_path / "vit_mlp.py").write_text("")
     with pytest.raises(ValueError, match=r"two files called vit_mlp\.py"):

@@ -11,6 +11,7 @@ from absl import flags
 from ml_collections import ConfigDict, config_flags
 
 from lumbarclip_jax.data.resplit import LEAKY
+from lumbarclip_jax.evaluators import unit_of
 from lumbarclip_jax.process import cli
 from lumbarclip_jax.training import config_check
 
@@ -83,7 +84,8 @@ def plan_runs(
       out: folder of the sweep; runs go to `runs/` in it.
 
     Raises:
-      ValueError: a pattern, an override or a config is wrong.
+      ValueError: a pattern, an override or a config is wrong, or one config is measured by study
+        and another by image.
       FileNotFoundError: a pattern matches no file.
     """
     for override in overrides:
@@ -94,7 +96,7 @@ def plan_runs(
             raise ValueError(f"{override} is set by the sweep: use {OWN_FIELDS[field]} instead")
     clean = [f"fold_{k}_of_{folds}" for k in range(1, folds + 1)] if folds else [""]
     paths = expand(patterns)
-    runs = []
+    runs, measured_by = [], {}
     for seed in range(seeds):
         for resplit in [*clean, *([LEAKY] if leaky else [])]:
             for path in paths:
@@ -107,11 +109,17 @@ def plan_runs(
                 )
                 config = load_config(path, arguments)
                 config = config_check.validated(config)
+                measured_by[unit_of(config)] = path.stem
                 name = "_".join(filter(None, (path.stem, resplit, f"seed{seed}")))
                 # As JSON will give it back: tuples are lists.
                 resolved = json.loads(json.dumps(config.to_dict()))
                 folder = out / "runs" / name
                 runs.append(PlannedRun(path.stem, resplit, seed, resolved, arguments, folder))
+    if len(measured_by) > 1:
+        raise ValueError(
+            f"{measured_by['study']} is measured by study and {measured_by['image']} by image, "
+            "whose rows no table compares: add --config.eval.unit=study, or image"
+        )
     return runs
 
 
