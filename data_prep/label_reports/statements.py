@@ -16,13 +16,18 @@ _COORDINATING = frozenset([",", "/", "&", "+", "and", "or", "nor", "and/or"])
 
 @dataclasses.dataclass(frozen=True)
 class Evidence:
-    """One statement of a report on a finding: what, where, in which words, by which rule."""
+    """One statement of a report on a finding: what, where, in which words, by which rule.
+
+    `spans` are the characters of `text` that name the finding, (start, end) each; empty where a
+    statement before this one does ("Canal stenosis: ... none at L4-5").
+    """
 
     finding: str
     status: str
     levels: tuple[str, ...]
     text: str
     rule: str
+    spans: tuple[tuple[int, int], ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,12 +45,13 @@ class Memory:
 
 @dataclasses.dataclass(frozen=True)
 class _Claim:
-    """A mention with what is said of it, and where."""
+    """A mention with what is said of it, and where; `spans` are its characters in the sentence."""
 
     mention: Mention
     status: str
     cue: str
     place: Place
+    spans: tuple[tuple[int, int], ...] = ()
 
 
 class Statements:
@@ -68,8 +74,9 @@ class Statements:
         """The evidence in a statement of a sentence, and what is left to the next."""
 
         def evidence(claims: Iterable[_Claim]) -> list[Evidence]:
-            text = sentence[tokens[0].start : tokens[-1].end]
-            return [_evidence(claim, text) for claim in claims]
+            start = tokens[0].start
+            text = sentence[start : tokens[-1].end]
+            return [_evidence(claim, text, start) for claim in claims]
 
         in_list = memory.in_list or bool(memory.title)
         whole = self._items.whole(tokens, in_list) if memory.topic else None
@@ -106,7 +113,8 @@ class Statements:
             place = place or context.last or Place()
             verdict = self._judge(mention, words, reach, mentions)
             if verdict and not place.elsewhere:
-                claims.append(_Claim(mention, *verdict, place))
+                spans = tuple((tokens[a].start, tokens[b - 1].end) for a, b in mention.spans)
+                claims.append(_Claim(mention, *verdict, place, spans))
         return claims, next_context
 
     def _judge(
@@ -178,9 +186,11 @@ def _last_word(tokens: Sequence[Token]) -> str:
     return next((t.word for t in reversed(tokens) if t.word not in ".;"), "")
 
 
-def _evidence(claim: _Claim, text: str) -> Evidence:
+def _evidence(claim: _Claim, text: str, start: int) -> Evidence:
+    """The claim as evidence; `text` begins at the character `start` of its sentence."""
     rule = f"{claim.mention.rule} [{claim.cue}]" if claim.cue else claim.mention.rule
-    return Evidence(claim.mention.finding, claim.status, claim.place.levels, text, rule)
+    spans = tuple((first - start, last - start) for first, last in claim.spans)
+    return Evidence(claim.mention.finding, claim.status, claim.place.levels, text, rule, spans)
 
 
 def _is_alternative(mention: Mention, words: Sequence[str], mentions: Iterable[Mention]) -> bool:

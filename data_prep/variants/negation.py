@@ -1,0 +1,122 @@
+"""One finding denied, or one denial turned into a statement."""
+
+import re
+from collections.abc import Iterator, Sequence
+
+from data_prep.label_reports.statements import Evidence
+from data_prep.variants.candidates import Candidate, Refusal
+from data_prep.variants.clauses import Clauses
+from data_prep.variants.statements import Fact, Statement
+from data_prep.variants.wordings import capital, standard
+
+_DENIED = re.compile(r"(?i)(no)\s+(?=\w)")
+_DENIABLE_START = re.compile(r"(?i)(?:features?|signs?|evidence) of\b")
+
+
+def negations(found: Sequence[Statement]) -> Iterator[Candidate | Refusal]:
+    """A candidate a finding that a statement makes, the first statements first."""
+    for statement in found:
+        for finding in dict.fromkeys(e.finding for e in statement.evidence):
+            statuses = {e.status for e in statement.evidence if e.finding == finding}
+            if statuses == {"present"}:
+                yield _denied(statement, finding)
+            elif statuses == {"absent"}:
+                yield _stated(statement, finding)
+            else:
+                yield Refusal("negated", "doubted in the report")
+
+
+def _denied(statement: Statement, finding: str) -> Candidate | Refusal:
+    clauses = Clauses(statement)
+    own = [e for e in statement.evidence if e.finding == finding]
+    if not clauses.is_known:
+        return Refusal("negated", "named in another statement")
+    if not clauses.is_of_head(finding):
+        rest = clauses.without(finding)
+        if rest is None:
+            return Refusal("negated", "not apart from others")
+        core = rest.rstrip(" ,.;")
+        text = core + standard().clause([finding]) + rest[len(core) :]
+        return Candidate("negated", finding, [(statement, text)], *_turned(statement, own, "absent"))
+    tied = clauses.of_head()
+    if any(e.status != "present" for e in tied):
+        return Refusal("negated", "denied in part")
+    text = _denying_sentence(statement, clauses, tied)
+    if text is None:
+        return Refusal("negated", "not apart from others")
+    return Candidate("negated", finding, [(statement, text)], *_turned(statement, tied, "absent"))
+
+
+def _denying_sentence(
+    statement: Statement, clauses: Clauses, tied: Sequence[Evidence]
+) -> str | None:
+    """ "No disc bulge or thecal sac compression noted at L4/L5 level": the lesion of a statement
+    denied with what it does; what comes with it is stated by itself."""
+    heading, rest = statement.text[: clauses.heading], statement.core[clauses.heading :]
+    stop = statement.text[len(statement.core) :] or "."
+    is_lower = rest[:1].islower()
+    if len(tied) == 1 == len(clauses.all) and _DENIABLE_START.match(rest):
+        return f"{heading}{'no' if is_lower else 'No'} {rest[0].lower()}{rest[1:]}{stop}"
+    if len({e.levels for e in statement.evidence}) > 1:
+        return None
+    place = _place(statement, clauses)
+    if place is None:
+        return None
+    verb = standard().verb(statement.words)
+    names = list(dict.fromkeys(e.finding for e in tied))
+    said = standard().denial(names, verb=verb, place=place, is_lower=is_lower)
+    others = [
+        capital(text) + (" noted" + place if place else " noted") + "."
+        for text in dict.fromkeys(clauses.companions())
+    ]
+    if not others:
+        return f"{heading}{said}{stop}"
+    return " ".join([f"{heading}{said}.", *others])
+
+
+def _place(statement: Statement, clauses: Clauses) -> str | None:
+    """ " at L4/L5 level", as the statement has it; None where it names several in turn."""
+    levels = [t for t in statement.tokens if t.place is not None and t.start >= clauses.heading]
+    if not levels:
+        return ""
+    if len(levels) > 1:
+        return None
+    token = levels[0]
+    behind = re.match(r"\s*levels?\b", statement.text[token.end :])
+    word = behind[0].strip() if behind else ""
+    return f" at {statement.text[token.start : token.end]}" + (f" {word}" if word else "")
+
+
+def _stated(statement: Statement, finding: str) -> Candidate | Refusal:
+    """A denial that is turned into a statement; what it denies besides stays denied."""
+    own = [e for e in statement.evidence if e.finding == finding]
+    others = [e for e in statement.evidence if e.finding != finding]
+    if any(e.status != "absent" for e in statement.evidence):
+        return Refusal("negated", "stated in part")
+    clauses = Clauses(statement)
+    place = _place(statement, clauses) if clauses.is_known else None
+    if place is None:
+        return Refusal("negated", "not apart from others")
+    heading, rest = statement.text[: clauses.heading], statement.core[clauses.heading :]
+    stop = statement.text[len(statement.core) :]
+    turned = _turned(statement, own, "present")
+    denied = _DENIED.match(rest)
+    if denied and not others and len(clauses.all) == 1:
+        new = rest[denied.end() :]
+        text = f"{heading}{new if rest[0].islower() else capital(new)}{stop}"
+        return Candidate("negated", finding, [(statement, text)], *turned)
+    if len(clauses.all) > 1:
+        return Refusal("negated", "not apart from others")
+    verb = standard().verb(statement.words)
+    said = standard().statement(finding, verb=verb, place=place, is_lower=rest[:1].islower())
+    if others:
+        said += standard().clause(list(dict.fromkeys(e.finding for e in others)))
+    return Candidate("negated", finding, [(statement, f"{heading}{said}{stop}")], *turned)
+
+
+def _turned(
+    statement: Statement, evidence: Sequence[Evidence], status: str
+) -> tuple[frozenset[Fact], frozenset[Fact]]:
+    before = {fact for e in evidence for fact in statement.facts_of(e)}
+    after = {fact for e in evidence for fact in statement.facts_of(e, status)}
+    return frozenset(before), frozenset(after)
