@@ -1,6 +1,7 @@
 """The clauses of a statement: a lesion, what it does, what comes with it; and one cut out."""
 
 import dataclasses
+import re
 from collections.abc import Collection
 
 from data_prep.label_reports.statements import Evidence
@@ -30,9 +31,7 @@ class Clauses:
         self.statement = statement
         self.heading = _heading(statement)
         self.all = _clauses(statement, self.heading)
-        self._homes = {
-            id(e): self._clause_at(e.spans[0][0]) for e in statement.evidence if e.spans
-        }
+        self._homes = {id(e): self._clause_at(e.spans[0][0]) for e in statement.evidence if e.spans}
 
     @property
     def is_known(self) -> bool:
@@ -44,27 +43,42 @@ class Clauses:
         return self._homes[id(evidence)]
 
     def of_head(self) -> list[Evidence]:
-        """The evidence on the lesion and on what it does."""
-        return [
-            e
-            for e in self.statement.evidence
-            if self.home(e).kind in ("head", "effect") or self._touches_head(e)
-        ]
+        """The evidence on the lesion, on what it does and on what is said of it."""
+        return [e for e in self.statement.evidence if self._is_tied(e)]
+
+    def _is_tied(self, evidence: Evidence) -> bool:
+        if self.home(evidence).kind in ("head", "effect") or self._touches_head(evidence):
+            return True
+        starts = {start for start, _ in evidence.spans}
+        words = [t.word for t in self.statement.tokens if t.start in starts]
+        return any(standard().is_part("dependents", word) for word in words)
+
+    @property
+    def is_clear(self) -> bool:
+        """Whether it can be told what does what: the statement is no sentence within a sentence,
+        its lesion presses on others if any does, and its effects are on those alone."""
+        words = standard()
+        if any(words.is_part("relatives", word) for word in self.statement.words):
+            return False
+        pressing = {self._is_of_first(e) for e in self.statement.evidence if _presses(e)}
+        effects = {e.finding for e in self.statement.evidence if self.home(e).kind == "effect"} - {
+            e.finding for e in self.statement.evidence if self._is_of_first(e)
+        }
+        return pressing != {False} and (not effects or effects <= words.compressed)
+
+    def _is_of_first(self, evidence: Evidence) -> bool:
+        return self.home(evidence).kind == "head" or self._touches_head(evidence)
 
     def is_of_head(self, finding: str) -> bool:
         """Whether the lesion itself is the finding, so that it cannot be cut out alone."""
-        return any(
-            e.finding == finding and (self.home(e).kind == "head" or self._touches_head(e))
-            for e in self.statement.evidence
-        )
+        return any(e.finding == finding and self._is_of_first(e) for e in self.statement.evidence)
 
     def companions(self) -> list[str]:
         """The texts of the clauses that speak of findings of their own."""
-        with_findings = [self.home(e) for e in self.statement.evidence if e not in self.of_head()]
+        tied = self.of_head()
+        own = {self.home(e) for e in self.statement.evidence if e not in tied}
         text = self.statement.text
-        return [
-            text[c.body : c.end].strip(" ,.;") for c in self.all if c in with_findings
-        ]
+        return [text[c.body : c.end].strip(" ,.;") for c in self.all if c in own]
 
     def without(self, finding: str) -> str | None:
         """The statement without the clauses and objects on a finding that is not of the head, its
@@ -92,7 +106,9 @@ class Clauses:
         is_dropped = False
         last_effect = False
         for clause in self.all:
-            if clause in dropped or (is_dropped and clause.kind == "item" and self._is_bare(clause)):
+            if clause in dropped or (
+                is_dropped and clause.kind == "item" and self._is_bare(clause)
+            ):
                 if lead is None and not last_effect:
                     lead = text[clause.start : clause.body]
                 is_dropped = True
@@ -109,7 +125,7 @@ class Clauses:
                     at = end
             parts.append(joint + body + text[at : clause.end])
             last_effect = clause.kind == "effect"
-        core = "".join(parts).rstrip(" ,.;")
+        core = re.sub(r"(?<=\S) {2,}", " ", "".join(parts)).rstrip(" ,.;")
         return core + text[len(self.statement.core) :]
 
     def _objects_of(
@@ -131,13 +147,18 @@ class Clauses:
                 joint = token.start if joint is None else joint
                 continue
             if joint is not None or not objects:
-                objects.append([token.start, token.end, joint if joint is not None else token.start])
+                objects.append(
+                    [token.start, token.end, joint if joint is not None else token.start]
+                )
                 joint = None
             objects[-1][1] = token.end
 
         def names(found: list[Evidence], item: list[int]) -> bool:
             return any(item[0] <= start < item[1] for e in found for start, _ in e.spans[:1])
 
+        starts = {item[0] for item in objects}
+        if any(t.start in starts and standard().is_part("effects", t.word) for t in tokens):
+            return []
         mine = [item for item in objects if names(own, item)]
         if not mine or len(mine) == len(objects) or any(names(others, item) for item in mine):
             return []
@@ -194,7 +215,7 @@ def _clauses(statement: Statement, start: int) -> list[Clause]:
             kind = "effect"
         elif words.is_part("companions", following):
             kind, body = "companion", core + 1
-        elif joint > at and words.is_part("modifiers", following):
+        elif words.is_part("modifiers", following) and (joint > at or bounds[-1][0] == "companion"):
             kind = "modifier"
         elif word == "," and joint < len(tokens):
             kind = "item"
@@ -219,3 +240,14 @@ def _has_object(tokens: list[Token], at: int) -> bool:
 
 def _goes_on(word: str) -> bool:
     return standard().is_part("adverbs", word) or standard().opens_effect(word)
+
+
+def _presses(evidence: Evidence) -> bool:
+    return evidence.finding in standard().displacing
+
+
+def opens_with_effect(statement: Statement) -> bool:
+    """Whether a statement goes on about the lesion of the one before: "Compressing the sac"."""
+    words = iter(statement.words)
+    first = next((w for w in words if not standard().is_part("adverbs", w)), "")
+    return standard().opens_effect(first)

@@ -5,39 +5,49 @@ from collections.abc import Iterator, Sequence
 
 from data_prep.label_reports.statements import Evidence
 from data_prep.variants.candidates import Candidate, Refusal
-from data_prep.variants.clauses import Clauses
+from data_prep.variants.clauses import Clauses, opens_with_effect
 from data_prep.variants.statements import Fact, Statement
 from data_prep.variants.wordings import capital, standard
 
+CALLED_NORMAL = "[called normal]"
 _DENIED = re.compile(r"(?i)(no)\s+(?=\w)")
+# "L4 over L5" names a disc by its slip.
+_IN_WORDS = re.compile(r"(?i)\b(?:over|on|upon|onto|between)\b")
 _DENIABLE_START = re.compile(r"(?i)(?:features?|signs?|evidence) of\b")
 
 
 def negations(found: Sequence[Statement]) -> Iterator[Candidate | Refusal]:
     """A candidate a finding that a statement makes, the first statements first."""
-    for statement in found:
+    for at, statement in enumerate(found):
+        goes_on = at + 1 < len(found) and opens_with_effect(found[at + 1])
         for finding in dict.fromkeys(e.finding for e in statement.evidence):
             statuses = {e.status for e in statement.evidence if e.finding == finding}
             if statuses == {"present"}:
-                yield _denied(statement, finding)
+                yield _denied(statement, finding, goes_on)
             elif statuses == {"absent"}:
                 yield _stated(statement, finding)
             else:
                 yield Refusal("negated", "doubted in the report")
 
 
-def _denied(statement: Statement, finding: str) -> Candidate | Refusal:
+def _denied(statement: Statement, finding: str, goes_on: bool) -> Candidate | Refusal:
     clauses = Clauses(statement)
     own = [e for e in statement.evidence if e.finding == finding]
     if not clauses.is_known:
         return Refusal("negated", "named in another statement")
+    if not clauses.is_clear:
+        return Refusal("negated", "a sentence of several lesions")
     if not clauses.is_of_head(finding):
         rest = clauses.without(finding)
         if rest is None:
             return Refusal("negated", "not apart from others")
         core = rest.rstrip(" ,.;")
         text = core + standard().clause([finding]) + rest[len(core) :]
-        return Candidate("negated", finding, [(statement, text)], *_turned(statement, own, "absent"))
+        return Candidate(
+            "negated", finding, [(statement, text)], *_turned(statement, own, "absent")
+        )
+    if goes_on:
+        return Refusal("negated", "goes on in the next statement")
     tied = clauses.of_head()
     if any(e.status != "present" for e in tied):
         return Refusal("negated", "denied in part")
@@ -65,10 +75,9 @@ def _denying_sentence(
     verb = standard().verb(statement.words)
     names = list(dict.fromkeys(e.finding for e in tied))
     said = standard().denial(names, verb=verb, place=place, is_lower=is_lower)
-    others = [
-        capital(text) + (" noted" + place if place else " noted") + "."
-        for text in dict.fromkeys(clauses.companions())
-    ]
+    if any(standard().verb(re.findall(r"\w+", text)) for text in clauses.companions()):
+        return None
+    others = [f"{capital(text)} noted{place}." for text in dict.fromkeys(clauses.companions())]
     if not others:
         return f"{heading}{said}{stop}"
     return " ".join([f"{heading}{said}.", *others])
@@ -84,7 +93,10 @@ def _place(statement: Statement, clauses: Clauses) -> str | None:
     token = levels[0]
     behind = re.match(r"\s*levels?\b", statement.text[token.end :])
     word = behind[0].strip() if behind else ""
-    return f" at {statement.text[token.start : token.end]}" + (f" {word}" if word else "")
+    written = statement.text[token.start : token.end]
+    if _IN_WORDS.search(written):
+        return f" at {', '.join(token.place.levels)}" if token.place.levels else None
+    return f" at {written}" + (f" {word}" if word else "")
 
 
 def _stated(statement: Statement, finding: str) -> Candidate | Refusal:
@@ -107,11 +119,24 @@ def _stated(statement: Statement, finding: str) -> Candidate | Refusal:
         return Candidate("negated", finding, [(statement, text)], *turned)
     if len(clauses.all) > 1:
         return Refusal("negated", "not apart from others")
+    opposite = standard().opposites.get(finding)
+    if opposite and not others and len(own) == 1 and own[0].rule.endswith(CALLED_NORMAL):
+        start, end = _normal_word(statement, own[0])
+        word = capital(opposite) if statement.text[start].isupper() else opposite
+        text = statement.text[:start] + word + statement.text[end:]
+        return Candidate("negated", finding, [(statement, text)], *turned)
     verb = standard().verb(statement.words)
     said = standard().statement(finding, verb=verb, place=place, is_lower=rest[:1].islower())
     if others:
         said += standard().clause(list(dict.fromkeys(e.finding for e in others)))
     return Candidate("negated", finding, [(statement, f"{heading}{said}{stop}")], *turned)
+
+
+def _normal_word(statement: Statement, evidence: Evidence) -> tuple[int, int]:
+    """The characters of the word that calls a site normal: the last one of its span, which is
+    the second."""
+    start, end = evidence.spans[1]
+    return max((t.start, t.end) for t in statement.tokens if start <= t.start < end)
 
 
 def _turned(

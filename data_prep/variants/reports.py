@@ -39,14 +39,10 @@ def attempts(report: str) -> Iterator[Variant | Refusal]:
         yield made
 
 
-def _checked(
-    report: str, said: frozenset[Fact], candidate: Candidate
-) -> Variant | Refusal:
+def _checked(report: str, said: frozenset[Fact], candidate: Candidate) -> Variant | Refusal:
     kind = candidate.kind
     edited = {statement for statement, _ in candidate.edits}
-    kept = {
-        fact for s in statements(report) if s not in edited for fact in s.facts
-    }
+    kept = {fact for s in statements(report) if s not in edited for fact in s.facts}
     if kind in ("negated", "omitted") and candidate.gone & kept:
         return Refusal(kind, "said elsewhere, too")
     expected = (said - candidate.gone) | candidate.new
@@ -57,7 +53,7 @@ def _checked(
         return Refusal(kind, "nothing would be left")
     if facts(text) != expected:
         return Refusal(kind, "read otherwise by the labeller")
-    changed = candidate.changed or status_changes(said, expected)
+    changed = candidate.changed or status_changes(candidate.gone, candidate.new)
     level = ", ".join(sorted({c.level for c in changed if c.finding == candidate.finding} - {""}))
     return Variant(kind, candidate.finding, level, text, changed)
 

@@ -4,8 +4,10 @@ import dataclasses
 import re
 from collections.abc import Iterator, Sequence
 
+from data_prep.label_reports.statements import Evidence
 from data_prep.records.findings import LOCATED_FINDINGS
 from data_prep.variants.candidates import Candidate, Refusal
+from data_prep.variants.clauses import Clauses
 from data_prep.variants.statements import Statement
 from data_prep.variants.variant import Change
 
@@ -33,9 +35,7 @@ def level_swaps(found: Sequence[Statement]) -> Iterator[Candidate | Refusal]:
             yield from _moved(found, at, named)
 
 
-def _moved(
-    found: Sequence[Statement], at: int, named: set[str]
-) -> Iterator[Candidate | Refusal]:
+def _moved(found: Sequence[Statement], at: int, named: set[str]) -> Iterator[Candidate | Refusal]:
     statement = found[at]
     own = [
         (token, level)
@@ -46,7 +46,11 @@ def _moved(
     for level in dict.fromkeys(level for _, level in own):
         if level not in _NEIGHBOURS:
             continue
-        others = [other for other in _NEIGHBOURS[level] if other not in named]
+        others = [
+            other
+            for other in _NEIGHBOURS[level]
+            if other not in named and _keeps_order(statement, level, other)
+        ]
         if not others:
             yield Refusal("level", "its neighbours are spoken of")
             continue
@@ -61,12 +65,12 @@ def _moved(
                 if fact.level == level:
                     gone.add(fact)
                     new.add(dataclasses.replace(fact, level=others[0]))
-        finding = next(
-            (e.finding for e in statement.evidence if level in e.levels
-             and e.finding in LOCATED_FINDINGS),
-            "",
-        )
-        if not finding:
+        own_findings = [
+            e.finding
+            for e in statement.evidence
+            if level in e.levels and e.finding in LOCATED_FINDINGS
+        ]
+        if not own_findings:
             yield Refusal("level", "of no finding of a disc")
             continue
         changed = tuple(
@@ -75,8 +79,18 @@ def _moved(
             if any(fact.finding == name for fact in gone)
         )
         yield Candidate(
-            "level", finding, [(statement, text)], frozenset(gone), frozenset(new), changed
+            "level", own_findings[0], [(statement, text)], frozenset(gone), frozenset(new), changed
         )
+
+
+def _keeps_order(statement: Statement, level: str, other: str) -> bool:
+    """Whether lists of levels from above downwards stay so."""
+    for token in statement.tokens:
+        names = list(token.place.levels) if token.place else []
+        moved = [other if name == level else name for name in names]
+        if moved != sorted(moved):
+            return False
+    return True
 
 
 def _renamed(statement: Statement, level: str, other: str) -> str | None:
@@ -84,23 +98,20 @@ def _renamed(statement: Statement, level: str, other: str) -> str | None:
     along."""
     upper, lower = level.split("-")
     new_upper, new_lower = other.split("-")
+    # The letter of the second vertebra may be left out where both have the same.
+    letter = rf"({lower[0]}?)" if lower[0] == upper[0] else f"({lower[0]})"
     pattern = re.compile(
-        rf"(?<![\w/-])({upper[0]})({upper[1:]})(\s*[-/]\s*)({lower[0]}?)({lower[1:]})(?!\w*\d)"
-        rf"(?!\s*[-/]\s*[LS]?\d)", re.I
+        rf"(?<![\w/-])({upper[0]}){upper[1:]}(\s*[-/]\s*){letter}{lower[1:]}"
+        r"(?!\w*\d)(?!\s*[-/]\s*[LS]?\d)",
+        re.I,
     )
-    if lower[0] != upper[0]:
-        pattern = re.compile(
-            rf"(?<![\w/-])({upper[0]})({upper[1:]})(\s*[-/]\s*)({lower[0]})({lower[1:]})(?!\w*\d)"
-            rf"(?!\s*[-/]\s*[LS]?\d)", re.I
-        )
 
     def as_written(match: re.Match) -> str:
-        first, _, joint, letter, _ = match.groups()
+        first, joint, letter = match.groups()
         first_letter = new_upper[0] if first.isupper() else new_upper[0].lower()
         # "L4-5" becomes "L5-S1": the letter of the sacrum is always written.
         other_letter = new_lower[0] if letter or new_lower[0] != new_upper[0] else ""
-        if letter.islower() and letter:
-            other_letter = other_letter.lower()
+        other_letter = other_letter.lower() if letter.islower() else other_letter
         return f"{first_letter}{new_upper[1:]}{joint}{other_letter}{new_lower[1:]}"
 
     shift = _SPINE.index(new_upper) - _SPINE.index(upper)
@@ -162,11 +173,17 @@ def side_swaps(found: Sequence[Statement]) -> Iterator[Candidate | Refusal]:
         )
 
 
-def _nearest(statement: Statement, present: Sequence) -> str:
-    """The finding that the first side stands closest to."""
+def _nearest(statement: Statement, present: Sequence[Evidence]) -> str:
+    """The finding that the first side stands closest to, in its clause if it has one."""
     at = _SIDE.search(statement.text).start()
-    placed = [e for e in present if e.spans] or list(present)
-    return min(placed, key=lambda e: min((abs(s - at) for s, _ in e.spans), default=0)).finding
+    clauses = Clauses(statement)
+    placed = [e for e in present if e.spans]
+    own = [e for e in placed if (home := clauses.home(e)).start <= at < home.end]
+
+    def distance(evidence: Evidence) -> int:
+        return min(abs(start - at) for start, _ in evidence.spans)
+
+    return min(own or placed, key=distance, default=present[0]).finding
 
 
 def _mirrored(text: str) -> str:

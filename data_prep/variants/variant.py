@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Iterable
 
 from data_prep.records.findings import FINDINGS
-from data_prep.variants.statements import Fact, facts
+from data_prep.variants.statements import Fact
 from data_prep.variants.wordings import standard
 
 NOT_MENTIONED = "not_mentioned"
@@ -46,24 +46,17 @@ class Variant:
     changed: tuple[Change, ...]
 
 
-def status_changes(
-    before: Iterable[Fact], after: Iterable[Fact]
-) -> tuple[Change, ...]:
-    """The changes from facts to others; what is found on one side alone is not mentioned on the
-    other."""
-    before, after = set(before), set(after)
-    gone, new = before - after, after - before
-    changes = []
+def status_changes(gone: Iterable[Fact], new: Iterable[Fact]) -> tuple[Change, ...]:
+    """The changes from facts to others of the same findings, level by level where both tell one."""
+    new = set(new)
+    changes = set()
     for fact in gone:
-        others = [f for f in new if f.finding == fact.finding and f.level in (fact.level, "")]
-        status = others[0].status if others else NOT_MENTIONED
-        changes.append(Change(fact.finding, fact.level, fact.status, status))
-    matched = {(c.finding, c.after) for c in changes}
-    changes += [
-        Change(f.finding, f.level, NOT_MENTIONED, f.status)
-        for f in new
-        if (f.finding, f.status) not in matched
-    ]
+        others = [f for f in new if f.finding == fact.finding]
+        exact = [f for f in others if f.level == fact.level] or others
+        changes |= {
+            Change(fact.finding, fact.level or other.level, fact.status, other.status)
+            for other in exact
+        } or {Change(fact.finding, fact.level, fact.status, NOT_MENTIONED)}
     return tuple(sorted(changes, key=lambda c: (FINDINGS.index(c.finding), c.level)))
 
 
@@ -82,8 +75,3 @@ def contradiction(said: Iterable[Fact], subject: Iterable[str]) -> bool:
         name in stated and denied & of and (name in subject or of & set(subject))
         for name, of in standard().entails.items()
     )
-
-
-def says(text: str, expected: Iterable[Fact]) -> bool:
-    """Whether the labeller reads just these facts in a text."""
-    return facts(text) == frozenset(expected)

@@ -4,12 +4,20 @@ import functools
 import itertools
 import pathlib
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from data_prep.records.findings import FINDINGS
 
 FILE = pathlib.Path(__file__).with_suffix(".toml")
-_PARTS = ("effects", "adverbs", "modifiers", "companions", "joints")
+_PARTS = (
+    "effects",
+    "adverbs",
+    "modifiers",
+    "companions",
+    "dependents",
+    "relatives",
+    "joints",
+)
 
 
 class Wordings:
@@ -36,7 +44,10 @@ class Wordings:
             self._denial, self._clause = table["denials"]["sentence"], table["denials"]["clause"]
             self._statement = table["statements"]["sentence"]
             self._verbs = frozenset(table["statements"]["verbs"])
-            self.denied_by = frozenset(table["statements"]["denied_by"])
+            self.opposites = dict(table["opposites"])
+            self.displacing = frozenset(table["lesions"]["displacing"])
+            self.compressed = frozenset(table["lesions"]["compressed"])
+            unknown |= (self.opposites.keys() | self.displacing | self.compressed) - set(FINDINGS)
             self._parts = {name: tuple(table["parts"][name]) for name in _PARTS}
             self._participle = table["parts"]["participle"]
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
@@ -58,31 +69,41 @@ class Wordings:
         return word.endswith(self._participle) and self.is_part("effects", word)
 
     def verb(self, words: Sequence[str]) -> str:
-        """" noted" or the like, where the words of a statement have it."""
+        """ " noted" or the like, where the words of a statement have it."""
         return next((f" {word}" for word in words if word in self._verbs), "")
 
-    def denial(self, findings: Sequence[str], *, verb: str, place: str, is_lower: bool) -> str:
+    def denial(self, findings: Collection[str], *, verb: str, place: str, is_lower: bool) -> str:
         """A sentence that denies the findings, without its full stop."""
         no = "no" if is_lower else "No"
-        return self._denial.format(no=no, nouns=self._joined(findings), verb=verb, place=place)
+        return self._denial.format(no=no, nouns=self.nouns(findings), verb=verb, place=place)
 
-    def clause(self, findings: Sequence[str]) -> str:
+    def clause(self, findings: Collection[str]) -> str:
         """The end of a statement that denies the findings."""
-        return self._clause.format(nouns=self._joined(findings))
+        return self._clause.format(nouns=self.nouns(findings))
 
     def statement(self, finding: str, *, verb: str, place: str, is_lower: bool) -> str:
         """A sentence that states a finding, without its full stop."""
         text = self._statement.format(noun=self._nouns[finding], verb=verb, place=place)
         return text if is_lower else capital(text)
 
-    def _joined(self, findings: Sequence[str]) -> str:
-        nouns = [self._nouns[name] for name in findings]
-        shared = [
-            first.rsplit(" ", 1)[0] if first.split()[-1] == second.split()[-1] else first
-            for first, second in itertools.pairwise(nouns)
+    def nouns(self, findings: Collection[str]) -> str:
+        """The findings joined by "or", in the order of FINDINGS."""
+        names = [self._nouns[name] for name in sorted(findings, key=FINDINGS.index)]
+        groups = [
+            list(group) for _, group in itertools.groupby(names, lambda noun: noun.split()[-1])
         ]
-        *before, last = [*shared, nouns[-1]]
-        return f"{', '.join(before)} or {last}" if before else last
+        parts = [_shared(group) for group in groups]
+        *before, last = parts
+        if not before:
+            return last
+        comma = "," if any(" or " in part for part in parts) else ""
+        return f"{', '.join(before)}{comma} or {last}"
+
+
+def _shared(nouns: Sequence[str]) -> str:
+    """ "thecal sac or nerve root compression", of nouns with one last word."""
+    *before, last = nouns
+    return " or ".join([*(noun.rsplit(" ", 1)[0] for noun in before), last])
 
 
 @functools.cache
