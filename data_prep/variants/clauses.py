@@ -1,6 +1,7 @@
 """The clauses of a statement: a lesion, what it does, what comes with it; and one cut out."""
 
 import dataclasses
+import itertools
 import re
 from collections.abc import Collection
 
@@ -8,6 +9,9 @@ from data_prep.label_reports.statements import Evidence
 from data_prep.label_reports.tokens import Token
 from data_prep.variants.statements import Statement
 from data_prep.variants.wordings import standard
+
+# "compressing the sac.- L3-L4 & L4-L5": nothing can be added at the end.
+_SECOND_SENTENCE = re.compile(r"\.\s*-")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -99,6 +103,16 @@ class Clauses:
             if not ranges:
                 return None
             cuts.update({start: (start, end) for start, end in ranges})
+        text = self.statement.text
+        if _SECOND_SENTENCE.search(text) or any(
+            ":" in text[clause.body : clause.end] for clause in dropped
+        ):
+            return None
+        for before, clause in itertools.pairwise(self.all):
+            is_stray = clause.kind == "modifier" and before in dropped and before != self.all[1]
+            # "with modic changes noted & narrowed space": the verb belongs to what is cut.
+            if is_stray and not text[clause.start : clause.body].strip():
+                return None
         return self._assembled(dropped, list(cuts.values()))
 
     def _assembled(self, dropped: Collection[Clause], cuts: Collection[tuple[int, int]]) -> str:
@@ -126,7 +140,7 @@ class Clauses:
             parts.append(joint + body + text[at : clause.end])
             last_effect = clause.kind == "effect"
         core = re.sub(r"(?<=\S) {2,}", " ", "".join(parts)).rstrip(" ,.;")
-        return core + text[len(self.statement.core) :]
+        return text[: self.heading] + core + text[len(self.statement.core) :]
 
     def _objects_of(
         self, clause: Clause, own: list[Evidence], others: list[Evidence]

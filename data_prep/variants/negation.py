@@ -1,5 +1,6 @@
 """One finding denied, or one denial turned into a statement."""
 
+import dataclasses
 import re
 from collections.abc import Iterator, Sequence
 
@@ -54,7 +55,10 @@ def _denied(statement: Statement, finding: str, goes_on: bool) -> Candidate | Re
     text = _denying_sentence(statement, clauses, tied)
     if text is None:
         return Refusal("negated", "not apart from others")
-    return Candidate("negated", finding, [(statement, text)], *_turned(statement, tied, "absent"))
+    gone, new = _turned(statement, tied, "absent")
+    if _is_everywhere(statement):
+        new = frozenset(dataclasses.replace(fact, level="") for fact in new)
+    return Candidate("negated", finding, [(statement, text)], gone, new)
 
 
 def _denying_sentence(
@@ -69,8 +73,8 @@ def _denying_sentence(
         return f"{heading}{'no' if is_lower else 'No'} {rest[0].lower()}{rest[1:]}{stop}"
     if len({e.levels for e in statement.evidence}) > 1:
         return None
-    place = _place(statement, clauses)
-    if place is None:
+    place = "" if _is_everywhere(statement) else _place(statement, clauses)
+    if place is None or (_is_everywhere(statement) and clauses.companions()):
         return None
     verb = standard().verb(statement.words)
     names = list(dict.fromkeys(e.finding for e in tied))
@@ -83,19 +87,24 @@ def _denying_sentence(
     return " ".join([f"{heading}{said}.", *others])
 
 
+def _is_everywhere(statement: Statement) -> bool:
+    """ "Multilevel bulges, mainly at L4-5": to deny them at L4-5 would leave the others open."""
+    return any(standard().is_part("unnamed", word) for word in statement.words)
+
+
 def _place(statement: Statement, clauses: Clauses) -> str | None:
     """ " at L4/L5 level", as the statement has it; None where it names several in turn."""
-    levels = [t for t in statement.tokens if t.place is not None and t.start >= clauses.heading]
+    levels = [(t, t.place) for t in statement.tokens if t.place and t.start >= clauses.heading]
     if not levels:
         return ""
     if len(levels) > 1:
         return None
-    token = levels[0]
+    token, place = levels[0]
     behind = re.match(r"\s*levels?\b", statement.text[token.end :])
     word = behind[0].strip() if behind else ""
     written = statement.text[token.start : token.end]
     if _IN_WORDS.search(written):
-        return f" at {', '.join(token.place.levels)}" if token.place.levels else None
+        return f" at {', '.join(place.levels)}" if place.levels else None
     return f" at {written}" + (f" {word}" if word else "")
 
 

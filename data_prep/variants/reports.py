@@ -3,12 +3,12 @@
 import collections
 import dataclasses
 import itertools
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from data_prep.variants.candidates import Candidate, Refusal
 from data_prep.variants.negation import negations
 from data_prep.variants.omission import omissions
-from data_prep.variants.statements import Fact, facts, replaced, statements
+from data_prep.variants.statements import Fact, Statement, facts, replaced, statements
 from data_prep.variants.swaps import level_swaps, side_swaps
 from data_prep.variants.variant import Variant, contradiction, status_changes
 
@@ -31,7 +31,9 @@ def attempts(report: str) -> Iterator[Variant | Refusal]:
     rules = (negations, omissions, level_swaps, side_swaps)
     texts = {report}
     for proposal in itertools.chain.from_iterable(rule(found) for rule in rules):
-        made = _checked(report, said, proposal) if isinstance(proposal, Candidate) else proposal
+        made = (
+            _checked(report, said, found, proposal) if isinstance(proposal, Candidate) else proposal
+        )
         if isinstance(made, Variant):
             if made.text in texts:
                 continue
@@ -39,10 +41,12 @@ def attempts(report: str) -> Iterator[Variant | Refusal]:
         yield made
 
 
-def _checked(report: str, said: frozenset[Fact], candidate: Candidate) -> Variant | Refusal:
+def _checked(
+    report: str, said: frozenset[Fact], found: Sequence[Statement], candidate: Candidate
+) -> Variant | Refusal:
     kind = candidate.kind
-    edited = {statement for statement, _ in candidate.edits}
-    kept = {fact for s in statements(report) if s not in edited for fact in s.facts}
+    edited = {statement.start for statement, _ in candidate.edits}
+    kept = {fact for s in found if s.start not in edited for fact in s.facts}
     if kind in ("negated", "omitted") and candidate.gone & kept:
         return Refusal(kind, "said elsewhere, too")
     expected = (said - candidate.gone) | candidate.new
@@ -70,16 +74,20 @@ class Coverage:
       refused: by kind and reason, how many were not made.
     """
 
-    reports: int
-    covered: collections.Counter[str]
-    variants: collections.Counter[str]
-    findings: collections.Counter[tuple[str, str]]
-    refused: collections.Counter[tuple[str, str]]
+    reports: int = 0
+    covered: collections.Counter[str] = dataclasses.field(default_factory=collections.Counter)
+    variants: collections.Counter[str] = dataclasses.field(default_factory=collections.Counter)
+    findings: collections.Counter[tuple[str, str]] = dataclasses.field(
+        default_factory=collections.Counter
+    )
+    refused: collections.Counter[tuple[str, str]] = dataclasses.field(
+        default_factory=collections.Counter
+    )
 
 
 def coverage(reports: Iterable[str]) -> Coverage:
     """Counts the variants of reports."""
-    counts = Coverage(0, *(collections.Counter() for _ in range(4)))
+    counts = Coverage()
     number = 0
     for report in reports:
         number += 1

@@ -14,7 +14,7 @@ from data_prep.records.findings import LOCATED_FINDINGS
 _STOP = re.compile(r"[\s.;]*\Z")
 _BULLET = re.compile(r"(?:[ \t\-–—*•.,/]|\d{1,2}[.)](?=\s))*")
 _REST_OF_LINE = re.compile(r"[ \t/\-]*(?=\n|\Z)")
-_SEPARATOR = re.compile(r"[ \t]*(?:/{2,}[ \t]*)?")
+_SEPARATOR = re.compile(r"\A[ \t]*(?:/{2,}[ \t]*)?")
 
 
 @dataclasses.dataclass(frozen=True, order=True)
@@ -134,16 +134,15 @@ def replaced(text: str, edits: Sequence[tuple[Statement, str | None]]) -> str:
         if new is not None:
             text = text[: statement.start] + new + text[statement.end :]
             continue
-        start, end = statement.start, statement.end
-        line = text.rfind("\n", 0, start) + 1
-        rest = _REST_OF_LINE.match(text, end)
-        if _BULLET.fullmatch(text, line, start):
-            start = line
-            end = rest.end() + 1 if rest else end + len(_SEPARATOR.match(text, end)[0])
-        elif rest:
-            end = rest.end()
+        before, behind = text[: statement.start], text[statement.end :]
+        line = before.rfind("\n") + 1
+        is_last = _REST_OF_LINE.match(behind)
+        if _BULLET.fullmatch(before, line):
+            before = before[:line]
+            behind = behind[is_last.end() + 1 :] if is_last else _SEPARATOR.sub("", behind, count=1)
+        elif is_last:
+            before, behind = before.rstrip(" \t/-"), behind[is_last.end() :]
         else:
-            end += len(_SEPARATOR.match(text, end)[0])
-        before = text[:start] if not rest or start == line else text[:start].rstrip(" \t/-")
-        text = before + text[end:]
+            behind = _SEPARATOR.sub("", behind, count=1)
+        text = before + behind
     return text.strip()

@@ -145,7 +145,8 @@ def side_swaps(found: Sequence[Statement]) -> Iterator[Candidate | Refusal]:
     All sides of the statement change, and those of statements behind it that go on about it.
     """
     for at, statement in enumerate(found):
-        if not _SIDE.search(statement.text):
+        first = _SIDE.search(statement.text)
+        if not first:
             continue
         group = [member for member in _followers(found, at) if _SIDE.search(member.text)]
         if any(_BOTH_SIDES.search(member.text) for member in group):
@@ -158,9 +159,8 @@ def side_swaps(found: Sequence[Statement]) -> Iterator[Candidate | Refusal]:
         if not present:
             yield Refusal("side", "of no finding that is present")
             continue
-        first = _SIDE.search(statement.text)[1].lower()
-        before = "left" if first in ("left", "lt") else "right"
-        finding = _nearest(statement, present)
+        before = "left" if first[0].lower() in ("left", "lt") else "right"
+        finding = _nearest(statement, first.start(), present)
         level = ", ".join(next(e.levels for e in present if e.finding == finding))
         change = Change(finding, level, before, _OTHER_SIDE[before])
         yield Candidate(
@@ -173,9 +173,8 @@ def side_swaps(found: Sequence[Statement]) -> Iterator[Candidate | Refusal]:
         )
 
 
-def _nearest(statement: Statement, present: Sequence[Evidence]) -> str:
-    """The finding that the first side stands closest to, in its clause if it has one."""
-    at = _SIDE.search(statement.text).start()
+def _nearest(statement: Statement, at: int, present: Sequence[Evidence]) -> str:
+    """The finding that a character stands closest to, in its clause if it has one."""
     clauses = Clauses(statement)
     placed = [e for e in present if e.spans]
     own = [e for e in placed if (home := clauses.home(e)).start <= at < home.end]

@@ -16,6 +16,7 @@ _PARTS = (
     "companions",
     "dependents",
     "relatives",
+    "unnamed",
     "joints",
 )
 
@@ -96,8 +97,10 @@ class Wordings:
         *before, last = parts
         if not before:
             return last
-        comma = "," if any(" or " in part for part in parts) else ""
-        return f"{', '.join(before)}{comma} or {last}"
+        if any(" or " in part for part in before):
+            return f"{', '.join(before)}, or {last}"
+        # "disc bulge, thecal sac or nerve root compression"
+        return ", ".join(parts) if " or " in last else f"{', '.join(before)} or {last}"
 
 
 def _shared(nouns: Sequence[str]) -> str:
