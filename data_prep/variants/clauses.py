@@ -77,11 +77,15 @@ class Clauses:
         """Whether the lesion itself is the finding, so that it cannot be cut out alone."""
         return any(e.finding == finding and self._is_of_first(e) for e in self.statement.evidence)
 
-    def companions(self) -> list[str]:
-        """The texts of the clauses that speak of findings of their own."""
-        tied = self.of_head()
-        own = {self.home(e) for e in self.statement.evidence if e not in tied}
-        text = self.statement.text
+    def companions(self) -> list[str] | None:
+        """The texts of the clauses that speak of findings of their own; None where one of these
+        may be what presses, or is pressed upon."""
+        words, tied = standard(), self.of_head()
+        others = [e for e in self.statement.evidence if e not in tied]
+        has_effects = any(self.home(e).kind == "effect" for e in tied)
+        if any(e.finding in words.compressed or (has_effects and _presses(e)) for e in others):
+            return None
+        own, text = {self.home(e) for e in others}, self.statement.text
         return [text[c.body : c.end].strip(" ,.;") for c in self.all if c in own]
 
     def without(self, finding: str) -> str | None:
@@ -116,29 +120,30 @@ class Clauses:
         return self._assembled(dropped, list(cuts.values()))
 
     def _assembled(self, dropped: Collection[Clause], cuts: Collection[tuple[int, int]]) -> str:
-        text, parts, lead = self.statement.text, [], None
-        is_dropped = False
-        last_effect = False
+        """The statement without clauses and ranges; a clause behind one that is dropped is joined
+        as that was: ", compressing A and encroaching B" becomes ", encroaching B"."""
+        text, parts = self.statement.text, []
+        lead, is_dropped, kept = None, False, ""
         for clause in self.all:
-            if clause in dropped or (
-                is_dropped and clause.kind == "item" and self._is_bare(clause)
-            ):
-                if lead is None and not last_effect:
-                    lead = text[clause.start : clause.body]
-                is_dropped = True
-                continue
-            is_dropped = False
+            # "compressing the sac, more to the left"
+            goes_along = is_dropped and clause.kind == "item" and self._is_bare(clause)
+            is_dropped = clause in dropped or goes_along
             joint = text[clause.start : clause.body]
-            if lead is not None and clause.kind in ("effect", "item"):
+            if is_dropped:
+                if lead is None and kept != "effect":
+                    lead = ", " if clause.kind == "companion" else joint
+                continue
+            is_joined_by_and = "&" in joint or "and" in joint.split()
+            is_alike = clause.kind in ("effect", "item") and lead != ", "
+            if lead is not None and (is_joined_by_and or is_alike):
                 joint = lead
-            lead = None
+            lead, kept = None, clause.kind
             body, at = "", clause.body
             for start, end in sorted(cuts):
                 if clause.body <= start < clause.end:
                     body += text[at:start]
                     at = end
             parts.append(joint + body + text[at : clause.end])
-            last_effect = clause.kind == "effect"
         core = re.sub(r"(?<=\S) {2,}", " ", "".join(parts)).rstrip(" ,.;")
         return text[: self.heading] + core + text[len(self.statement.core) :]
 

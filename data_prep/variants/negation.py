@@ -74,14 +74,15 @@ def _denying_sentence(
     if len({e.levels for e in statement.evidence}) > 1:
         return None
     place = "" if _is_everywhere(statement) else _place(statement, clauses)
-    if place is None or (_is_everywhere(statement) and clauses.companions()):
+    companions = clauses.companions()
+    if place is None or companions is None or (_is_everywhere(statement) and companions):
         return None
     verb = standard().verb(statement.words)
     names = list(dict.fromkeys(e.finding for e in tied))
     said = standard().denial(names, verb=verb, place=place, is_lower=is_lower)
-    if any(standard().verb(re.findall(r"\w+", text)) for text in clauses.companions()):
+    if any(standard().verb(re.findall(r"\w+", text)) for text in companions):
         return None
-    others = [f"{capital(text)} noted{place}." for text in dict.fromkeys(clauses.companions())]
+    others = [f"{capital(text)} noted{place}." for text in dict.fromkeys(companions)]
     if not others:
         return f"{heading}{said}{stop}"
     return " ".join([f"{heading}{said}.", *others])

@@ -58,6 +58,8 @@ def _denials_without(statement: Statement, clauses: Clauses, finding: str) -> st
     verb = standard().verb(statement.words)
     # "No significant ..." stays.
     if _DENIAL.fullmatch(statement.text[:first]):
-        return f"{statement.text[:first]}{standard().nouns(others)}{verb}{stop}"
+        nouns = standard().nouns(others)
+        denial = statement.text[:first].removesuffix(f"{nouns.split()[0]} ")
+        return f"{denial}{nouns}{verb}{stop}"
     is_lower = statement.text[:1].islower()
     return standard().denial(others, verb=verb, place="", is_lower=is_lower) + stop

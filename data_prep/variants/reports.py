@@ -52,6 +52,8 @@ def _checked(
     expected = (said - candidate.gone) | candidate.new
     if kind == "negated" and contradiction(expected, [f.finding for f in candidate.new]):
         return Refusal(kind, "would contradict itself")
+    if kind == "omitted" and candidate.finding in {fact.finding for fact in expected}:
+        return Refusal(kind, "said where it cannot be cut out")
     text = replaced(report, candidate.edits)
     if not any(map(str.isalpha, text)):
         return Refusal(kind, "nothing would be left")
