@@ -13,8 +13,8 @@ ACCELERATOR = ("jax", "flax", "optax", "orbax")
 DATA_PREP_ROOMS = ("data_prep.cli", "data_prep.process", "data_prep.records")
 # From what knows nothing of the others to what knows them all; each imports from those before it.
 ORDER = {
-    "data_prep": "process cli tables records text images slices sources label_reports build verify "
-    "audit spider_table phantom make_phantom bench",
+    "data_prep": "process cli tables records text images slices sources label_reports variants "
+    "build verify audit spider_table phantom make_phantom bench",
     "lumbarclip_jax": "process images sharding xla_cpu losses data objectives evaluators models "
     "training run_folder loop report inference finetune classifier export evaluate paired train "
     "main sweep authors_protocol bench",

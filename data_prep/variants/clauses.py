@@ -234,6 +234,13 @@ def _clauses(statement: Statement, start: int) -> list[Clause]:
             kind = "effect"
         elif words.is_part("companions", following):
             kind, body = "companion", core + 1
+            # "with encroaching the canals" is no companion.
+            if body < len(tokens) and _goes_on(tokens[body].word):
+                verb = next(
+                    (i for i in range(body, len(tokens)) if not _goes_on(tokens[i].word)), body
+                )
+                if words.opens_effect(tokens[verb - 1].word):
+                    kind = "effect"
         elif words.is_part("modifiers", following) and (joint > at or bounds[-1][0] == "companion"):
             kind = "modifier"
         elif word == "," and joint < len(tokens):

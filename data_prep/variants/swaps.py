@@ -5,17 +5,20 @@ import re
 from collections.abc import Iterator, Sequence
 
 from data_prep.label_reports.statements import Evidence
+from data_prep.records import schema
 from data_prep.records.findings import LOCATED_FINDINGS
 from data_prep.variants.candidates import Candidate, Refusal
 from data_prep.variants.clauses import Clauses
 from data_prep.variants.statements import Statement
 from data_prep.variants.variant import Change
 
-# The discs that a disc is taken for, the likeliest first.
+# Of the three discs of a data set those that each is taken for: the two lowest for each other first,
+# the next one first for the third.
+_UPPER, _MIDDLE, _LOWER = schema.LEVELS
 _NEIGHBOURS = {
-    "L4-L5": ("L5-S1", "L3-L4"),
-    "L5-S1": ("L4-L5", "L3-L4"),
-    "L3-L4": ("L4-L5", "L5-S1"),
+    _MIDDLE: (_LOWER, _UPPER),
+    _LOWER: (_MIDDLE, _UPPER),
+    _UPPER: (_MIDDLE, _LOWER),
 }
 _ROOT = re.compile(r"\b([LS][1-5])(?=\s+(?:(?:exit|exiting|traversing)\s+)?(?:nerve|root))", re.I)
 _VERTEBRA = re.compile(r"\b[DTLS]\d{1,2}\b", re.I)
