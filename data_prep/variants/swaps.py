@@ -12,8 +12,8 @@ from data_prep.variants.clauses import Clauses
 from data_prep.variants.statements import Statement
 from data_prep.variants.variant import Change
 
-# Of the three discs of a data set those that each is taken for: the two lowest for each other first,
-# the next one first for the third.
+# Of the three discs of a data set those that each is taken for: the two lowest for each other
+# first, the next one first for the third.
 _UPPER, _MIDDLE, _LOWER = schema.LEVELS
 _NEIGHBOURS = {
     _MIDDLE: (_LOWER, _UPPER),
