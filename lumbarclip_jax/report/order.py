@@ -5,11 +5,13 @@ from collections.abc import Mapping
 
 from lumbarclip_jax.data.tasks import ANY_FINDING, FINDINGS, MAIN, TASKS
 from lumbarclip_jax.evaluators import EVALUATORS
+from lumbarclip_jax.evaluators.alignment import COMPARISONS
 from lumbarclip_jax.evaluators.names import BESIDE, Name, path_part
 from lumbarclip_jax.report.tables import SHARE
 
 PATHS = (
     *("image_to_text", "text_to_image", "patient_to_text", "text_to_patient"),
+    *COMPARISONS,
     *(ANY_FINDING.name, *MAIN, "findings", *FINDINGS),
 )
 MEASURES = (
@@ -19,6 +21,7 @@ MEASURES = (
     *(SHARE + path_part(name) for task in TASKS.values() for name in task.classes),
     *("auroc", "auroc_within_level", "auroc_gain_over_level", "average_precision"),
     *("accuracy", "balanced_accuracy", "macro_f1", "weighted_f1", "quadratic_kappa"),
+    *("text_only_accuracy", "accuracy_gain_over_text_only", "ties"),
     *("ece", "ece_calibrated", "adaptive_ece", "adaptive_ece_calibrated"),
     *("nll", "nll_calibrated", "brier", "brier_calibrated"),
 )
