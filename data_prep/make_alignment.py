@@ -82,6 +82,16 @@ def benchmark(folder: pathlib.Path, split: str) -> dict[str, Any]:
     }
 
 
+def write(found: Mapping[str, Any], path: pathlib.Path) -> None:
+    """Writes a benchmark, for its owner alone to read.
+
+    Raises:
+      OSError: the file cannot be written.
+    """
+    content = json.dumps(found, indent=1, ensure_ascii=False) + "\n"
+    write_whole(path, content.encode(), private=True)
+
+
 def _entry(record: Mapping[str, str], item: alignment.Item) -> dict[str, Any]:
     return {
         "image_id": record["image_id"],
@@ -109,12 +119,13 @@ def main() -> None:
     options = flags.FLAGS
     found = benchmark(pathlib.Path(options.data_dir), options.split)
     out = pathlib.Path(options.out)
-    content = json.dumps(found, indent=1, ensure_ascii=False) + "\n"
-    write_whole(out, content.encode(), private=True)
+    write(found, out)
     counts = found["counts"]
     for kind, number in counts["with"].items():
         reasons = "; ".join(f"{why}: {n}" for why, n in counts["without"][kind].items())
-        log.info("%s: %d of %d images%s", kind, number, counts["images"], reasons and f" ({reasons})")
+        log.info(
+            "%s: %d of %d images%s", kind, number, counts["images"], reasons and f" ({reasons})"
+        )
     log.info("the benchmark is %s; it holds report texts", out)
 
 

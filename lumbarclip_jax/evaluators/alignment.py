@@ -6,7 +6,7 @@ model wrote. Here `data_prep.variants.alignment` makes and draws them, by rules:
 
     accuracy = share of the images whose cosine to the report is the higher one
 
-and of `ordered` the share of those that put report, omission and denial in this order. Cosines that
+and of `omitted_then_negated` the share of those that put report, omission and denial in this order. Cosines that
 differ by `TIE` at most are tied; equal texts, such as two that differ only behind the end of the
 context, have the same cosine but for rounding. Texts that are tied count as in a blind order: half,
 and a sixth where all three are. Where nothing in an image tells left from right, or at which disc
@@ -32,9 +32,9 @@ from lumbarclip_jax.evaluators.text_only import fit_text_only
 COMPARISONS = {
     "negated": ("", "negated"),
     "omitted": ("", "omitted"),
-    "ordered": ("", "omitted", "negated"),
-    "level": ("", "level"),
-    "side": ("", "side"),
+    "omitted_then_negated": ("", "omitted", "negated"),
+    "level_swap": ("", "level"),
+    "side_swap": ("", "side"),
 }
 CHANCE = {name: 1 / 6 if len(kinds) == 3 else 1 / 2 for name, kinds in COMPARISONS.items()}
 TIE = 1e-6  # rounding of a float32 cosine, which differs with the place in a batch
@@ -92,9 +92,7 @@ class Alignment:
                 if len(np.unique(patients[of_part])) >= FEWEST_PATIENTS:
                     of = {"accuracy": columns["accuracy"][of_part]}
                     yield f"{prefix}/{part}/images", float(len(of_part))
-                    yield from self._named(
-                        f"{prefix}/{part}", of, patients[of_part], CHANCE[name]
-                    )
+                    yield from self._named(f"{prefix}/{part}", of, patients[of_part], CHANCE[name])
 
     def _named(
         self, prefix: str, columns: Mapping[str, np.ndarray], patient_id: np.ndarray, chance: float
@@ -134,7 +132,8 @@ def _items(columns: Columns) -> list[alignment.Item]:
 
 
 def _has(item: alignment.Item, comparison: str) -> bool:
-    return item.is_ordered if comparison == "ordered" else comparison in item.variants
+    kinds = COMPARISONS[comparison][1:]
+    return set(kinds) <= item.variants.keys() and (len(kinds) == 1 or item.is_ordered)
 
 
 def _texts(item: alignment.Item, comparison: str) -> tuple[str, ...]:

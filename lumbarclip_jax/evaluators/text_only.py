@@ -49,7 +49,9 @@ def fit_text_only(
         return scipy.sparse.csr_matrix(scipy.sparse.hstack([words.transform(texts), length]))
 
     def differences(of: Sequence[Sequence[str]]) -> scipy.sparse.csr_matrix:
-        higher, lower = zip(*(p for texts in of for p in itertools.combinations(texts, 2)), strict=True)
+        higher, lower = zip(
+            *(p for texts in of for p in itertools.combinations(texts, 2)), strict=True
+        )
         return features(higher) - features(lower)
 
     pairs = differences(train)

@@ -5,13 +5,12 @@ from collections.abc import Mapping
 
 from lumbarclip_jax.data.tasks import ANY_FINDING, FINDINGS, MAIN, TASKS
 from lumbarclip_jax.evaluators import EVALUATORS
-from lumbarclip_jax.evaluators.alignment import COMPARISONS
 from lumbarclip_jax.evaluators.names import BESIDE, Name, path_part
 from lumbarclip_jax.report.tables import SHARE
 
 PATHS = (
     *("image_to_text", "text_to_image", "patient_to_text", "text_to_patient"),
-    *COMPARISONS,
+    *("negated", "omitted", "omitted_then_negated", "level_swap", "side_swap"),
     *(ANY_FINDING.name, *MAIN, "findings", *FINDINGS),
 )
 MEASURES = (
