@@ -63,7 +63,7 @@ def scored(*, level_prefix: bool = False, **splits) -> Scored:
         texts = {"": item.report, **{kind: v.text for kind, v in item.variants.items()}}
         for kind, score in zip(("", "negated", "omitted", "level", "side"), of, strict=True):
             if kind in texts:
-                prefix = f"{level}: " if level_prefix else ""
+                prefix = f"{level} : " if level_prefix else ""
                 scores[prefix + texts[kind]] = score
     test = split_of(REPORTS, levels)
     return Scored(scores, level_prefix=level_prefix, test=test, **splits)
@@ -146,7 +146,7 @@ def test_wording_that_gives_variants_away_is_told_beside_the_images():
         for name in ("train", "validation")
     }
     found = run(scored(**fitting))
-    # "No" denies, in training and here; at another disc the word for it tells nothing here.
+    # "No" denies, in training and here.
     assert found["negated/text_only_accuracy"] == 1
     assert found["negated/text_only_accuracy_chance"] == 1 / 2
     gain = found["negated/accuracy"] - found["negated/text_only_accuracy"]

@@ -1,5 +1,5 @@
-"""The files of a data set by name, the seal that shows whether its manifest was changed, and the key
-of its content."""
+"""The files of a data set by name, the seal of its manifest, which shows whether that was changed,
+and the key of its content."""
 
 import hashlib
 import json

@@ -6,11 +6,10 @@ model wrote. Here `data_prep.variants.alignment` makes and draws them, by rules:
 
     accuracy = share of the images whose cosine to the report is the higher one
 
-and of `omitted_then_negated` the share of those that put report, omission and denial in this order. Cosines that
-differ by `TIE` at most are tied; equal texts, such as two that differ only behind the end of the
-context, have the same cosine but for rounding. Texts that are tied count as in a blind order: half,
-and a sixth where all three are. Where nothing in an image tells left from right, or at which disc
-it is, the truth is chance.
+and of `omitted_then_negated` the share of those that put report, omission and denial in this order.
+Cosines that differ by `TIE` at most are tied; equal texts, such as two that differ only behind the
+end of the context, have the same cosine but for rounding. Texts that are tied count as in a blind
+order: half, and a sixth where all three are.
 
 The wording alone may give a variant away. `text_only_accuracy` is what one reaches who sees no
 image, see `text_only`; what the image adds is `accuracy_gain_over_text_only`, paired.

@@ -68,7 +68,8 @@ def fit_text_only(
     def loss(model: LogisticRegression) -> float:
         return float(np.logaddexp(0, -model.decision_function(held_out)).mean())
 
-    best = min(map(fitted, STRENGTHS), key=loss)
+    models = {strength: fitted(strength) for strength in STRENGTHS}
+    strength, best = min(models.items(), key=lambda found: loss(found[1]))
     if best.n_iter_.max() >= MAX_ITERATIONS:
-        log.warning("the text-only baseline stopped before it had converged (C=%g)", best.C)
+        log.warning("the text-only baseline stopped before it had converged (C=%g)", strength)
     return lambda texts: features(texts) @ best.coef_[0]
