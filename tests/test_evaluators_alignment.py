@@ -119,6 +119,24 @@ def test_reports_without_variants_are_counted_and_not_measured():
     }
 
 
+def test_what_an_image_adds_is_told_from_what_any_image_reaches():
+    """Two images that see opposite things, and a third patient's at another disc."""
+    reports = ["L4-L5: disc protrusion.", "L4-L5: no disc protrusion.", "L3-L4: disc bulge."]
+    split = split_of(reports, ["L4-L5", "L4-L5", "L3-L4"])
+    axis = np.zeros((3, EMBED), np.float32)
+    axis[:, 0] = 1, -1, 1
+    scores = {reports[0]: 0.5, reports[1]: -0.5, reports[2]: 0.5}
+    for item in alignment.items(reports, split.level.tolist()):
+        for variant in item.variants.values():
+            scores.setdefault(variant.text, 0.0)
+    found = run(Scored(scores, test=dataclasses.replace(split, image_embeds=axis)))
+    # Each is nearer to its own; by the image of the other both are wrong; the third has no other.
+    assert found["negated/images"] == 3
+    assert found["negated/accuracy"] == 1
+    assert found["negated/other_images_accuracy"] == 0
+    assert found["negated/accuracy_gain_over_other_images"] == 1
+
+
 @pytest.mark.parametrize(
     ("scores", "expected"),
     [
@@ -172,7 +190,12 @@ def test_the_page_names_the_numbers(found, tmp_path):
     assert next(iter(section.tasks)) == "negated"
     assert (first.title, first.facts) == ("Report → finding denied", ["6 images", "6 patients"])
     rows = {row.title: row for row in first.tables["negated"].rows}
-    assert list(rows) == ["Accuracy", "Share with a tie, which counts as a blind order"]
+    assert list(rows) == [
+        "Accuracy",
+        "Accuracy with other patients' images instead",
+        "Accuracy gained over other patients' images",
+        "Share with a tie, which counts as a blind order",
+    ]
     assert rows["Accuracy"].show(0.75) == "75.0\N{NO-BREAK SPACE}%"
     titles = [table.title for table in section.tasks["level_swap"].tables.values()]
     assert titles == ["", "Disc protrusion", "L4-L5"]

@@ -20,6 +20,7 @@ MEASURES = (
     *(SHARE + path_part(name) for task in TASKS.values() for name in task.classes),
     *("auroc", "auroc_within_level", "auroc_gain_over_level", "average_precision"),
     *("accuracy", "balanced_accuracy", "macro_f1", "weighted_f1", "quadratic_kappa"),
+    *("other_images_accuracy", "accuracy_gain_over_other_images"),
     *("text_only_accuracy", "accuracy_gain_over_text_only", "ties"),
     *("ece", "ece_calibrated", "adaptive_ece", "adaptive_ece_calibrated"),
     *("nll", "nll_calibrated", "brier", "brier_calibrated"),

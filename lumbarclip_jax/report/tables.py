@@ -50,6 +50,8 @@ TITLES = {
     "ties": "Share with a tie, which counts as a blind order",
     "text_only_accuracy": "Accuracy of the wording alone, without the image",
     "accuracy_gain_over_text_only": "Accuracy gained over the wording alone",
+    "other_images_accuracy": "Accuracy with other patients' images instead",
+    "accuracy_gain_over_other_images": "Accuracy gained over other patients' images",
     "zero_shot": "Zero-shot",
     "zero_shot_features": "Zero-shot by features",
     "linear_probe": "Linear probe",
