@@ -10,11 +10,12 @@ import pytest
 
 REPOSITORY = pathlib.Path(__file__).resolve().parents[1]
 ACCELERATOR = ("jax", "flax", "optax", "orbax")
-DATA_PREP_ROOMS = ("data_prep.cli", "data_prep.process", "data_prep.records")
+# Variants of reports, since what measures with them and what writes them must choose alike.
+DATA_PREP_ROOMS = tuple(f"data_prep.{room}" for room in ("cli", "process", "records", "variants"))
 # From what knows nothing of the others to what knows them all; each imports from those before it.
 ORDER = {
     "data_prep": "process cli tables records text images slices sources label_reports variants "
-    "build verify audit spider_table phantom make_phantom bench",
+    "build verify audit make_alignment spider_table phantom make_phantom bench",
     "lumbarclip_jax": "process images sharding xla_cpu losses data objectives evaluators models "
     "training run_folder loop report inference finetune classifier export evaluate paired train "
     "main sweep authors_protocol bench",

@@ -1,12 +1,9 @@
 """What makes two data sets the same one, wherever they lie."""
 
-import hashlib
-import json
 from collections.abc import Iterator, Mapping
 
-# What the columns of a record mean; the rest of it is in the shards.
-MEANING = ("image", "findings", "level_findings", "finding_status")
-OWN_MEANING = ("tasks", "texts")  # of data sets that have some
+from data_prep.records.manifest import content
+
 # What is told of two data sets that differ, where they differ in it.
 TOLD = ("key_fingerprint", "seed", "splits_source", "splits", "image", "vocabulary")
 SHOWN = 4
@@ -15,14 +12,11 @@ SHOWN = 4
 def summary(manifest: Mapping) -> dict:
     """What a run keeps of its data set's manifest: all but its lists, and `content`.
 
-    `content` is the SHA-256 of the records in their order and of what their columns mean.
+    `content` is that of `data_prep.records.manifest`.
     """
     kept = {k: v for k, v in manifest.items() if k not in ("shards", "dropped")}
     if "shards" in manifest:
-        shards = [[s["split"], s["records"], s["sha256"]] for s in manifest["shards"]]
-        meaning = [manifest.get(name) for name in MEANING]
-        meaning += [manifest[name] for name in OWN_MEANING if name in manifest]
-        kept["content"] = hashlib.sha256(json.dumps([shards, meaning]).encode()).hexdigest()
+        kept["content"] = content(manifest)
     return kept
 
 

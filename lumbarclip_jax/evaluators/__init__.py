@@ -40,6 +40,7 @@ EVALUATORS = {
     "robustness": "Robustness",
     "cross_sequence": "CrossSequence",
     "class_retrieval": "ClassRetrieval",
+    "alignment": "Alignment",
 }
 
 # Run where nothing else is asked for; the others embed the split many times, or need data that few

@@ -10,7 +10,7 @@ from lumbarclip_jax.process import activity
 
 log = logging.getLogger(__name__)
 
-PROBES = ("linear_probe", "few_shot")
+PROBES = ("linear_probe", "few_shot", "alignment")
 FITTED_ON = ("train", "validation")
 
 # In metrics measured by study: their rows are no images.

@@ -10,6 +10,7 @@ from lumbarclip_jax.report.tables import SHARE
 
 PATHS = (
     *("image_to_text", "text_to_image", "patient_to_text", "text_to_patient"),
+    *("negated", "omitted", "omitted_then_negated", "level_swap", "side_swap"),
     *(ANY_FINDING.name, *MAIN, "findings", *FINDINGS),
 )
 MEASURES = (
@@ -19,6 +20,8 @@ MEASURES = (
     *(SHARE + path_part(name) for task in TASKS.values() for name in task.classes),
     *("auroc", "auroc_within_level", "auroc_gain_over_level", "average_precision"),
     *("accuracy", "balanced_accuracy", "macro_f1", "weighted_f1", "quadratic_kappa"),
+    *("other_images_accuracy", "accuracy_gain_over_other_images"),
+    *("text_only_accuracy", "accuracy_gain_over_text_only", "ties"),
     *("ece", "ece_calibrated", "adaptive_ece", "adaptive_ece_calibrated"),
     *("nll", "nll_calibrated", "brier", "brier_calibrated"),
 )

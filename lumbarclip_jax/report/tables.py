@@ -10,6 +10,7 @@ import math
 import re
 from collections.abc import Mapping
 
+from data_prep.records.levels import DISCS
 from lumbarclip_jax.evaluators.names import BESIDE, Name, is_beside
 
 PERCENT = "\N{NO-BREAK SPACE}%"
@@ -40,6 +41,17 @@ SHARE = "share_"  # of a class, in a task of more than two
 TITLES = {
     "retrieval": "Retrieval",
     "class_retrieval": "Retrieval by class",
+    "alignment": "Report or a variant of it",
+    "negated": "Report → finding denied",
+    "omitted": "Report → finding left out",
+    "omitted_then_negated": "Report → left out → denied",
+    "level_swap": "Report → another disc",
+    "side_swap": "Report → the other side",
+    "ties": "Share with a tie, which counts as a blind order",
+    "text_only_accuracy": "Accuracy of the wording alone, without the image",
+    "accuracy_gain_over_text_only": "Accuracy gained over the wording alone",
+    "other_images_accuracy": "Accuracy with other patients' images instead",
+    "accuracy_gain_over_other_images": "Accuracy gained over other patients' images",
     "zero_shot": "Zero-shot",
     "zero_shot_features": "Zero-shot by features",
     "linear_probe": "Linear probe",
@@ -83,6 +95,7 @@ TITLES = {
     "from_scratch": "Trained from scratch",
     "small_cnn": "Small CNN",
     "pixels": "Regression on pixels",
+    **{disc: disc for disc in DISCS},
     **{f"k_{k}": f"{k} of each class" for k in (1, 2, 4, 8, 16)},
     **{f"recall_at_{k}": f"Recall at {k}" for k in (1, 5, 10)},
     **{f"precision_at_{k}": f"Precision at {k}" for k in (1, 5, 10)},

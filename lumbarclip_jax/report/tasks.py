@@ -22,7 +22,7 @@ OVERVIEW = (
 )
 BASELINE = "level_only"
 # Evaluators that ask of pairs, or how an answer changes; all others answer tasks.
-NOT_OF_TASKS = ("retrieval", "class_retrieval", "robustness", "cross_sequence")
+NOT_OF_TASKS = ("retrieval", "class_retrieval", "robustness", "cross_sequence", "alignment")
 USUAL_FEATURES = "image_features"  # not worth a word beside a method's name
 
 
