@@ -223,10 +223,10 @@ def get_config() -> ConfigDict:
     config.eval = evaluation = ConfigDict()
     evaluation.every_steps = 1_000  # validation split; 0 = never
     # retrieval | zero_shot | zero_shot_features | linear_probe | few_shot | label_heads |
-    # robustness | cross_sequence | class_retrieval | alignment. Probes encode the training split too,
-    # robustness the measured one for every corruption and severity; zero_shot_features needs
+    # robustness | cross_sequence | class_retrieval | alignment. Probes encode the training split
+    # too, robustness the measured one for every corruption and severity; zero_shot_features needs
     # model.feature_dim, label_heads objective.labels; class_retrieval asks of every task and class,
-    # in thousands of numbers; alignment reads every report anew, some 25 a second.
+    # in thousands of numbers; alignment reads each report anew, some 25 a second.
     evaluation.on_the_way = ("retrieval",)
     # What of it chooses the step that is measured and used, e.g.
     # "validation/retrieval/image_to_text_recall_at_5", with a "-" before it where less is better;
