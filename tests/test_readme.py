@@ -55,8 +55,8 @@ EXPLAINED = {
 }
 
 # Parts of the page, by how they begin.
-PARTS = ("At a glance", "Retrieval", "Robustness", "Classification", "Examples", "Map of the")
-PARTS += ("Where it looks", "Training", "Data", "How to read", "Config")
+PARTS = ("At a glance", "Retrieval", "Robustness", "Retrieval by class", "Classification")
+PARTS += ("Examples", "Map of the", "Where it looks", "Training", "Data", "How to read", "Config")
 
 
 def commands() -> list[str]:
