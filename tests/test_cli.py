@@ -189,7 +189,7 @@ for argument in ("--help", "--nosuch"):
 
 
 def test_there_are_commands():
-    assert len(COMMANDS) == 22
+    assert len(COMMANDS) == 23
 
 
 @pytest.mark.parametrize("module", COMMANDS)

@@ -28,6 +28,14 @@ def test_the_headlines_come_first_in_columns():
     ]
 
 
+def test_what_alignment_found_is_its_accuracies():
+    metrics = measured("test/alignment/negated/accuracy", 0.6)
+    metrics |= measured("test/linear_probe/pfirrmann/image_features/accuracy", 0.7)
+    assert [line.split()[0] for line in console.summary(metrics)[1:]] == [
+        "test/alignment/negated/accuracy"
+    ]
+
+
 def test_there_are_ten_at_most(caplog):
     caplog.set_level(logging.INFO, "lumbarclip_jax")
     metrics = RETRIEVAL | PROBE

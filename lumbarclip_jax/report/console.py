@@ -12,6 +12,7 @@ NEXT = (
     *("auroc", "auroc_within_level", "recall_at_5", "precision_at_5"),
     *("quadratic_kappa", "macro_f1"),
 )
+NEXT_OF = {"alignment": "accuracy"}  # evaluators that have none of these, and what they have
 
 log = logging.getLogger(__name__)
 
@@ -46,7 +47,8 @@ def _next(arranged: list[tables.Section]) -> Iterator[tuple]:
         for task in section.tasks.values():
             for table in task.tables.values():
                 for row in table.rows:
-                    shown = row.measure in NEXT and not by_class.is_of_one(section, table)
+                    measures = (*NEXT, NEXT_OF.get(section.evaluator))
+                    shown = row.measure in measures and not by_class.is_of_one(section, table)
                     if shown and row.low is not None:
                         yield section, task, table, row
 
