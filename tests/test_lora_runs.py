@@ -1,8 +1,6 @@
 """A run with LoRA adapters: whoever opens it, goes on with it or starts from it sees their sum."""
 
 import dataclasses
-import os
-import signal
 import subprocess
 import sys
 
@@ -23,7 +21,7 @@ from lumbarclip_jax.run_folder import start
 from lumbarclip_jax.run_folder.checkpoints import Checkpointer
 from lumbarclip_jax.training import lora, train_step
 from lumbarclip_jax.training.model_state import ModelState, merged
-from tests import test_train, test_trajectories
+from tests import test_train, test_trajectories, tiny_runs
 
 pytestmark = pytest.mark.usefixtures("plain_page")
 
@@ -102,13 +100,7 @@ def test_its_export_is_the_same_model(finished, opened, tmp_path):
 
 
 def test_stopped_it_continues_as_if_it_had_not(finished, tiny_dataset, tmp_path, monkeypatch):
-    class StopAfterThree(loop.Progress):
-        def update(self, step, loss):
-            if step == 3:
-                os.kill(os.getpid(), signal.SIGTERM)
-            return super().update(step, loss)
-
-    monkeypatch.setattr(loop, "Progress", StopAfterThree)
+    monkeypatch.setattr(loop, "Progress", tiny_runs.StoppedAfterThree)
     assert train.train_and_evaluate(adapted_config(tiny_dataset), tmp_path) == {}
     monkeypatch.undo()
     metrics = train.train_and_evaluate(adapted_config(tiny_dataset), tmp_path)

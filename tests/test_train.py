@@ -16,6 +16,7 @@ from lumbarclip_jax.evaluators.suite import evaluate_split
 from lumbarclip_jax.process import preemption
 from lumbarclip_jax.run_folder import metric_writer
 from lumbarclip_jax.run_folder.run import load_run
+from tests import tiny_runs
 from tests.damage_checkpoints import change_an_array
 
 pytestmark = pytest.mark.usefixtures("plain_page")
@@ -77,13 +78,7 @@ def test_another_seed_gives_another_run(finished, tiny_dataset, tmp_path):
 def test_a_run_stopped_by_sigterm_continues_as_if_it_had_not(
     finished, tiny_dataset, tmp_path, monkeypatch
 ):
-    class StopAfterThree(loop.Progress):
-        def update(self, step, loss):
-            if step == 3:
-                os.kill(os.getpid(), signal.SIGTERM)
-            return super().update(step, loss)
-
-    monkeypatch.setattr(loop, "Progress", StopAfterThree)
+    monkeypatch.setattr(loop, "Progress", tiny_runs.StoppedAfterThree)
     assert train.train_and_evaluate(tiny_config(tiny_dataset), tmp_path) == {}
     assert [row[0] for row in training_rows(tmp_path)] == [1, 2, 3]
     monkeypatch.undo()

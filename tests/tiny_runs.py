@@ -1,7 +1,9 @@
 """A run folder as training leaves it, with random weights instead of trained ones."""
 
 import json
+import os
 import pathlib
+import signal
 
 import jax
 import jax.numpy as jnp
@@ -9,7 +11,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from configs import vit_linear
-from lumbarclip_jax import sharding
+from lumbarclip_jax import loop, sharding
 from lumbarclip_jax.data.dataset import Dataset
 from lumbarclip_jax.data.tokenizer import Tokenizer
 from lumbarclip_jax.models import build_model
@@ -66,3 +68,12 @@ def write_run(folder: pathlib.Path, config: ConfigDict) -> Run:
     with Checkpointer(folder) as checkpointer:
         checkpointer.save(STEPS, run.state, {})
     return run
+
+
+class StoppedAfterThree(loop.Progress):
+    """In the place of `loop.Progress`: SIGTERM after the third step."""
+
+    def update(self, step, loss):
+        if step == 3:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return super().update(step, loss)

@@ -42,7 +42,7 @@ def verify(folder: pathlib.Path) -> tuple[list[str], str]:
       ValueError: it has no manifest, or one of another version, so nothing can be checked.
     """
     if not folder.is_dir():
-        raise FileNotFoundError(f"there is no folder {folder}: correct --data")
+        raise FileNotFoundError(f"there is no folder {folder}: name that of a data set")
     manifest = commit.read_manifest(folder)
     if manifest is None:
         raise ValueError(f"{folder} has no readable {FILE}: build the data set again")
